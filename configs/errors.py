@@ -1,0 +1,23 @@
+"""What a command can end in: its exit statuses, and the one error that a user can mend."""
+
+from enum import IntEnum
+
+
+class BadInput(Exception):
+    """Input that cannot be used; the message is one line: field or file, found, expected, remedy."""
+
+
+class StopRequested(Exception):
+    """The run was asked to stop; what it had is saved and the same command resumes it."""
+
+
+class ExitStatus(IntEnum):
+    """Exit statuses of every command; where several apply, 2, 75, 3, 4, 0 is the precedence."""
+
+    DONE = 0
+    DEFECT = 1
+    BAD_INPUT = 2
+    NO_RESULT = 3
+    NO_LAW = 4
+    STOPPED = 75
+    INTERRUPTED = 130

@@ -1,0 +1,62 @@
+"""How files are written: whole or not at all, and JSON that any reader accepts.
+
+rename and link are atomic on a local and on a network file system, so a reader never sees half of
+a file and a file that must appear once cannot be replaced.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from configs.errors import BadInput
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path` so that the old or the new file is there at any moment."""
+    _place(path, content, os.replace)
+
+
+def write_once(path: Path, content: str | bytes) -> bool:
+    """Write `path` unless it exists; True if this call made it."""
+    try:
+        _place(path, content, os.link)
+    except FileExistsError:
+        return False
+    return True
+
+
+def to_json(value: Any) -> str:
+    """Strict JSON (no NaN, no Infinity), two spaces deep, ending in a newline."""
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """Parse strict JSON; BadInput names the file and the place where it is not."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: not found") from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: not strict JSON: {error}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _place(path: Path, content: str | bytes, move: Any) -> None:
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        move(name, path)
+    finally:
+        if os.path.exists(name):
+            os.unlink(name)

@@ -1,0 +1,299 @@
+"""From YAML groups and overrides to frozen dataclasses, strictly.
+
+Hydra's compose API merges the files; `build` alone decides what is accepted, so that a misspelt
+key is refused in a file as on the command line. (Hydra's application decorator is not used: it
+turns every status into 0 or 1 and makes folders in each rank.)
+"""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+import traceback
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from configs.errors import BadInput, ExitStatus, StopRequested
+
+CONFIG_DIR = Path(__file__).resolve().parent
+T = TypeVar("T")
+
+_MAX_BYTES, _MAX_DEPTH = 1_000_000, 20
+_OCTAL = re.compile(r"[-+]?0[0-9_]+")
+_SEXAGESIMAL = re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9_]*)?")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What was typed: where the root config lies, and overrides in Hydra's grammar."""
+
+    root: str
+    overrides: tuple[str, ...]
+    config_dir: Path
+    debug: bool
+
+    def compose(
+        self, open_keys: Sequence[str] = (), path_keys: Sequence[str] = ("out",)
+    ) -> dict[str, Any]:
+        """The merged config as plain containers; see `compose_config`."""
+        return compose_config(self.root, self.overrides, self.config_dir, open_keys, path_keys)
+
+
+def run_entry(
+    main: Callable[[Arguments], int], root: str, description: str, argv: Sequence[str] | None = None
+) -> int:
+    """Parse the command line, call `main`, and turn its end into an exit status (see ExitStatus).
+
+    One line on standard error names what a user can mend; under torchrun rank 0 alone prints it.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog="Every other argument is an override in Hydra's grammar: key=value, group=choice.",
+    )
+    parser.add_argument("--config-dir", type=Path, help="the only folder searched for configs")
+    parser.add_argument("--config-name", help=f"the root config (default: {root})")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of input errors")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments = parser.parse_intermixed_args(argv)
+    parsed = Arguments(
+        root=arguments.config_name or root,
+        overrides=tuple(arguments.overrides),
+        config_dir=(arguments.config_dir or CONFIG_DIR).absolute(),
+        debug=arguments.debug,
+    )
+    try:
+        return int(main(parsed))
+    except BadInput as error:
+        if parsed.debug:
+            traceback.print_exc()
+        elif os.environ.get("RANK", "0") == "0":
+            print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return ExitStatus.BAD_INPUT
+    except StopRequested as request:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"stopped: {request}", file=sys.stderr)
+        return ExitStatus.STOPPED
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+
+
+def compose_config(
+    root: str,
+    overrides: Sequence[str] = (),
+    config_dir: Path = CONFIG_DIR,
+    open_keys: Sequence[str] = (),
+    path_keys: Sequence[str] = ("out",),
+) -> dict[str, Any]:
+    """Merge `root`.yaml, its groups and `overrides` into plain containers.
+
+    `open_keys` may be given though no file has them (a command's own keys; `where` opens
+    `where.*`); values of `path_keys` are taken literally, `=` and commas included. Interpolation
+    reaches other keys only, never the environment. Raises BadInput.
+    """
+    if not (config_dir / f"{root}.yaml").is_file():
+        raise BadInput(f"{config_dir / root}.yaml: not found; --config-dir and --config-name say")
+    for path in sorted(config_dir.rglob("*.yaml")):
+        check_yaml(path)
+    lines = [_quote(override, open_keys, path_keys) for override in overrides]
+    OmegaConf.clear_resolver("oc.env")
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(config_dir), version_base="1.3", job_name=root):
+            values = OmegaConf.to_container(
+                compose(config_name=root, overrides=lines), resolve=True, throw_on_missing=True
+            )
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
+        raise BadInput(_explain(error, overrides, root, config_dir)) from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def check_yaml(path: Path) -> None:
+    """Refuse what YAML would read otherwise than its author: octals, clock times, huge aliases."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BadInput(f"{path}: {path.stat().st_size} bytes, expected at most {_MAX_BYTES}")
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise BadInput(f"{path}: nested too deeply, expected at most {_MAX_DEPTH}") from None
+    if root is None:
+        return
+    if not isinstance(root, yaml.MappingNode):
+        raise BadInput(f"{path}: found a {root.tag.rsplit(':')[-1]}, expected key: value lines")
+    seen: set[int] = set()
+    stack: list[tuple[yaml.Node, int]] = [(root, 0)]
+    while stack:
+        node, depth = stack.pop()
+        line = node.start_mark.line + 1
+        if depth > _MAX_DEPTH:
+            raise BadInput(f"{path}:{line}: nested deeper than {_MAX_DEPTH}")
+        if isinstance(node, yaml.ScalarNode):
+            if node.style is None and (
+                _OCTAL.fullmatch(node.value) or _SEXAGESIMAL.fullmatch(node.value)
+            ):
+                raise BadInput(
+                    f"{path}:{line}: found {node.value}, which YAML does not read as written; "
+                    "quote text, and write numbers without leading zeros or colons"
+                )
+            continue
+        if id(node) in seen:
+            raise BadInput(f"{path}:{line}: an alias, expected plain values; write it out")
+        seen.add(id(node))
+        children = (
+            [part for pair in node.value for part in pair]
+            if isinstance(node, yaml.MappingNode)
+            else node.value
+        )
+        stack.extend((child, depth + 1) for child in children)
+
+
+def build(cls: type[T], values: Any, where: str = "") -> T:
+    """A frozen dataclass from plain containers; BadInput names field, value and what was expected.
+
+    Every field of `cls` without a default must be there, and nothing else. Whole floats (3e8) are
+    accepted for int; text is never read as a number.
+    """
+    if not isinstance(values, Mapping):
+        raise BadInput(f"{where or cls.__name__}: found {values!r}, expected a group of fields")
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    prefix = f"{where}." if where else ""
+    for key in values:
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, 1)
+            expected = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(names)}"
+            raise BadInput(f"{prefix}{key}: unknown key; {expected}")
+    hints = get_type_hints(cls)
+    arguments = {}
+    for field in fields(cls):  # type: ignore[arg-type]
+        if field.name in values:
+            path = prefix + field.name
+            arguments[field.name] = _convert(hints[field.name], values[field.name], path)
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise BadInput(f"{prefix}{field.name}: missing; it has no default")
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        options = [option for option in arguments if option is not type(None)]
+        for option in options[:-1]:
+            try:
+                return _convert(option, value, where)
+            except BadInput:
+                continue
+        return _convert(options[-1], value, where)
+    if origin is Literal:
+        if type(value) is not bool and value in arguments:
+            return value
+        raise _refusal(where, value, "one of " + ", ".join(map(str, arguments)))
+    if is_dataclass(hint):
+        return build(hint, value, where)  # type: ignore[arg-type]
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _refusal(where, value, "a list")
+        if arguments[-1] is not Ellipsis and len(arguments) != len(value):
+            raise _refusal(where, value, f"{len(arguments)} values")
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(
+            _convert(kind, item, f"{where}[{index}]")
+            for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
+        )
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _refusal(where, value, "a mapping")
+        return {str(k): _convert(arguments[1], item, f"{where}.{k}") for k, item in value.items()}
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: type, value: Any, where: str) -> Any:
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is str and isinstance(value, str):
+        return value
+    if hint in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise _refusal(where, value, "a finite number")
+        if hint is float:
+            return float(value)
+        if value == int(value):
+            return int(value)
+        raise _refusal(where, value, "a whole number")
+    names = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
+    raise _refusal(where, value, names[hint])
+
+
+def _refusal(where: str, value: Any, expected: str) -> BadInput:
+    hint = ""
+    if isinstance(value, str) and "number" in expected:
+        hint = "; numbers stand without quotes, as 3e18 or 0.001"
+    elif expected == "text" and value is not None:
+        hint = "; quote it"
+    return BadInput(f"{where}: found {value!r} ({type(value).__name__}), expected {expected}{hint}")
+
+
+def _quote(override: str, open_keys: Sequence[str], path_keys: Sequence[str]) -> str:
+    key, equals, value = override.partition("=")
+    if not equals and not override.startswith("~"):
+        raise BadInput(f"{override!r}: found no '=', expected key=value")
+    if key in path_keys and value and value[0] not in "['\"" and value != "null":
+        value = "'" + value.replace("'", "\\'") + "'"
+    if key.split(".")[0] in open_keys:
+        key = "++" + key
+    return key + equals + value
+
+
+def _explain(error: BaseException, overrides: Sequence[str], root: str, config_dir: Path) -> str:
+    """One line for Hydra's several, with the nearest key for a misspelt one."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    unknown = re.search(r"Key '([^']+)' is not in struct|Could not override '([^']+)'", text)
+    if unknown:
+        name = unknown[1] or unknown[2]
+        given = [line.partition("=")[0].lstrip("+") for line in overrides]
+        full = next((key for key in given if key.split(".")[-1] == name or key == name), name)
+        near = difflib.get_close_matches(full, _known_keys(root, config_dir), 1, 0.5)
+        return f"{full}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
+    missing = re.search(r"Could not find '([^']+)'", text)
+    if missing:
+        group, _, choice = missing[1].rpartition("/")
+        there = sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
+        return f"{group or 'config'}: found {choice!r}, expected one of {', '.join(there)}"
+    return text[:400]
+
+
+def _known_keys(root: str, config_dir: Path) -> list[str]:
+    try:
+        with initialize_config_dir(str(config_dir), version_base="1.3", job_name=root):
+            tree = OmegaConf.to_container(compose(config_name=root))
+    except Exception:  # this only looks for a suggestion; the first error is the one to report
+        return []
+    found: list[str] = []
+
+    def walk(node: Any, prefix: str) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                found.append(f"{prefix}{key}")
+                walk(value, f"{prefix}{key}.")
+
+    walk(tree, "")
+    return found

@@ -1,0 +1,169 @@
+"""One complete run as a frozen value, and the digest that names it; torch-free."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from configs.errors import BadInput
+from data.config import DataConfig
+from model.config import GPTConfig
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW; decay acts on matrices only. `lr` is the peak rate, `grad_clip` the global norm."""
+
+    name: Literal["adamw"]
+    lr: float
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    grad_clip: float
+
+    def __post_init__(self) -> None:
+        _positive("optimizer", self, "lr", "eps", "grad_clip")
+        if self.weight_decay < 0:
+            raise BadInput(f"optimizer.weight_decay: found {self.weight_decay}, expected >= 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise BadInput(f"optimizer.betas: found {list(self.betas)}, expected each in [0, 1)")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Token budget and learning-rate schedule; all horizons in tokens."""
+
+    name: Literal["cosine"]
+    tokens: int
+    batch_tokens: int
+    warmup_tokens: int
+    final_lr_fraction: float
+
+    def __post_init__(self) -> None:
+        _positive("schedule", self, "tokens", "batch_tokens")
+        if not 0 <= self.warmup_tokens < self.tokens:
+            raise BadInput(
+                f"schedule.warmup_tokens: found {self.warmup_tokens}, expected at least 0 and "
+                f"less than schedule.tokens {self.tokens}"
+            )
+        if not 0 <= self.final_lr_fraction <= 1:
+            raise BadInput(
+                f"schedule.final_lr_fraction: found {self.final_lr_fraction}, expected 0 to 1"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps: the budget rounded to whole batches, at least one."""
+        return max(1, round(self.tokens / self.batch_tokens))
+
+    @property
+    def tokens_seen(self) -> int:
+        """Training tokens of the whole run: steps times the batch."""
+        return self.steps * self.batch_tokens
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The held-out set: the number of tokens, in evenly spaced windows of the validation split."""
+
+    tokens: int
+
+    def __post_init__(self) -> None:
+        _positive("evaluation", self, "tokens")
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """Where and how to run; nothing here may change the science, so no id digests it.
+
+    device                cpu, cuda, or auto: a GPU where there is one
+    threads               CPU threads of a rank; null: cores / ranks of this machine
+    compile               torch.compile; null: on a GPU only
+    micro_batch           sequences per forward pass and rank; null: by rule
+    log_every_steps       steps between lines of metrics.jsonl
+    evaluate_every_steps  steps between held-out losses on the way; 0: at the end only
+    checkpoint_every_s    seconds between checkpoints; 0: after every step
+    data_dir              folder in which prepared shards are kept
+    timeout_s             longest wait of one rank for another
+    """
+
+    device: str
+    threads: int | None
+    compile: bool | None
+    micro_batch: int | None
+    log_every_steps: int
+    evaluate_every_steps: int
+    checkpoint_every_s: float
+    data_dir: str
+    timeout_s: float
+
+    def __post_init__(self) -> None:
+        _positive("runtime", self, "log_every_steps", "timeout_s")
+        for name in ("threads", "micro_batch"):
+            if getattr(self, name) is not None:
+                _positive("runtime", self, name)
+        for name in ("evaluate_every_steps", "checkpoint_every_s"):
+            if getattr(self, name) < 0:
+                raise BadInput(f"runtime.{name}: found {getattr(self, name)}, expected >= 0")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise BadInput(f"runtime.device: found {self.device!r}, expected auto, cpu or cuda")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A trial: everything that decides the weights, and `runtime`, which must not."""
+
+    model: GPTConfig
+    data: DataConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    evaluation: EvaluationConfig
+    runtime: RuntimeConfig
+    seed: int
+    precision: Literal["float32", "bf16"]
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise BadInput(f"seed: found {self.seed}, expected 0 or more")
+        batch, block = self.schedule.batch_tokens, self.model.block_size
+        if batch % block:
+            raise BadInput(
+                f"schedule.batch_tokens: found {batch}, expected a multiple of "
+                f"model.block_size {block}"
+            )
+
+
+def as_mapping(config: Any) -> dict[str, Any]:
+    """A config dataclass as plain, JSON-ready containers."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def digest(value: Any) -> str:
+    """The first 16 hex digits of SHA-256 over canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def trial_id(config: TrainConfig) -> str:
+    """The name of a trial: a digest of everything in it but `runtime`."""
+    values = as_mapping(config)
+    del values["runtime"]
+    return digest(values)
+
+
+def setting_digest(config: TrainConfig) -> str:
+    """What all trials of one sweep share: data, tokenizer, evaluation and model family."""
+    return digest(
+        {
+            "data": asdict(config.data),
+            "evaluation": asdict(config.evaluation),
+            "block_size": config.model.block_size,
+            "vocab_size": config.model.vocab_size,
+        }
+    )
+
+
+def _positive(group: str, config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise BadInput(f"{group}.{name}: found {getattr(config, name)}, expected more than 0")
