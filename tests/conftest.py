@@ -1,0 +1,55 @@
+"""What some tests need, and what happens where it is not there."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def _has_reference() -> bool:
+    return all(
+        os.environ.get(name) and Path(os.environ[name]).is_dir()
+        for name in ("REFERENCE_DIR", "DATA_DIR")
+    )
+
+
+NEEDS = {
+    "slurm": (
+        lambda: all(map(shutil.which, ("munged", "slurmctld", "slurmd"))),
+        "Slurm's daemons (apt-get install slurm-wlm munge)",
+    ),
+    "browser": (lambda: shutil.which("chromium"), "Chromium (apt-get install chromium)"),
+    "root": (lambda: os.geteuid() == 0, "root"),
+    "reference": (_has_reference, "folders named by REFERENCE_DIR and DATA_DIR"),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose need is absent; fail it where the variable REQUIRE names the need."""
+    required = os.environ.get("REQUIRE", "").split(",")
+    for need, (present, what) in NEEDS.items():
+        if item.get_closest_marker(f"needs_{need}") and not present():
+            if need in required:
+                pytest.fail(f"REQUIRE names {need}, and there is no {what}", pytrace=False)
+            pytest.skip(f"needs {what}")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say in the closing lines what was skipped and why."""
+    reasons = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason] = reasons.get(reason, 0) + 1
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture
+def reference_dir() -> Path:
+    return Path(os.environ["REFERENCE_DIR"])
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    return Path(os.environ["DATA_DIR"])
