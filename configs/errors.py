@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class BadInput(Exception):
-    """Input that cannot be used; the message is one line: field or file, found, expected, remedy."""
+    """Input that cannot be used; one line: field or file, found, expected, remedy."""
 
 
 class StopRequested(Exception):

@@ -17,21 +17,19 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from configs.check import check_yaml
 from configs.errors import BadInput, ExitStatus, StopRequested
 
 CONFIG_DIR = Path(__file__).resolve().parent
 T = TypeVar("T")
 
-_MAX_BYTES, _MAX_DEPTH = 1_000_000, 20
-_OCTAL = re.compile(r"[-+]?0[0-9_]+")
-_SEXAGESIMAL = re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9_]*)?")
+_NAMED = (HydraException, OmegaConfBaseException)  # their texts name the key
 
 
 @dataclass(frozen=True)
@@ -113,54 +111,10 @@ def compose_config(
             values = OmegaConf.to_container(
                 compose(config_name=root, overrides=lines), resolve=True, throw_on_missing=True
             )
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
+    except Exception as error:  # some malformed values trip Hydra itself: TypeError, AssertionError
         raise BadInput(_explain(error, overrides, root, config_dir)) from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
-
-
-def check_yaml(path: Path) -> None:
-    """Refuse what YAML would read otherwise than its author: octals, clock times, huge aliases."""
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BadInput(f"{path}: {path.stat().st_size} bytes, expected at most {_MAX_BYTES}")
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise BadInput(f"{path}: nested too deeply, expected at most {_MAX_DEPTH}") from None
-    if root is None:
-        return
-    if not isinstance(root, yaml.MappingNode):
-        raise BadInput(f"{path}: found a {root.tag.rsplit(':')[-1]}, expected key: value lines")
-    seen: set[int] = set()
-    stack: list[tuple[yaml.Node, int]] = [(root, 0)]
-    while stack:
-        node, depth = stack.pop()
-        line = node.start_mark.line + 1
-        if depth > _MAX_DEPTH:
-            raise BadInput(f"{path}:{line}: nested deeper than {_MAX_DEPTH}")
-        if isinstance(node, yaml.ScalarNode):
-            if node.style is None and (
-                _OCTAL.fullmatch(node.value) or _SEXAGESIMAL.fullmatch(node.value)
-            ):
-                raise BadInput(
-                    f"{path}:{line}: found {node.value}, which YAML does not read as written; "
-                    "quote text, and write numbers without leading zeros or colons"
-                )
-            continue
-        if id(node) in seen:
-            raise BadInput(f"{path}:{line}: an alias, expected plain values; write it out")
-        seen.add(id(node))
-        children = (
-            [part for pair in node.value for part in pair]
-            if isinstance(node, yaml.MappingNode)
-            else node.value
-        )
-        stack.extend((child, depth + 1) for child in children)
 
 
 def build(cls: type[T], values: Any, where: str = "") -> T:
@@ -266,6 +220,8 @@ def _quote(override: str, open_keys: Sequence[str], path_keys: Sequence[str]) ->
 def _explain(error: BaseException, overrides: Sequence[str], root: str, config_dir: Path) -> str:
     """One line for Hydra's several, with the nearest key for a misspelt one."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not in Hydra's grammar: {str(error).splitlines()[0]}"
     unknown = re.search(r"Key '([^']+)' is not in struct|Could not override '([^']+)'", text)
     if unknown:
         name = unknown[1] or unknown[2]
@@ -278,7 +234,7 @@ def _explain(error: BaseException, overrides: Sequence[str], root: str, config_d
         group, _, choice = missing[1].rpartition("/")
         there = sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
         return f"{group or 'config'}: found {choice!r}, expected one of {', '.join(there)}"
-    return text[:400]
+    return text[:400] if isinstance(error, _NAMED) else f"{' '.join(overrides)}: {text[:300]}"
 
 
 def _known_keys(root: str, config_dir: Path) -> list[str]:

@@ -1,0 +1,208 @@
+"""A config is accepted whole or refused in one line that names the field."""
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.check import check_yaml
+from configs.errors import BadInput, ExitStatus, StopRequested
+from configs.load import CONFIG_DIR, build, compose_config, run_entry
+from training.config import TrainConfig, as_mapping, setting_digest, trial_id
+
+
+def load(*overrides: str, config_dir: Path = CONFIG_DIR) -> TrainConfig:
+    values = compose_config("train", overrides, config_dir)
+    values.pop("grid", None)
+    return build(TrainConfig, values)
+
+
+@pytest.fixture(scope="module")
+def smoke() -> TrainConfig:
+    return load("experiment=smoke")
+
+
+def test_mapping_and_back_is_the_same(smoke):
+    assert build(TrainConfig, as_mapping(smoke)) == smoke
+
+
+def test_id_depends_on_the_science_alone(smoke):
+    elsewhere = replace(smoke, runtime=replace(smoke.runtime, threads=7, data_dir="elsewhere"))
+    assert trial_id(elsewhere) == trial_id(smoke)
+    assert trial_id(replace(smoke, seed=1)) != trial_id(smoke)
+    assert setting_digest(replace(smoke, seed=1)) == setting_digest(smoke)
+    assert trial_id(replace(smoke, precision="bf16")) != trial_id(smoke)
+
+
+def test_whole_floats_are_whole_numbers():
+    assert load("experiment=smoke", "schedule.tokens=1e6").schedule.tokens == 1_000_000
+
+
+# What is typed or written, and what the one line must name.
+REFUSED = {
+    "optimzer.lr=1": ("optimzer.lr", "optimizer.lr"),
+    "modle=toy": ("modle", "model"),
+    "model=toyy": ("model", "toyy", "toy"),
+    "experiment=nothing": ("experiment", "nothing", "smoke"),
+    "optimizer.lr=fast": ("optimizer.lr", "fast", "number"),
+    "optimizer.lr='1e-3'": ("optimizer.lr", "1e-3", "without quotes"),
+    "optimizer.lr=-1": ("optimizer.lr", "-1", "more than 0"),
+    "optimizer.lr=true": ("optimizer.lr", "True", "number"),
+    "optimizer.lr=nan": ("optimizer.lr", "nan", "finite"),
+    "optimizer.lr=null": ("optimizer.lr", "None", "number"),
+    "optimizer.betas=[0.9]": ("optimizer.betas", "2 values"),
+    "optimizer.betas=[0.9,1.5]": ("optimizer.betas", "1.5"),
+    "optimizer.betas=0.9": ("optimizer.betas", "list"),
+    "optimizer=[1]": ("optimizer", "1"),
+    "seed=1.5": ("seed", "1.5", "whole"),
+    "seed=-1": ("seed", "-1"),
+    "precision=fp16": ("precision", "fp16", "bf16"),
+    "model.n_layer=0": ("model.n_layer", "0"),
+    "model.n_head=3": ("model.n_head", "3", "16"),
+    "schedule.batch_tokens=100": ("schedule.batch_tokens", "100", "64"),
+    "schedule.tokens=3e18x": ("schedule.tokens", "3e18x"),
+    "schedule.warmup_tokens=1e9": ("schedule.warmup_tokens", "1000000000"),
+    "data.source=web": ("data.source", "web", "python"),
+    "data.path=/x": ("data.path", "/x", "null"),
+    "data.val_fraction=2": ("data.val_fraction", "2"),
+    "runtime.device=tpu": ("runtime.device", "tpu", "cuda"),
+    "runtime.log_every_steps=0": ("runtime.log_every_steps", "0"),
+    "runtime.compile=maybe": ("runtime.compile", "maybe", "true or false"),
+    "runtime.data_dir=${oc.env:HOME}": ("oc.env",),
+    "nonsense": ("nonsense", "key=value"),
+    "seed=[": ("seed",),
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_refusal_is_one_line_that_names_the_field(override):
+    with pytest.raises(BadInput) as error:
+        load("experiment=smoke", override)
+    line = str(error.value)
+    assert "\n" not in line.strip()
+    for word in REFUSED[override]:
+        assert word in line
+
+
+@pytest.fixture
+def copied_configs(tmp_path):
+    shutil.copytree(CONFIG_DIR, tmp_path / "c", ignore=shutil.ignore_patterns("*.py", "__py*"))
+    return tmp_path / "c"
+
+
+def test_a_misspelt_key_in_a_file_is_refused(copied_configs):
+    path = copied_configs / "experiment" / "mine.yaml"
+    path.write_text("# @package _global_\noptimizer:\n  weight_decy: 0.2\n")
+    with pytest.raises(BadInput, match="optimizer.weight_decy: unknown key.*weight_decay"):
+        load("experiment=mine", config_dir=copied_configs)
+
+
+def test_a_missing_key_in_a_file_is_refused(copied_configs):
+    (copied_configs / "optimizer" / "mine.yaml").write_text("name: adamw\n")
+    with pytest.raises(BadInput, match="optimizer.lr: missing"):
+        load("optimizer=mine", config_dir=copied_configs)
+
+
+FILES = {
+    "octal": (b"seed: 010\n", "010"),
+    "clock": (b"seed: 12:30:00\n", "12:30:00"),
+    "duplicate": (b"seed: 1\nseed: 2\n", "seed"),
+    "latin1": (b"x: \xe9\n", "UTF-8"),
+    "nul": (b"x: a\x00b\n", "YAML"),
+    "list": (b"- 1\n", "key: value"),
+    "text": (b"hello\n", "key: value"),
+    "open": (b"x: [1\n", "YAML"),
+    "tag": (b"x: !!python/object/apply:os.system [echo]\n", ""),
+    "bomb": (
+        b"a: &a [1, 1]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n",
+        "alias",
+    ),
+    "deep": (b"x: " + b"[" * 500 + b"]" * 500 + b"\n", "nested"),
+    "large": (b"x: " + b"a" * 2_000_000 + b"\n", "bytes"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_yaml_reads_otherwise_is_refused_quickly(name, copied_configs):
+    content, word = FILES[name]
+    (copied_configs / "experiment" / "bad.yaml").write_bytes(b"# @package _global_\n" + content)
+    start = time.monotonic()
+    with pytest.raises(BadInput) as error:
+        load("experiment=bad", config_dir=copied_configs)
+    assert time.monotonic() - start < 5
+    assert word in str(error.value)
+
+
+def test_no_config_of_ours_needs_a_refusal():
+    for path in CONFIG_DIR.rglob("*.yaml"):
+        check_yaml(path)
+        assert path.read_text().startswith("#"), f"{path}: no head"
+    assert not (CONFIG_DIR / "config.yaml").exists()
+
+
+def test_paths_and_open_keys_are_taken_as_typed(tmp_path):
+    (tmp_path / "root.yaml").write_text("where: {}\n")
+    values = compose_config(
+        "root", ["out=a=b,c's", "where.lr=0.1", "where.name=x-y"], tmp_path, ("out", "where")
+    )
+    assert values == {"out": "a=b,c's", "where": {"lr": 0.1, "name": "x-y"}}
+
+
+@dataclass(frozen=True)
+class Leaf:
+    count: int
+    rate: float = 0.5
+    name: str | None = None
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True)
+class Tree:
+    leaf: Leaf
+    shape: tuple[int, ...] = ()
+    anything: dict[str, float] | None = None
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+values = st.recursive(
+    scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=5), v, max_size=3)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(values, values)
+def test_any_value_is_converted_or_refused(one: Any, two: Any):
+    for candidate in (one, {"leaf": one}, {"leaf": {"count": one, "rate": two}}, {"shape": two}):
+        try:
+            built = build(Tree, candidate)
+        except BadInput as error:
+            assert str(error)
+        else:
+            assert type(built.leaf.count) is int and type(built.leaf.rate) is float
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (BadInput("x: found 1,\nexpected 2"), ExitStatus.BAD_INPUT),
+        (StopRequested("saved"), ExitStatus.STOPPED),
+        (KeyboardInterrupt(), ExitStatus.INTERRUPTED),
+        (None, ExitStatus.DONE),
+    ],
+)
+def test_every_end_has_its_status_and_one_line(end, status, capsys):
+    def main(arguments):
+        if end:
+            raise end
+        return ExitStatus.DONE
+
+    assert run_entry(main, "train", "test", ["a=b"]) == status
+    printed = capsys.readouterr().err
+    assert printed.count("\n") <= 1
+    if isinstance(end, BadInput):
+        assert printed == "error: x: found 1, expected 2\n"
