@@ -1,0 +1,139 @@
+"""GPT-2 and its loss head: pre-norm blocks, tanh GELU, learned positions, a tied head, SDPA.
+
+Radford et al. 2019; names are those of OpenAI's checkpoint. Device, precision (autocast) and
+ranks belong to the caller.
+
+Shape key: B sequences, T positions, E embedding, H heads, K head size, F hidden width 4E,
+V rows of the vocabulary table, padded.
+"""
+
+import hashlib
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import GPTConfig
+
+LAYER_NORM_EPS = 1e-5
+
+
+class Attention(nn.Module):
+    """Causal self-attention with scale 1/sqrt(K)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.n_head = config.n_head
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+
+    def forward(self, x_BTE: Tensor) -> Tensor:
+        """Mix positions: each looks at itself and those before it."""
+        q_BHTK, k_BHTK, v_BHTK = (
+            part_BTE.unflatten(-1, (self.n_head, -1)).transpose(1, 2)
+            for part_BTE in self.c_attn(x_BTE).chunk(3, dim=-1)
+        )
+        y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
+        return self.c_proj(y_BHTK.transpose(1, 2).flatten(-2))
+
+
+class MLP(nn.Module):
+    """Two linear layers with OpenAI's GELU, the tanh form, between them."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+
+    def forward(self, x_BTE: Tensor) -> Tensor:
+        """Transform each position by itself."""
+        h_BTF = F.gelu(self.c_fc(x_BTE), approximate="tanh")
+        return self.c_proj(h_BTF)
+
+
+class Block(nn.Module):
+    """One layer: each half reads a normalised copy of the residual stream and adds to it."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
+        self.mlp = MLP(config)
+
+    def forward(self, x_BTE: Tensor) -> Tensor:
+        """The residual stream after this layer."""
+        x_BTE = x_BTE + self.attn(self.ln_1(x_BTE))
+        return x_BTE + self.mlp(self.ln_2(x_BTE))
+
+
+class GPT(nn.Module):
+    """GPT-2 on the CPU in float32; move it and choose its precision afterwards.
+
+    Weights are drawn from `generator` alone, so they are the same for any device and world size.
+    Without one they are left unset, for `load_state_dict`.
+    """
+
+    def __init__(self, config: GPTConfig, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.config = config
+        with torch.device("meta"):  # torch's own initialisation would draw from global state
+            self.wte = nn.Embedding(config.padded_vocab_size, config.n_embd)
+            self.wpe = nn.Embedding(config.block_size, config.n_embd)
+            self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+            self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
+            self.lm_head = nn.Linear(config.n_embd, config.padded_vocab_size, bias=False)
+        self.to_empty(device="cpu")
+        self.lm_head.weight = self.wte.weight
+        if generator is not None:
+            self._initialise(generator)
+
+    def forward(self, tokens_BT: Tensor, targets_BT: Tensor | None = None) -> Tensor:
+        """Logits_BTV, the pads' at -inf; with targets the mean loss, a float32 scalar in nats.
+
+        The loss is taken in float32 over the true vocabulary.
+        """
+        positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+        x_BTE = self.wte(tokens_BT) + self.wpe(positions_T)
+        for block in self.h:
+            x_BTE = block(x_BTE)
+        logits_BTV = self.lm_head(self.ln_f(x_BTE))
+        # Autograd need not see this: the softmax of -inf is 0 and so is its gradient.
+        logits_BTV.detach()[..., self.config.vocab_size :] = -math.inf
+        if targets_BT is None:
+            return logits_BTV
+        return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights (GPT-2, section 2.3).
+
+        matrices and both embeddings   N(0, init_std)
+        residual output projections    N(0, init_std / sqrt(2 n_layer))
+        gains 1; biases and rows beyond the true vocabulary 0
+        """
+        std = self.config.init_std
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                parameter.zero_()
+            elif parameter.ndim == 1:
+                parameter.fill_(1.0)
+            elif name.endswith(".c_proj.weight"):
+                parameter.normal_(0, std / math.sqrt(2 * self.config.n_layer), generator=generator)
+            elif name == "wte.weight":
+                # The pads take no draw, so that padding changes no other weight.
+                parameter[: self.config.vocab_size].normal_(0, std, generator=generator)
+                parameter[self.config.vocab_size :].zero_()
+            else:
+                parameter.normal_(0, std, generator=generator)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 over name, shape, dtype and bytes of every parameter, by name; tied ones once."""
+    sha = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        weight = parameter.detach().cpu().contiguous()
+        sha.update(f"{name} {tuple(weight.shape)} {weight.dtype}\n".encode())
+        sha.update(weight.flatten().view(torch.uint8).numpy().data)
+    return sha.hexdigest()
