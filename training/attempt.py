@@ -1,0 +1,244 @@
+"""Who trains a trial: claims by folder, proof of life, and the fence against revived owners.
+
+`mkdir attempt-NNN` is the exclusive act, on a local and on a network file system; a later folder
+takes a trial over from a dead owner, and an owner that comes back sees it and publishes nothing.
+There is no lock to be left behind and no clock to agree on: every span is measured on the
+observer's own monotonic clock. Torch-free.
+"""
+
+import os
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from configs.errors import BadInput
+from configs.files import read_json, to_json, write_atomic
+
+LEASE_S = 60.0
+OWNERLESS_S = 5.0
+
+_NAME = re.compile(r"attempt-(\d{3,})")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One claim of a trial: the only folder that its owner writes into, save for the record."""
+
+    trial: Path
+    number: int
+
+    @property
+    def folder(self) -> Path:
+        """trial/attempt-NNN."""
+        return self.trial / f"attempt-{self.number:03d}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of this attempt's checkpoints."""
+        return self.folder / "checkpoints"
+
+    def beat(self) -> None:
+        """Count the heartbeat up by one; observers compare the counts, never a time."""
+        write_atomic(self.folder / "heartbeat", str(_heartbeat(self.folder) + 1))
+
+    def fenced(self) -> bool:
+        """True when a later attempt has taken the trial over: nothing may be published."""
+        return any(_number(folder) > self.number for folder in attempts(self.trial))
+
+    def release(self) -> None:
+        """Give the trial back though the owner lives on; anyone may claim it at once."""
+        write_atomic(self.folder / "released", "")
+
+
+@dataclass(frozen=True)
+class Busy:
+    """The trial has an owner; `certain` is False while its life is not yet known either way."""
+
+    owner: str
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The trial has its record: there is nothing to claim."""
+
+
+class Watch:
+    """What one process has seen of other owners, so that silence can be timed by its own clock."""
+
+    def __init__(self, lease_s: float = LEASE_S, clock: Callable[[], float] = time.monotonic):
+        self.lease_s = lease_s
+        self._clock = clock
+        self._seen: dict[Path, tuple[int | None, float, bool]] = {}
+
+    def holder(self, folder: Path) -> Busy | None:
+        """The live, or not yet certainly dead, owner of an attempt folder.
+
+        An owner on this machine is looked up in the process table. One on another machine is dead
+        when its heartbeat has not moved for `lease_s`, a folder without an owner after
+        OWNERLESS_S: both counted from this object's first look.
+        """
+        if (folder / "released").exists():
+            return None
+        try:
+            owner = read_json(folder / "owner.json")
+            name = f"{owner['host']}:{owner['pid']}"
+        except (BadInput, KeyError, TypeError):
+            silent_s, _ = self._silence(folder, None)
+            return Busy("an unknown process", False) if silent_s < OWNERLESS_S else None
+        if _is_local(owner):
+            return Busy(name, True) if _lives(owner) else None
+        silent_s, has_moved = self._silence(folder, _heartbeat(folder))
+        return Busy(name, has_moved) if silent_s < self.lease_s else None
+
+    def _silence(self, folder: Path, count: int | None) -> tuple[float, bool]:
+        """Seconds for which `count` has stood still, and whether it ever moved."""
+        now = self._clock()
+        last, since, has_moved = self._seen.get(folder, (count, now, False))
+        if count != last:
+            since, has_moved = now, True
+        self._seen[folder] = (count, since, has_moved)
+        return now - since, has_moved
+
+
+def claim(trial: Path, watch: Watch) -> Attempt | Busy | Finished:
+    """Claim a trial for this process (and its children), without waiting.
+
+    The claim holds until the record is published, `release` is called or this process ends.
+    An owner elsewhere proves dead only over several calls with the same `watch`.
+    """
+    if (trial / "record.json").exists():
+        return Finished()
+    trial.mkdir(parents=True, exist_ok=True)
+    earlier = attempts(trial)
+    if earlier and (busy := watch.holder(earlier[-1])):
+        return busy
+    attempt = Attempt(trial, _number(earlier[-1]) + 1 if earlier else 1)
+    try:
+        attempt.folder.mkdir()
+    except FileExistsError:
+        return Busy("a process that claimed it just now", True)
+    attempt.beat()
+    write_atomic(attempt.folder / "owner.json", to_json(_myself()))
+    if (trial / "record.json").exists():  # published while this claim was made
+        shutil.rmtree(attempt.folder)
+        return Finished()
+    if attempt.fenced():  # this process slept between mkdir and its owner file
+        return Busy("a process that took over", True)
+    return attempt
+
+
+def claim_patiently(trial: Path, watch: Watch, poll_s: float = 0.25) -> Attempt | Busy | Finished:
+    """`claim`, waiting (at most `lease_s`) until an owner elsewhere has shown life or is dead."""
+    while True:
+        result = claim(trial, watch)
+        if not isinstance(result, Busy) or result.certain:
+            return result
+        time.sleep(poll_s)
+
+
+def attempts(trial: Path) -> list[Path]:
+    """The attempt folders of a trial, oldest first; none if there is no such trial."""
+    try:
+        names = os.listdir(trial)
+    except FileNotFoundError:
+        return []
+    return sorted((trial / name for name in names if _NAME.fullmatch(name)), key=_number)
+
+
+@contextmanager
+def beating(attempt: Attempt, interval_s: float = LEASE_S / 6) -> Iterator[None]:
+    """Beat from a thread while the body runs; never in a process that will fork."""
+    done = threading.Event()
+
+    def loop() -> None:
+        while not done.wait(interval_s):
+            with suppress(OSError):  # a full or vanished disk is the checkpoint's to report
+                attempt.beat()
+
+    thread = threading.Thread(target=loop, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _number(folder: Path) -> int:
+    match = _NAME.fullmatch(folder.name)
+    assert match, folder
+    return int(match[1])
+
+
+def _heartbeat(folder: Path) -> int:
+    try:
+        return int((folder / "heartbeat").read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _myself() -> dict[str, Any]:
+    return {
+        **_machine(),
+        "pid": os.getpid(),
+        "pid_start": _pid_start(os.getpid()),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    """Where a pid means something: host, boot, and the pid namespace (containers share a host)."""
+    boot_id: str | None = None
+    namespace: str | None = None
+    with suppress(OSError):
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink("/proc/self/ns/pid")
+    return {"host": socket.gethostname(), "boot_id": boot_id, "pid_namespace": namespace}
+
+
+def _is_local(owner: dict[str, Any]) -> bool:
+    here = _machine()
+    if owner["host"] != here["host"]:
+        return False
+    rebooted = owner.get("boot_id") != here["boot_id"]
+    return rebooted or owner.get("pid_namespace") == here["pid_namespace"]
+
+
+def _lives(owner: dict[str, Any]) -> bool:
+    """Whether a local owner is the process that it was: same boot, same pid, same start."""
+    if owner.get("boot_id") != _machine()["boot_id"]:
+        return False
+    start = _pid_start(owner["pid"])
+    return start is not None and start == owner.get("pid_start")
+
+
+def _pid_start(pid: int) -> str | None:
+    """When a process started, in the kernel's terms; None if it is gone or a zombie."""
+    if not os.path.isdir("/proc/self"):
+        return _pid_exists(pid)
+    try:
+        # The second field is the name in parentheses and may hold anything but a last ')'.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _pid_exists(pid: int) -> str | None:
+    """For systems without /proc: life without a start time."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "unknown"
