@@ -1,0 +1,73 @@
+"""The smallest honest run: a model of 16 wide over bytes, on text made up in a test's folder."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from data.config import DataConfig
+from model.config import GPTConfig
+from training.config import (
+    EvaluationConfig,
+    OptimizerConfig,
+    RuntimeConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+
+WORDS = "def return self import for in if else while not None True value index range".split()
+
+
+def write_text(folder: Path, n_words: int = 6000, seed: int = 0) -> Path:
+    """A folder of documents with some structure to learn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = random.Random(seed)
+    for index in range(24):
+        text = " ".join(words.choice(WORDS) for _ in range(n_words // 24))
+        (folder / f"{index:02d}.txt").write_text(text + "\n")
+    return folder
+
+
+def tiny_config(folder: Path, steps: int = 6, **changes: Any) -> TrainConfig:
+    """A trial of `steps` steps of 8 sequences of 16 bytes; `changes` as group__field=value."""
+    config = TrainConfig(
+        model=GPTConfig(
+            n_layer=2, n_head=2, n_embd=16, block_size=16, vocab_size=256, init_std=0.1
+        ),
+        data=DataConfig(
+            source="files",
+            path=str(folder / "text"),
+            tokenizer="bytes",
+            val_fraction=0.2,
+            max_epochs=4,
+        ),
+        optimizer=OptimizerConfig(
+            name="adamw", lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, grad_clip=1.0
+        ),
+        schedule=ScheduleConfig(
+            name="cosine",
+            tokens=128 * steps,
+            batch_tokens=128,
+            warmup_tokens=128 * steps // 3,
+            final_lr_fraction=0.1,
+        ),
+        evaluation=EvaluationConfig(tokens=37 * 16),
+        runtime=RuntimeConfig(
+            device="cpu",
+            threads=1,
+            compile=None,
+            micro_batch=None,
+            log_every_steps=1,
+            evaluate_every_steps=0,
+            checkpoint_every_s=0,
+            data_dir=str(folder / "shards"),
+            timeout_s=60,
+        ),
+        seed=0,
+        precision="float32",
+    )
+    for name, value in changes.items():
+        group, _, field = name.rpartition("__")
+        change = {group: replace(getattr(config, group), **{field: value})} if group else {}
+        config = replace(config, **(change or {name: value}))
+    return config

@@ -1,0 +1,185 @@
+"""What a run leaves: record.json, complete without its checkpoint, written once. Torch-free."""
+
+import subprocess
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal, get_args
+
+from configs.errors import BadInput
+from configs.files import read_json, to_json, write_once
+from model import flops
+from training.attempt import Attempt
+from training.config import TrainConfig, as_mapping, digest, trial_id
+
+SCHEMA = 1
+NAME = "record.json"
+CODE = Path(__file__).resolve().parent.parent
+
+Status = Literal["done", "diverged", "oom", "failed"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The end of one trial. Losses in nats per token, times in seconds, memory in bytes.
+
+    loss            held-out loss of the final weights; loss_bpb the same in bits per byte of text
+    train_loss      mean of the last logged training losses
+    params_*        the counts of model/flops.py, without the vocabulary's padding
+    flops_6nd       6 params_total tokens; flops_exact: the count of flops_per_token_exact
+    tokens          trained so far; tokens_planned: what the schedule asks for
+    epochs          tokens over the training tokens there are
+    weights_digest  of the final weights (model.gpt.weights_digest)
+    bitwise         whether an uninterrupted run would have ended in the same bits
+    config_digest   of the whole config, `runtime` included (id leaves that out)
+    train_s         inside training steps; wall_s: with set-up, evaluation and saving
+    mfu             by the nanoGPT count over the device's dense peak; null if that is not known
+    spikes          logged losses far above those before (metrics.spikes)
+    """
+
+    id: str
+    status: Status
+    reason: str | None
+    attempts: int
+    # The trial, flat, for tables.
+    n_layer: int
+    n_head: int
+    n_embd: int
+    vocab_size: int
+    block_size: int
+    init_std: float
+    batch_tokens: int
+    lr: float
+    warmup_tokens: int
+    seed: int
+    precision: str
+    dataset: str
+    tokenizer: str
+    eval_tokens: int
+    tokens_planned: int
+    params_total: int
+    params_non_embedding: int
+    params_matmul: int
+    params_effective: int
+    config_digest: str
+    # The result.
+    loss: float | None = None
+    loss_bpb: float | None = None
+    train_loss: float | None = None
+    tokens: int = 0
+    steps: int = 0
+    epochs: float | None = None
+    flops_6nd: int = 0
+    flops_exact: int = 0
+    weights_digest: str | None = None
+    spikes: int | None = None
+    bitwise: bool | None = None
+    # Where it came from.
+    data_digest: str | None = None
+    code_commit: str | None = None
+    code_dirty: bool | None = None
+    torch: str | None = None
+    device: str | None = None
+    world_size: int | None = None
+    threads: int | None = None
+    train_s: float | None = None
+    wall_s: float | None = None
+    tokens_per_s: float | None = None
+    mfu: float | None = None
+    peak_memory: int | None = None
+    started: str | None = None
+    ended: str | None = None
+    schema: int = SCHEMA
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        if self.status == "done":
+            return f"loss {self.loss:.4f} after {self.tokens:,} tokens"
+        return f"{self.status}: {self.reason}"
+
+
+def blank_record(
+    config: TrainConfig, attempts: int, status: Status, reason: str | None
+) -> RunRecord:
+    """The record of a trial of which nothing but its config is known (its process died, say)."""
+    model, schedule = config.model, config.schedule
+    commit, dirty = code_version()
+    return RunRecord(
+        id=trial_id(config),
+        status=status,
+        reason=reason,
+        attempts=attempts,
+        n_layer=model.n_layer,
+        n_head=model.n_head,
+        n_embd=model.n_embd,
+        vocab_size=model.vocab_size,
+        block_size=model.block_size,
+        init_std=model.init_std,
+        batch_tokens=schedule.batch_tokens,
+        lr=config.optimizer.lr,
+        warmup_tokens=schedule.warmup_tokens,
+        seed=config.seed,
+        precision=config.precision,
+        dataset=config.data.source + (f":{config.data.path}" if config.data.path else ""),
+        tokenizer=config.data.tokenizer,
+        eval_tokens=config.evaluation.tokens,
+        tokens_planned=schedule.tokens_seen,
+        params_total=flops.params_total(model),
+        params_non_embedding=flops.params_non_embedding(model),
+        params_matmul=flops.params_matmul(model),
+        params_effective=flops.params_effective(model),
+        config_digest=digest(as_mapping(config)),
+        code_commit=commit,
+        code_dirty=dirty,
+        torch=_torch_version(),
+    )
+
+
+def publish(attempt: Attempt, record: RunRecord) -> bool:
+    """Write record.json, unless it is there or the attempt is fenced off; True if this wrote it."""
+    if attempt.fenced():
+        return False
+    return write_once(attempt.trial / NAME, to_json(asdict(record)))
+
+
+def read_record(trial: Path) -> RunRecord | None:
+    """The record of a trial, None if it has none yet; BadInput if it cannot be believed."""
+    path = trial / NAME
+    if not path.exists():
+        return None
+    values = read_json(path)
+    schema = values.get("schema") if isinstance(values, dict) else None
+    if schema != SCHEMA:
+        raise BadInput(f"{path}: found schema {schema!r}, expected {SCHEMA}; use the newer code")
+    known = {field.name for field in fields(RunRecord)}
+    if set(values) != known:
+        odd = sorted(known ^ set(values))[0]
+        raise BadInput(f"{path}: {odd}: {'unknown' if odd in values else 'missing'} field")
+    if values["status"] not in get_args(Status):
+        raise BadInput(f"{path}: status: found {values['status']!r}, expected {get_args(Status)}")
+    return RunRecord(**values)
+
+
+def code_version(folder: Path = CODE) -> tuple[str | None, bool | None]:
+    """Commit of the code's own repository and whether tracked files differ; None, None without."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=30
+        ).stdout.strip()
+
+    if not (folder / ".git").exists():  # a copy inside somebody else's repository is not ours
+        return None, None
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "-uno"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _torch_version() -> str | None:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return None
