@@ -1,0 +1,134 @@
+"""What trials cost: exact FLOP, seconds by a step-time model, and the time of a whole grid.
+
+The model is four terms a step: a price a layer (dispatch), a price an activation (memory), a price
+a FLOP (arithmetic) and a price a token. On small CPU models the first two decide, so that time is
+not proportional to FLOP and has to be modelled to plan a grid.
+"""
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import nnls
+
+from model.config import GPTConfig
+from model.flops import flops_per_token_exact
+from training.config import TrainConfig
+
+_COEFFICIENTS = ("per_layer_ms", "per_activation_ms", "per_flop_ms", "per_token_ms")
+# Fewer measurements than this rescale a known model; as many or more fit its coefficients anew.
+_ENOUGH_TO_REFIT = 2 * len(_COEFFICIENTS)
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Milliseconds of a step: per_layer L + per_activation B L d + per_flop B f + per_token B.
+
+    B is tokens a step, f exact training FLOP a token. `fixed_s` is spent once a trial (start, data,
+    record); `error` is the relative standard deviation of a prediction.
+    """
+
+    per_layer_ms: float
+    per_activation_ms: float
+    per_flop_ms: float
+    per_token_ms: float
+    fixed_s: float
+    error: float
+
+    def step_s(self, model: GPTConfig, batch_tokens: int) -> float:
+        """Seconds of one optimizer step."""
+        terms = _terms(model, batch_tokens)
+        return float(np.dot([getattr(self, name) for name in _COEFFICIENTS], terms)) / 1000
+
+    def trial_s(self, config: TrainConfig) -> float:
+        """Seconds of a trial on one slot, its final evaluation included.
+
+        Evaluation is a forward pass, a third of a training token's work.
+        """
+        steps, batch = config.schedule.steps, config.schedule.batch_tokens
+        forward_steps = config.evaluation.tokens / batch / 3
+        return self.fixed_s + (steps + forward_steps) * self.step_s(config.model, batch)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of one optimizer step, as measured on the machine that will run the trials."""
+
+    model: GPTConfig
+    batch_tokens: int
+    step_s: float
+
+
+# Fitted to 38 runs of two to four layers, d = 8 to 96, B = 128 to 2048 bytes, float32, one thread
+# of a two-core x86 machine with the other core busy (torch 2.13); residual 6%, at worst 12%, and
+# 20 to 40% low below B = 256. `error` is what repeats on that shared machine scattered by; another
+# machine is another model, so measure.
+CPU_REFERENCE = StepTime(
+    per_layer_ms=1.9,
+    per_activation_ms=1.15e-4,
+    per_flop_ms=8.2e-9,
+    per_token_ms=3.8e-3,
+    fixed_s=0.0,
+    error=0.3,
+)
+
+
+def calibrate(measured: Sequence[Measured], known: StepTime | None) -> StepTime:
+    """The step-time model of the machine on which `measured` was taken.
+
+    A few measurements multiply `known` by their mean ratio to it; eight or more fit all four
+    coefficients, none negative, by relative least squares. The error joins the scatter of the
+    measurements with that of the model. Without a known model (a GPU) eight are needed:
+    ValueError.
+    """
+    if len(measured) >= _ENOUGH_TO_REFIT:
+        return _refit(measured, known.fixed_s if known else 0.0)
+    if known is None:
+        raise ValueError(f"found {len(measured)} measurements, expected {_ENOUGH_TO_REFIT} or more")
+    if not measured:
+        return known
+    ratios = np.log([m.step_s / known.step_s(m.model, m.batch_tokens) for m in measured])
+    factor = float(np.exp(ratios.mean()))
+    scatter = float(ratios.std(ddof=1)) if len(measured) > 1 else known.error
+    # The known model's own residual is part of the scatter once there are measurements to show it.
+    scaled = {name: factor * getattr(known, name) for name in _COEFFICIENTS}
+    return replace(known, **scaled, error=max(scatter, known.error / math.sqrt(len(measured))))
+
+
+def makespan_s(seconds: Iterable[float], slots: int) -> float:
+    """Time until the last trial ends when `slots` run the longest first, each free slot the next.
+
+    Between sum / slots and sum / slots + the longest, and within 4/3 of the best order (Graham
+    1969).
+    """
+    busy_until = [0.0] * slots
+    for duration in sorted(seconds, reverse=True):
+        heapq.heapreplace(busy_until, busy_until[0] + duration)
+    return max(busy_until)
+
+
+def flops_exact(config: TrainConfig) -> int:
+    """Training FLOP of a trial: `flops_per_token_exact` times the tokens it sees."""
+    return flops_per_token_exact(config.model) * config.schedule.tokens_seen
+
+
+def _terms(model: GPTConfig, batch_tokens: int) -> list[float]:
+    """What the coefficients multiply: L, B L d, B f, B."""
+    activations = batch_tokens * model.n_layer * model.n_embd
+    arithmetic = batch_tokens * flops_per_token_exact(model)
+    return [model.n_layer, activations, arithmetic, batch_tokens]
+
+
+def _refit(measured: Sequence[Measured], fixed_s: float) -> StepTime:
+    terms = np.array([_terms(m.model, m.batch_tokens) for m in measured], dtype=float)
+    seconds = np.array([m.step_s for m in measured])
+    # Each row divided by its measurement: a relative error counts alike at 2 ms and at 2 s. Each
+    # column scaled to one, since the coefficients differ by eight orders of magnitude.
+    rows = terms / (1000 * seconds[:, None])
+    scale = np.maximum(np.abs(rows).max(axis=0), np.finfo(float).tiny)
+    solution, residual = nnls(rows / scale, np.ones(len(measured)))
+    error = residual / math.sqrt(max(1, len(measured) - len(_COEFFICIENTS)))
+    fitted = dict(zip(_COEFFICIENTS, (solution / scale).tolist(), strict=True))
+    return StepTime(**fitted, fixed_s=fixed_s, error=float(error))
