@@ -1,0 +1,225 @@
+"""Where one trial at a time is executed: a forked child, or processes that serve one device.
+
+A slot is given a task, is polled, and reports how the task ended; it never blocks its owner and
+its processes die with their owner. This module knows no trainer: what a child does is an argument.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# How a task can end by itself; any other status, or a negative one (a signal), is a death.
+RECORDED = 0  # the record is there and the process is fit for more
+FAILED = 3  # the record is there and says so; the process may be spoilt
+STOPPED = 75  # on request, resumable
+BUSY = 76  # someone else owns the trial
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial to execute: its folder, complete config as plain containers, and house rules."""
+
+    folder: str
+    config: dict
+    keep: str
+    lease_s: float
+
+
+class Slot(Protocol):
+    """One place for one trial at a time."""
+
+    def start(self, task: Task) -> None:
+        """Begin a task; the slot must be free."""
+
+    def poll(self) -> int | None:
+        """How the task ended (see the constants above); None while it runs."""
+
+    def signal(self, number: int) -> None:
+        """Pass a signal to whatever runs."""
+
+    def close(self) -> None:
+        """Kill what runs and leave no process behind."""
+
+
+class ForkedSlot:
+    """A child forked for each task from this process, which must have one thread and no CUDA.
+
+    torch is imported once, here, so that a trial starts in milliseconds. `run` is called in the
+    child and returns its exit status.
+    """
+
+    def __init__(self, run: Callable[[Task], int]):
+        self._run = run
+        self._pid = 0
+
+    def start(self, task: Task) -> None:
+        """Fork; signals are held back until the child has its own handlers."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        owner = os.getpid()
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            self._pid = os.fork()
+            if self._pid == 0:
+                self._be_the_child(owner, held, task)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    def poll(self) -> int | None:
+        """Reap the child if it has ended."""
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        self._pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def signal(self, number: int) -> None:
+        """Signal the child; it is not reaped yet, so the process id is its own."""
+        if self._pid:
+            os.kill(self._pid, number)
+
+    def close(self) -> None:
+        """Kill and reap the child."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
+    def _be_the_child(self, owner: int, held: set, task: Task) -> None:
+        status = 1
+        try:
+            die_with(owner)
+            for number in STOP_SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            # Ctrl-C reaches the foreground group; the owner alone decides what it means.
+            os.setpgid(0, 0)
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            status = self._run(task)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)  # nothing inherited is flushed, closed or run at exit
+
+
+class ServedSlot:
+    """Processes on one slot's devices, one a rank, that serve tasks in turn by lines of JSON.
+
+    They live from task to task, so that a shape is compiled once, and are replaced after any
+    failure. `command` is what a rank runs (see `serve`); it gets RANK and its relatives, and
+    `environment` (which names its devices).
+    """
+
+    def __init__(self, command: Sequence[str], ranks: int, environment: Mapping[str, str]):
+        self._command = list(command)
+        self._ranks = ranks
+        self._environment = dict(environment)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._replies: list[bytes] = []
+
+    def start(self, task: Task) -> None:
+        """Hand the task to every rank, with a port that is free now for their rendezvous."""
+        if any(process.poll() is not None for process in self._processes):
+            self.close()
+        if not self._processes:
+            self._processes = [self._spawn(rank) for rank in range(self._ranks)]
+        self._replies = [b""] * self._ranks
+        line = json.dumps(asdict(task) | {"port": _free_port()}).encode() + b"\n"
+        for process in self._processes:
+            assert process.stdin is not None
+            try:
+                process.stdin.write(line)
+                process.stdin.flush()
+            except BrokenPipeError:
+                continue  # it died meanwhile, which poll will find
+
+    def poll(self) -> int | None:
+        """The first death among the ranks, else the first failure once all have replied."""
+        for rank, process in enumerate(self._processes):
+            assert process.stdout is not None
+            self._replies[rank] += process.stdout.read() or b""
+            if process.poll() is not None and not self._replies[rank].endswith(b"\n"):
+                status = process.returncode
+                self.close()
+                return status or 1
+        if not all(reply.endswith(b"\n") for reply in self._replies):
+            return None
+        status = next((int(reply) for reply in self._replies if int(reply)), RECORDED)
+        if status not in (RECORDED, STOPPED, BUSY):
+            self.close()
+        return status
+
+    def signal(self, number: int) -> None:
+        """Signal every rank that lives."""
+        for process in self._processes:
+            process.send_signal(number)
+
+    def close(self) -> None:
+        """Kill and reap every rank."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                pipe.close()
+        self._processes = []
+
+    def _spawn(self, rank: int) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            **self._environment,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(self._ranks),
+            "LOCAL_WORLD_SIZE": str(self._ranks),
+            "MASTER_ADDR": "127.0.0.1",
+        }
+        process = subprocess.Popen(
+            [*self._command, str(os.getpid())],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            process_group=0,
+        )
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        return process
+
+
+def serve(run: Callable[[Task], int], owner: int) -> None:
+    """A rank's side of ServedSlot: run the tasks read from standard input until its end."""
+    die_with(owner)
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what libraries print must not look like a reply
+    for line in sys.stdin.buffer:
+        values = json.loads(line)
+        os.environ["MASTER_PORT"] = str(values.pop("port"))
+        replies.write(f"{run(Task(**values))}\n".encode())
+
+
+def die_with(owner: int) -> None:
+    """Have the kernel kill this process when `owner`, its parent, ends in whatever way."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != owner:  # it ended before the request was made
+        os._exit(1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,260 @@
+"""A sweep directory: its plan, and the state of every trial, from its files alone; torch-free.
+
+    plan.json                   what is to be run; made once, extended only on request
+    trials/<id>/config.yaml     the trial, complete
+    trials/<id>/attempt-NNN/    who trains it (training/attempt.py); death.json if its process died
+    trials/<id>/record.json     how it ended, written once
+    runs.csv, fit/              derived
+
+There is no other memory of a sweep: what these files say is what any worker, anywhere, acts on.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from configs.errors import BadInput
+from configs.files import read_json, to_json, write_atomic, write_once
+from configs.load import build
+from scaling.plan.grid import Plan, Trial, plan_from_json, plan_to_json
+from scaling.run.config import LauncherConfig
+from training.attempt import Attempt, Busy, Watch, attempts
+from training.config import TrainConfig, as_mapping
+from training.record import RunRecord, read_record
+
+State = Literal["waiting", "running", "done", "diverged", "oom", "failed"]
+STATES: tuple[State, ...] = ("done", "diverged", "oom", "failed", "running", "waiting")
+RETRIABLE = ("oom", "failed")
+
+PLAN, RECORD, DEATH = "plan.json", "record.json", "death.json"
+
+
+@dataclass(frozen=True)
+class StoredPlan:
+    """plan.json. `data_digest` is that of the prepared data (its manifest); `stale` are ids of
+    trials that the grid asked for last no longer has: they stay planned, and are fitted.
+    """
+
+    plan: Plan
+    data_digest: str
+    launcher: LauncherConfig
+    stale: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """What the files say about one trial; `owner` is host:pid of whoever runs it."""
+
+    trial: Trial
+    state: State
+    attempts: int
+    owner: str | None
+    record: RunRecord | None
+
+
+def trial_folder(out: Path, trial: Trial) -> Path:
+    """trials/<id>."""
+    return out / "trials" / trial.id
+
+
+def read_plan(out: Path) -> StoredPlan:
+    """plan.json of `out`; BadInput where there is none, or it is damaged, edited or of newer code.
+
+    A trial's id digests its config, so that no trial can be read otherwise than it was planned.
+    """
+    path = out / PLAN
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}: found no mapping, expected a plan")
+    own = {key: values.pop(key, None) for key in ("data_digest", "launcher", "stale")}
+    with _naming(path):
+        plan = plan_from_json(values)
+        launcher = build(LauncherConfig, own["launcher"], "launcher")
+        if not isinstance(own["data_digest"], str):
+            raise BadInput(f"data_digest: found {own['data_digest']!r}, expected text")
+        stale = own["stale"] or []
+        if not set(stale) <= {trial.id for trial in plan.trials}:
+            raise BadInput("stale: names a trial that is not among trials")
+    return StoredPlan(plan, own["data_digest"], launcher, tuple(stale))
+
+
+def place_plan(out: Path, asked: StoredPlan, extend: bool) -> StoredPlan:
+    """Make plan.json, or find that it asks for the same; the stored plan is what counts.
+
+    With `extend` a plan of the same setting and data is united with the stored one, trial by trial
+    and by id. Raises BadInput for another setting, other data, or another grid without `extend`.
+    """
+    if write_once(out / PLAN, _text(asked)):
+        return asked
+    stored = read_plan(out)
+    check_same_sweep(out, stored, asked.plan, extend)
+    check_data(out, stored, asked.data_digest)
+    if _ids(asked.plan) in (_ids(stored.plan), _ids(stored.plan) - set(stored.stale)):
+        return stored
+    united = _unite(stored, asked)
+    write_atomic(out / PLAN, _text(united))
+    return united
+
+
+def check_same_sweep(out: Path, stored: StoredPlan, asked: Plan, extend: bool) -> None:
+    """Refuse to put another setting into a sweep directory, or another grid unless extending."""
+    if stored.plan.setting != asked.setting:
+        field, old, new = _first_difference(stored.plan.base, asked.base)
+        raise BadInput(
+            f"{out / PLAN}: {field}: found {new!r}, and this sweep has {old!r}; trials of two "
+            "settings do not belong into one fit: choose another out"
+        )
+    here, there = _ids(asked), _ids(stored.plan)
+    if here not in (there, there - set(stored.stale)) and not extend:
+        raise BadInput(
+            f"{out / PLAN}: found another grid: {len(here - there)} trials are new, "
+            f"{len(there - here)} no longer asked for; extend=true unites them, or choose "
+            "another out"
+        )
+
+
+def check_data(out: Path, stored: StoredPlan, data_digest: str) -> None:
+    """Refuse to train on other data than the sweep's, on whatever machine."""
+    if data_digest != stored.data_digest:
+        raise BadInput(
+            f"{out / PLAN}: data_digest: the data prepared here has {data_digest}, this sweep has "
+            f"{stored.data_digest}; train on the same files (or the same Python, for source "
+            "python), or choose another out"
+        )
+
+
+def read_states(out: Path, plan: Plan, watch: Watch | None = None) -> tuple[TrialState, ...]:
+    """The state of every planned trial, in the plan's order.
+
+    An owner on another machine counts as alive until `watch` has seen it silent for its lease.
+    """
+    watch = watch or Watch()
+    return tuple(_read_state(trial, trial_folder(out, trial), watch) for trial in plan.trials)
+
+
+def count_states(states: Sequence[TrialState]) -> dict[str, int]:
+    """How many trials are planned, and how many of them are in each state; the sum holds."""
+    found = Counter(state.state for state in states)
+    return {"planned": len(states), **{name: found[name] for name in STATES}}
+
+
+def write_config(folder: Path, config: TrainConfig) -> None:
+    """trials/<id>/config.yaml, from which train.py runs this one trial by hand."""
+    if not (folder / "config.yaml").exists():
+        write_once(folder / "config.yaml", yaml.safe_dump(as_mapping(config), sort_keys=False))
+
+
+def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Let trials that ended as one of `kinds` run again; returns their ids.
+
+    The record moves into the attempt that wrote it, so that nothing is lost and the next attempt,
+    which resumes from the newest checkpoint, may write its own.
+    """
+    for kind in kinds:
+        if kind not in RETRIABLE:
+            raise BadInput(f"retry: found {kind!r}, expected {' or '.join(RETRIABLE)}")
+    again = []
+    for trial in plan.trials:
+        folder = trial_folder(out, trial)
+        record = read_record(folder)
+        if record and record.status in kinds:
+            with suppress(FileNotFoundError):  # another process moved it just now
+                os.rename(folder / RECORD, attempts(folder)[-1] / RECORD)
+                again.append(trial.id)
+    return tuple(again)
+
+
+def note_death(attempt: Attempt, reason: str, step: int) -> None:
+    """Write down that the process of an attempt died, and the newest step that it had saved."""
+    write_atomic(attempt.folder / DEATH, to_json({"reason": reason, "step": step}))
+
+
+def fruitless_deaths(folder: Path) -> int:
+    """Deaths in a row, up to the newest, that had saved no step beyond all earlier ones.
+
+    Only deaths that a worker saw count: an attempt that fell with its worker says nothing about
+    the trial. A retry begins a new count.
+    """
+    furthest, deaths = 0, 0
+    for attempt in attempts(folder):
+        if (attempt / DEATH).exists():
+            step = int(read_json(attempt / DEATH)["step"])
+            deaths = 0 if step > furthest else deaths + 1
+            furthest = max(furthest, step)
+        if (attempt / RECORD).exists():
+            deaths = 0
+    return deaths
+
+
+def delete_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of all attempts of a trial that is done."""
+    for attempt in attempts(folder):
+        shutil.rmtree(attempt / "checkpoints", ignore_errors=True)
+
+
+def _read_state(trial: Trial, folder: Path, watch: Watch) -> TrialState:
+    record = read_record(folder)
+    tried = attempts(folder)
+    if record:
+        if record.id != trial.id:
+            raise BadInput(f"{folder / RECORD}: id: found {record.id}, expected {trial.id}")
+        return TrialState(trial, record.status, len(tried), None, record)
+    owner: Busy | None = watch.holder(tried[-1]) if tried else None
+    if (folder / RECORD).exists():  # it ended between the two looks
+        return _read_state(trial, folder, watch)
+    return TrialState(
+        trial, "running" if owner else "waiting", len(tried), owner.owner if owner else None, None
+    )
+
+
+def _unite(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
+    known = {trial.id: trial for trial in stored.plan.trials}
+    trials = {trial.id: trial for trial in asked.plan.trials} | known
+    order = sorted(trials.values(), key=lambda t: (-(t.predicted_s or 0), -t.flops_budget, t.id))
+    return replace(
+        asked,
+        plan=replace(asked.plan, trials=tuple(order)),
+        stale=tuple(trial.id for trial in order if trial.id not in _ids(asked.plan)),
+    )
+
+
+def _ids(plan: Plan) -> set[str]:
+    return {trial.id for trial in plan.trials}
+
+
+def _text(stored: StoredPlan) -> str:
+    return to_json(
+        {
+            **plan_to_json(stored.plan),
+            "data_digest": stored.data_digest,
+            "launcher": as_mapping(stored.launcher),
+            "stale": list(stored.stale),
+        }
+    )
+
+
+def _first_difference(old: TrainConfig, new: TrainConfig) -> tuple[str, Any, Any]:
+    """The first field, by its dotted name, in which two settings differ."""
+    for group in ("data", "evaluation", "model"):
+        before, after = as_mapping(old)[group], as_mapping(new)[group]
+        shared = ("block_size", "vocab_size") if group == "model" else tuple(before)
+        for name in shared:
+            if before[name] != after[name]:
+                return f"{group}.{name}", before[name], after[name]
+    return "setting", "another digest", "this one"
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the file's path into a complaint about its content."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"{path}: {str(error).removeprefix('plan.json: ')}") from None
