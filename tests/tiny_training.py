@@ -15,7 +15,7 @@ from training.config import (
     TrainConfig,
 )
 
-WORDS = "def return self import for in if else while not None True value index range".split()
+WORDS = "def return self import for in if else while not None True value index range"
 
 
 def write_text(folder: Path, n_words: int = 6000, seed: int = 0) -> Path:
@@ -23,7 +23,7 @@ def write_text(folder: Path, n_words: int = 6000, seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     words = random.Random(seed)
     for index in range(24):
-        text = " ".join(words.choice(WORDS) for _ in range(n_words // 24))
+        text = " ".join(words.choice(WORDS.split()) for _ in range(n_words // 24))
         (folder / f"{index:02d}.txt").write_text(text + "\n")
     return folder
 
