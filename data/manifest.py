@@ -1,0 +1,130 @@
+"""What a folder of shards holds: counts and digests, kept in manifest.json beside them."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+
+from configs.errors import BadInput
+from configs.files import read_json, to_json, write_atomic
+from configs.load import build
+
+SCHEMA = 1
+MANIFEST_NAME = "manifest.json"
+SplitName = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One file of a folder: its plain name, its number of tokens and the digest of its bytes."""
+
+    name: str
+    tokens: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """The shards of one split in reading order; text counts are null where only ids were given."""
+
+    shards: tuple[ShardEntry, ...]
+    documents: int | None
+    text_bytes: int | None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all shards, separators included."""
+        return sum(shard.tokens for shard in self.shards)
+
+    @property
+    def bytes_per_token(self) -> float | None:
+        """UTF-8 bytes of text per token, which turns nats per token into bits per byte."""
+        return None if self.text_bytes is None else self.text_bytes / self.tokens
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set: the recipe it was made by, the vocabulary of its ids, and its files.
+
+    `skipped` counts documents left out, by reason.
+    """
+
+    schema: int
+    recipe: dict[str, Any]
+    tokenizer: str
+    vocab_size: int
+    end_of_text: int
+    skipped: dict[str, int]
+    train: SplitEntry
+    val: SplitEntry
+
+    def __post_init__(self) -> None:
+        for entry in (*self.train.shards, *self.val.shards):
+            if Path(entry.name).name != entry.name:
+                raise BadInput(f"manifest: found shard name {entry.name!r}, expected a plain name")
+
+    @property
+    def digest(self) -> str:
+        """Identity by content, 16 hex digits: equal wherever and whenever the data was prepared."""
+        return content_digest([asdict(self)[key] for key in ("vocab_size", "train", "val")])
+
+    def split(self, name: SplitName) -> SplitEntry:
+        """The entry of `train` or `val`."""
+        return self.train if name == "train" else self.val
+
+
+def content_digest(value: Any) -> str:
+    """The first 16 hex digits of SHA-256 over canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest` into `folder`; that it is there says that the folder is complete."""
+    write_atomic(folder / MANIFEST_NAME, to_json(asdict(manifest)))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a prepared folder; BadInput if it is missing, broken or newer than this."""
+    path = folder / MANIFEST_NAME
+    values = read_json(path)
+    schema = values.get("schema") if isinstance(values, dict) else None
+    if schema != SCHEMA:
+        raise BadInput(f"{path}: found schema {schema!r}, expected {SCHEMA}")
+    return build(Manifest, values)
+
+
+def compare(stored: Manifest, present: Manifest) -> str | None:
+    """The first difference in what is trained on, as one line; None if there is none.
+
+    Where the data lies and how it was made may differ; names, order, sizes and content may not.
+    """
+    for field in ("tokenizer", "vocab_size", "end_of_text"):
+        expected, found = getattr(stored, field), getattr(present, field)
+        if expected != found:
+            return f"data: found {field} {found!r}, expected {expected!r} as at the start"
+    splits: tuple[SplitName, ...] = ("train", "val")
+    for split in splits:
+        pairs = zip_longest(stored.split(split).shards, present.split(split).shards)
+        for index, (before, now) in enumerate(pairs):
+            if before != now:
+                return f"data: {split} shard {index}: {_difference(before, now)} as at the start"
+    return None
+
+
+def _difference(before: ShardEntry | None, now: ShardEntry | None) -> str:
+    if before is None:
+        assert now is not None
+        return f"found {now.name}, expected no more shards"
+    if now is None:
+        return f"found none, expected {before.name}"
+    if before.name != now.name:
+        return f"found {now.name}, expected {before.name}"
+    if before.tokens != now.tokens:
+        return f"found {now.tokens} tokens in {now.name}, expected {before.tokens}"
+    return (
+        f"found other content in {now.name}, sha256 {now.sha256[:16]}, expected "
+        + (before.sha256[:16])
+    )
