@@ -1,0 +1,62 @@
+"""The schedule: values by hand, the peak where warm-up ends, the floor at the last update."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.config import ScheduleConfig
+from training.schedule import learning_rate, warmup_steps
+
+COSINE = ScheduleConfig(
+    name="cosine", tokens=1000, batch_tokens=100, warmup_tokens=200, final_lr_fraction=0.1
+)
+
+
+def rates(schedule: ScheduleConfig, peak: float = 1.0) -> list[float]:
+    return [learning_rate(step, peak, schedule) for step in range(schedule.steps)]
+
+
+def test_values_by_hand():
+    # Two steps of warm-up, eight of cosine: p = 1/8 ... 8/8.
+    expected = [0.5, 1.0] + [0.1 + 0.45 * (1 + math.cos(math.pi * k / 8)) for k in range(1, 9)]
+    assert rates(COSINE) == pytest.approx(expected, rel=1e-15)
+    assert rates(COSINE)[5] == pytest.approx(0.55, rel=1e-15)  # half-way, half-way down
+    assert rates(COSINE, 3e-4)[1] == 3e-4
+
+
+def test_without_warmup_the_cosine_starts_at_once():
+    schedule = replace(COSINE, warmup_tokens=0, tokens=200)
+    assert rates(schedule) == pytest.approx([0.55, 0.1], rel=1e-15)
+
+
+@given(
+    steps=st.integers(1, 400),
+    warmup=st.floats(0, 0.999),
+    floor=st.floats(0, 1),
+    batch=st.integers(1, 1000),
+)
+def test_one_rise_to_the_peak_and_one_fall_to_exactly_the_floor(steps, warmup, floor, batch):
+    tokens = steps * batch
+    schedule = ScheduleConfig(
+        name="cosine",
+        tokens=tokens,
+        batch_tokens=batch,
+        warmup_tokens=int(warmup * tokens),
+        final_lr_fraction=floor,
+    )
+    values = rates(schedule)
+    top = warmup_steps(schedule)
+    assert len(values) == schedule.steps == steps
+    assert values[-1] == floor
+    assert values[:top] == sorted(values[:top]) and values[top:] == sorted(values[top:])[::-1]
+    assert max(values[:top], default=1.0) == 1.0
+    assert all(0 <= value <= 1 for value in values)
+
+
+def test_the_budget_is_rounded_to_whole_batches():
+    schedule = replace(COSINE, tokens=1049)
+    assert (schedule.steps, schedule.tokens_seen) == (10, 1000)
+    assert rates(schedule)[-1] == 0.1

@@ -1,0 +1,89 @@
+"""The lines a run leaves on its way, and reading them as one curve per trial. Torch-free.
+
+metrics.jsonl, one row per logged step: step tokens flops loss lr grad_norm tokens_per_s time, and
+val_loss where it was taken. `step` counts finished updates; `flops` is exact, cumulative.
+"""
+
+import json
+import statistics
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from configs.errors import BadInput
+from training.attempt import attempts
+
+NAME = "metrics.jsonl"
+Row = dict[str, Any]
+
+_SPIKE_WINDOW = 50
+_SPIKE_NATS = 0.5
+
+
+class MetricsLog:
+    """An open metrics.jsonl; each row is one unbuffered write, so a kill tears the last at most."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / NAME).open("ab", buffering=0)
+
+    def write(self, row: Row) -> None:
+        """Append one row; strict JSON, so a value that is not finite is a defect."""
+        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_metrics(trial: Path) -> list[Row]:
+    """All rows of a trial in order of step, one per step: a later attempt's stands.
+
+    A torn last line of a file is what a killed attempt leaves and is skipped; any other line that
+    is not a row raises BadInput with its number.
+    """
+    rows: dict[int, Row] = {}
+    for folder in attempts(trial):
+        path = folder / NAME
+        if path.exists():
+            rows.update((row["step"], row) for row in _read_file(path))
+    return [rows[step] for step in sorted(rows)]
+
+
+def spikes(rows: list[Row]) -> list[tuple[int, float]]:
+    """(step, height in nats) of losses far above the median of the 50 rows before them.
+
+    Far is half a nat and six of their standard deviations (by the median absolute deviation).
+    """
+    found = []
+    losses = [row["loss"] for row in rows]
+    for index in range(10, len(rows)):
+        before = losses[max(0, index - _SPIKE_WINDOW) : index]
+        middle = statistics.median(before)
+        deviation = 1.4826 * statistics.median(abs(loss - middle) for loss in before)
+        height = losses[index] - middle
+        if height > max(_SPIKE_NATS, 6 * deviation):
+            found.append((rows[index]["step"], height))
+    return found
+
+
+def _read_file(path: Path) -> list[Row]:
+    *lines, last = path.read_bytes().split(b"\n")
+    rows = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+    if last:  # no newline: torn, unless it was cut exactly there
+        with suppress(BadInput):
+            rows.append(_parse(last, str(path)))
+    return rows
+
+
+def _parse(line: bytes, where: str) -> Row:
+    try:
+        row = json.loads(line, parse_constant=_refuse)
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            return row
+    except ValueError:
+        pass
+    raise BadInput(f"{where}: found {line[:60]!r}, expected a JSON object with a step")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
