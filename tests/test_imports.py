@@ -72,6 +72,7 @@ LIGHT = [
     "model.config, model.flops, data.config, training.config",
     "scaling.fit, scaling.fit.observations",
     "scaling.plan.grid, scaling.plan.cost, scaling.plan.ladder, scaling.plan.rules",
+    "scaling.plan.table",
     "scaling.report.document",
     "scaling.run.store",
 ]

@@ -79,9 +79,9 @@ def calibrate(measured: Sequence[Measured], known: StepTime | None) -> StepTime:
     """The step-time model of the machine on which `measured` was taken.
 
     A few measurements multiply `known` by their mean ratio to it; eight or more fit all four
-    coefficients, none negative, by relative least squares. The error joins the scatter of the
-    measurements with that of the model. Without a known model (a GPU) eight are needed:
-    ValueError.
+    coefficients, none negative, by relative least squares. The error is the scatter about that, in
+    the first case pooled with the known error as if that were one more measurement. Without a known
+    model (a GPU) eight are needed: ValueError.
     """
     if len(measured) >= _ENOUGH_TO_REFIT:
         return _refit(measured, known.fixed_s if known else 0.0)
@@ -90,11 +90,11 @@ def calibrate(measured: Sequence[Measured], known: StepTime | None) -> StepTime:
     if not measured:
         return known
     ratios = np.log([m.step_s / known.step_s(m.model, m.batch_tokens) for m in measured])
+    squares = float(np.square(ratios - ratios.mean()).sum())
     factor = float(np.exp(ratios.mean()))
-    scatter = float(ratios.std(ddof=1)) if len(measured) > 1 else known.error
-    # The known model's own residual is part of the scatter once there are measurements to show it.
     scaled = {name: factor * getattr(known, name) for name in _COEFFICIENTS}
-    return replace(known, **scaled, error=max(scatter, known.error / math.sqrt(len(measured))))
+    error = math.sqrt((squares + known.error**2) / len(measured))
+    return replace(known, **scaled, error=error)
 
 
 def makespan_s(seconds: Iterable[float], slots: int) -> float:
