@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from configs.errors import BadInput
 from configs.load import build, compose_config
 from model.flops import flops_per_token_exact, params_effective
+from scaling.plan.config import GridConfig
 from scaling.plan.cost import CPU_REFERENCE, flops_exact
-from scaling.plan.grid import GridConfig, Plan, plan_from_json, plan_grid, plan_to_json
+from scaling.plan.grid import Plan, plan_from_json, plan_grid, plan_to_json
 from scaling.plan.table import duration, print_plan, totals
 from training.config import TrainConfig, as_mapping, trial_id
 
@@ -210,7 +211,7 @@ def test_a_budget_whose_optimum_is_beyond_the_ladder_is_left_out():
         ("grid.budgets=[1e10,1e10]", r"grid.budgets: found 1e\+10 twice"),
         ("grid.sizes=[5,5]", "grid.sizes: found 2 numbers for 4 budgets"),
         ("grid.sizes=0", "grid.sizes: found 0, expected 1 or more"),
-        ("grid.seeds=0", "grid.seeds: found 0"),
+        ("grid.seeds=0", "grid.seeds: found 0, expected more than 0"),
         ("grid.ladder=deep", "grid.ladder: found 'deep' .*one of grow, fixed_depth"),
         ("grid.rules.lr=muon", "grid.rules.lr: found 'muon' .*one of toy, step_law"),
         ("grid.rules.lr_factor=0", "grid.rules.lr_factor: found 0"),

@@ -5,7 +5,7 @@ part of the grid: editing a grid leaves the ids of the trials that stay as they 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,111 +14,10 @@ from configs.load import build
 from model.config import GPTConfig
 from model.flops import flops_per_token_exact, params_effective
 from scaling.plan import rules
+from scaling.plan.config import GridConfig
 from scaling.plan.cost import StepTime
-from scaling.plan.ladder import LadderName, rungs
+from scaling.plan.ladder import rungs
 from training.config import TrainConfig, as_mapping, setting_digest, trial_id
-
-
-@dataclass(frozen=True)
-class CentreConfig:
-    """Where the optimum is expected: `tokens_per_param` at `flops`, N growing as C^exponent.
-
-    N is N_effective. An exponent of 0.5 means the same tokens per parameter at every budget.
-    """
-
-    flops: float
-    tokens_per_param: float
-    exponent: float
-
-    def __post_init__(self) -> None:
-        for name in ("flops", "tokens_per_param", "exponent"):
-            if getattr(self, name) <= 0:
-                raise BadInput(
-                    f"grid.centre.{name}: found {getattr(self, name)}, expected more than 0"
-                )
-
-    def n_effective(self, budget: float) -> float:
-        """The expected optimal N_effective at `budget`, from C = 6 N D."""
-        reference = math.sqrt(self.flops / (6 * self.tokens_per_param))
-        return reference * (budget / self.flops) ** self.exponent
-
-
-@dataclass(frozen=True)
-class RulesConfig:
-    """Which rule sets what (scaling/plan/rules.py); the factors multiply the rules' values."""
-
-    lr: rules.LrName
-    lr_factor: float
-    batch: rules.BatchName
-    batch_factor: float
-    beta2: rules.Beta2Name
-    warmup: rules.WarmupName
-    init: rules.InitName
-
-    def __post_init__(self) -> None:
-        for name in ("lr_factor", "batch_factor"):
-            if getattr(self, name) <= 0:
-                raise BadInput(
-                    f"grid.rules.{name}: found {getattr(self, name)}, expected more than 0"
-                )
-
-
-@dataclass(frozen=True)
-class GridConfig:
-    """An IsoFLOP grid.
-
-    budgets  training FLOP of one trial, in any order
-    sizes    shapes at a budget: the rungs of the ladder nearest the expected optimum in ln N; one
-             number, or one for each budget
-    seeds    runs of every cell; of the cell nearest the expected optimum (seeds_at_centre); of
-             every cell of the lowest budget, where the scatter is largest
-             (seeds_at_lowest_budget). The largest that applies counts; seeds follow the base's
-    min_steps  a cell with fewer optimizer steps is left out: it would be warmed up, not trained
-
-    A cell that would see the training text more than data.max_epochs times is left out too.
-    """
-
-    budgets: tuple[float, ...]
-    sizes: int | tuple[int, ...]
-    ladder: LadderName
-    centre: CentreConfig
-    seeds: int
-    seeds_at_centre: int
-    seeds_at_lowest_budget: int
-    min_steps: int
-    rules: RulesConfig
-
-    def __post_init__(self) -> None:
-        if not self.budgets:
-            raise BadInput("grid.budgets: found an empty list, expected FLOP, as [1e17, 3e17]")
-        for budget in self.budgets:
-            if budget <= 0:
-                raise BadInput(f"grid.budgets: found {budget:g}, expected FLOP, more than 0")
-            if self.budgets.count(budget) > 1:
-                raise BadInput(f"grid.budgets: found {budget:g} twice, expected different budgets")
-        counts = self.sizes if isinstance(self.sizes, tuple) else (self.sizes,) * len(self.budgets)
-        if len(counts) != len(self.budgets):
-            raise BadInput(
-                f"grid.sizes: found {len(counts)} numbers for {len(self.budgets)} budgets, "
-                "expected one number, or one for each budget"
-            )
-        for count in counts:
-            if count < 1:
-                raise BadInput(f"grid.sizes: found {count}, expected 1 or more")
-        for name in ("seeds", "seeds_at_centre", "seeds_at_lowest_budget", "min_steps"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"grid.{name}: found {getattr(self, name)}, expected 1 or more")
-        if self.rules.warmup == "parameters" and self.min_steps < 200:
-            raise BadInput(
-                f"grid.min_steps: found {self.min_steps}, expected 200 or more with "
-                "grid.rules.warmup=parameters, which warms up for 100 steps or more"
-            )
-
-    def sizes_by_budget(self) -> dict[float, int]:
-        """Number of sizes at each budget, lowest budget first."""
-        count = self.sizes
-        counts = count if isinstance(count, tuple) else (count,) * len(self.budgets)
-        return dict(sorted(zip(self.budgets, counts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -167,31 +66,22 @@ def plan_grid(
     ladder = rungs(grid.ladder, base.model)
     trials: dict[str, Trial] = {}
     left_out: list[LeftOut] = []
-    budgets = grid.sizes_by_budget()
-    for budget, count in budgets.items():
+    for budget, count in grid.sizes_by_budget.items():
         expected = grid.centre.n_effective(budget)
+        beyond = _beyond(ladder, expected)
         cells: list[TrainConfig] = []
         for shape in _nearest(ladder, expected, count):
             cell = _cell(base, grid, budget, shape, dataset_tokens)
-            beyond = _beyond(ladder, expected)
-            if beyond or isinstance(cell, str):
+            if isinstance(cell, TrainConfig) and not beyond:
+                cells.append(cell)
+            else:
                 reason = cell if isinstance(cell, str) else beyond
                 left_out.append(LeftOut(budget, shape.n_layer, shape.n_embd, reason))
-            else:
-                cells.append(cell)
-        centre = min(cells, key=lambda cell: _distance(cell.model, expected), default=None)
-        for cell in cells:
-            seeds = max(
-                grid.seeds,
-                grid.seeds_at_centre if cell is centre else 0,
-                grid.seeds_at_lowest_budget if budget == min(budgets) else 0,
-            )
-            for seed in range(base.seed, base.seed + seeds):
-                config = replace(cell, seed=seed)
-                identity = trial_id(config)
-                predicted_s = step_time.trial_s(config) if step_time else None
-                # Budgets closer than half a batch make the same run; it belongs to the lower one.
-                trials.setdefault(identity, Trial(identity, budget, config, predicted_s))
+        for config in _repeat(cells, grid, budget):
+            identity = trial_id(config)
+            predicted_s = step_time.trial_s(config) if step_time else None
+            # Budgets closer than a token make the same run; it belongs to the lower one.
+            trials.setdefault(identity, Trial(identity, budget, config, predicted_s))
     if not trials:
         worst = max(left_out, key=lambda cell: (cell.flops_budget, -cell.n_layer, -cell.n_embd))
         raise BadInput(
@@ -242,7 +132,7 @@ def _cell(
     shape: GPTConfig,
     dataset_tokens: int | None,
 ) -> TrainConfig | str:
-    """The trial of one budget and shape, its seed the base's, or why there is none."""
+    """The trial of one budget and shape with the seed of `base`, or why there is none."""
     tokens = round(budget / flops_per_token_exact(shape))
     if tokens < grid.min_steps * shape.block_size:
         found = tokens // shape.block_size
@@ -250,11 +140,11 @@ def _cell(
     case = rules.Case(shape, tokens, budget)
     chosen = grid.rules
     batch = rules.batch_tokens(chosen.batch, case, chosen.batch_factor)
-    if round(tokens / batch) < grid.min_steps:
-        found = round(tokens / batch)
-        return f"{found} steps of {batch} tokens, expected {grid.min_steps} or more"
-    if dataset_tokens is not None and tokens > base.data.max_epochs * dataset_tokens:
-        epochs = tokens / dataset_tokens
+    steps = round(tokens / batch)
+    if steps < grid.min_steps:
+        return f"{steps} steps of {batch} tokens, expected {grid.min_steps} or more"
+    if dataset_tokens is not None and steps * batch > base.data.max_epochs * dataset_tokens:
+        epochs = steps * batch / dataset_tokens
         return f"{epochs:.3g} epochs, expected at most data.max_epochs {base.data.max_epochs:g}"
     lr = chosen.lr_factor * rules.learning_rate(chosen.lr, case)
     beta2 = rules.beta2(chosen.beta2, batch)
@@ -273,6 +163,19 @@ def _cell(
             warmup_tokens=rules.warmup_tokens(chosen.warmup, case, batch),
         ),
     )
+
+
+def _repeat(cells: list[TrainConfig], grid: GridConfig, budget: float) -> Iterator[TrainConfig]:
+    """Each cell once for each of its seeds."""
+    expected = grid.centre.n_effective(budget)
+    nearest = min((_distance(cell.model, expected) for cell in cells), default=0.0)
+    for cell in cells:
+        seeds = grid.seeds
+        if budget == min(grid.budgets):
+            seeds = max(seeds, grid.seeds_at_lowest_budget)
+        if _distance(cell.model, expected) == nearest:
+            seeds = max(seeds, grid.seeds_at_centre)
+        yield from (replace(cell, seed=cell.seed + repeat) for repeat in range(seeds))
 
 
 def _nearest(ladder: tuple[GPTConfig, ...], expected: float, count: int) -> list[GPTConfig]:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from configs.errors import BadInput
-from model import flops
 from model.config import GPTConfig
+from model.flops import params_matmul, params_non_embedding
 
 LrName = Literal["toy", "step_law", "deepseek", "porian", "kaplan", "gpt3"]
 BatchName = Literal["toy", "step_law", "step_porian", "deepseek", "porian", "gpt3"]
@@ -51,12 +51,12 @@ class Case:
     @property
     def n_non_embedding(self) -> int:
         """12 L d^2."""
-        return flops.params_non_embedding(self.model)
+        return params_non_embedding(self.model)
 
     @property
     def n_matmul(self) -> int:
         """12 L d^2 + V d."""
-        return flops.params_matmul(self.model)
+        return params_matmul(self.model)
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,8 @@ class Rule:
     formula: Callable[[Case], float]
     within: Mapping[str, tuple[float, float]]
 
-    def holds(self, case: Case) -> bool:
-        """Whether every bounded property of `case` lies in its range."""
-        return self._excess(case) == {}
-
-    def distance(self, case: Case) -> float:
-        """How far outside the range `case` lies: the largest excess, in e-folds; 0 inside."""
-        return max(self._excess(case).values(), default=0.0)
-
-    def complaint(self, case: Case) -> str:
-        """The property furthest outside its range, as found and expected."""
-        excess = self._excess(case)
-        name = max(excess, key=lambda key: excess[key])
-        low, high = self.within[name]
-        return f"{name} {getattr(case, name):.3g}, expected {low:.3g} to {high:.3g}"
-
-    def _excess(self, case: Case) -> dict[str, float]:
+    def excess(self, case: Case) -> dict[str, float]:
+        """Properties of `case` outside their ranges, and by how many e-folds; empty where it holds."""
         found = {}
         for name, (low, high) in self.within.items():
             value = getattr(case, name)
@@ -150,7 +136,6 @@ def toy_batch(tokens: float) -> float:
 # Ranges. Published rules: where they are known to agree (above), widened to the edges of a valley
 # (1 to 320 tokens per parameter), and where their authors went beyond. toy: its sweeps, widened by
 # a factor of two in width; in D to where its floor of two sequences decides, and up to one corpus.
-_ANY: Mapping[str, tuple[float, float]] = {}
 LEARNING_RATES: Mapping[str, Rule] = {
     "toy": Rule(lambda case: toy_lr(case.width), {"width": (8, 192)}),
     "step_law": Rule(
@@ -174,7 +159,7 @@ INITIALISATIONS: Mapping[str, Rule] = {
     # Equal to GPT-2's at its own smallest width; a fixed 0.02 costs 0.04, 0.12, 0.2 nats at
     # d = 16, 32, 64, so it moves the optimum.
     "width": Rule(lambda case: 0.02 * math.sqrt(768 / case.width), {"width": (8, 768)}),
-    "gpt2": Rule(lambda case: 0.02, _ANY),
+    "gpt2": Rule(lambda case: 0.02, {}),
 }
 
 
@@ -214,12 +199,19 @@ def init_std(name: InitName, case: Case) -> float:
 
 def _apply(kind: str, table: Mapping[str, Rule], name: str, case: Case) -> float:
     rule = table[name]
-    if rule.holds(case):
+    excess = rule.excess(case)
+    if not excess:
         return rule.formula(case)
-    others = {other: table[other].distance(case) for other in table if other != name}
-    nearest = min(others, key=lambda other: others[other])
-    remedy = "holds there" if others[nearest] == 0 else "comes nearest, but does not hold either"
+    misses = {
+        other: max(table[other].excess(case).values(), default=0.0)
+        for other in table
+        if other != name
+    }
+    nearest = min(misses, key=lambda other: misses[other])
+    remedy = "holds there" if misses[nearest] == 0 else "comes nearest, but does not hold either"
+    worst = max(excess, key=lambda key: excess[key])
+    low, high = rule.within[worst]
     raise BadInput(
-        f"grid.rules.{kind}: {name} at shape ({case.model.n_layer}, {case.width}) found "
-        f"{rule.complaint(case)}; {nearest} {remedy}"
+        f"grid.rules.{kind}: {name} at shape ({case.model.n_layer}, {case.width}) found {worst} "
+        f"{getattr(case, worst):.3g}, expected {low:.3g} to {high:.3g}; {nearest} {remedy}"
     )
