@@ -67,7 +67,7 @@ class Rule:
     within: Mapping[str, tuple[float, float]]
 
     def excess(self, case: Case) -> dict[str, float]:
-        """Properties of `case` outside their ranges, and by how many e-folds; empty where it holds."""
+        """The properties of `case` outside their ranges, and by how many e-folds."""
         found = {}
         for name, (low, high) in self.within.items():
             value = getattr(case, name)
