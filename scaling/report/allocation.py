@@ -1,0 +1,108 @@
+"""N*, D* and the loss at the optimum as lines over compute, one a law, with their intervals.
+
+A line comes from the law's own estimates; its 90% band joins the intervals of the predictions that
+fit.json makes from the law, in log-log, and ends where they end.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from scaling.fit.observations import Observations
+from scaling.report.numbers import interval, point
+from scaling.report.surface import surface_of
+from scaling.report.wording import law_name, stands
+
+POINTS = 121
+BEYOND = 10.0  # the explorer goes this factor beyond the budgets, greyed
+_QUANTITIES = {"n": "n_opt", "d": "d_opt", "loss": "loss"}
+
+
+def frontiers(
+    document: dict[str, Any], observations: Observations, budgets: list[float]
+) -> dict[str, dict[str, Any]]:
+    """Per law that allocates compute: status, reason, measured range, and the line or null.
+
+    The line: flops, and n, d, loss each with _low and _high, as lists of one length with nulls.
+    """
+    measured = budgets or [float(c) for c in observations.flops]
+    result = {}
+    for key in ("isoflop", "parametric", "envelope"):
+        law = (document.get("laws") or {}).get(key)
+        if not isinstance(law, dict):
+            continue
+        result[key] = {
+            "name": law_name(key),
+            "status": law.get("status"),
+            "reason": law.get("reason"),
+            "range": [min(measured), max(measured)] if measured else None,
+            "line": _line(document, key, law, measured) if stands(law) and measured else None,
+        }
+    return result
+
+
+def _stated(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """What fit.json predicts from this law, by compute."""
+    rows = [p for p in document.get("predictions") or [] if p.get("law") == key]
+    return sorted((r for r in rows if point(r.get("flops"))), key=lambda r: float(r["flops"]))
+
+
+def _line(
+    document: dict[str, Any], key: str, law: dict[str, Any], measured: list[float]
+) -> dict[str, list[float | None]] | None:
+    stated = _stated(document, key)
+    predicted = [float(row["flops"]) for row in stated]
+    flops = np.geomspace(min(measured) / BEYOND, max([BEYOND * max(measured), *predicted]), POINTS)
+    if key == "parametric":
+        surface = surface_of(document)
+        if surface is None:
+            return None
+        n = surface.optimal_params(flops)
+        values = {"n": n, "d": flops / (6 * n), "loss": surface.loss(n, flops / (6 * n))}
+    else:
+        a, b = point(law.get("a")), point(law.get("b"))
+        anchors = stated or law.get("valleys") or []
+        if a is None or b is None or not anchors:
+            return None
+        values = {
+            "n": _power_law(flops, anchors, "n_opt", a),
+            "d": _power_law(flops, anchors, "d_opt", b),
+            "loss": _between(flops, anchors, lambda row: point(row.get("loss"))),
+        }
+    line = {"flops": _listed(flops)}
+    for name, stated_name in _QUANTITIES.items():
+        line[name] = _listed(values[name])
+        for side, suffix in enumerate(("low", "high")):
+            line[f"{name}_{suffix}"] = _listed(
+                _between(flops, stated, lambda row, s=side, q=stated_name: _end(row.get(q), s))
+            )
+    return line
+
+
+def _power_law(
+    flops: np.ndarray, anchors: list[dict[str, Any]], quantity: str, exponent: float
+) -> np.ndarray:
+    known = [(row["flops"], value) for row in anchors if (value := point(row.get(quantity)))]
+    if not known:
+        return np.full(len(flops), np.nan)
+    log_scale = np.mean([np.log(value) - exponent * np.log(c) for c, value in known])
+    return np.exp(log_scale + exponent * np.log(flops))
+
+
+def _between(flops: np.ndarray, rows: list[dict[str, Any]], read: Any) -> np.ndarray:
+    """Straight lines in log-log between the stated values; nan outside them."""
+    known = [(float(row["flops"]), value) for row in rows if (value := read(row))]
+    if not known:
+        return np.full(len(flops), np.nan)
+    x, y = np.log(np.array(known)).T
+    inside = np.interp(np.log(flops), x, y, left=np.nan, right=np.nan)
+    return np.exp(inside)
+
+
+def _end(estimate: Any, side: int) -> float | None:
+    ends = interval(estimate)
+    return ends[side] if ends and ends[side] > 0 else None
+
+
+def _listed(values: np.ndarray) -> list[float | None]:
+    return [float(f"{v:.6g}") if np.isfinite(v) else None for v in values]

@@ -1,0 +1,64 @@
+"""The method in short, with its equations and sources, for a reader of the report alone."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Step:
+    """One paragraph of the method, its equation, and its source as (name, address)."""
+
+    title: str
+    text: str
+    equation: str = ""
+    source: tuple[str, str] | None = None
+
+
+_HOFFMANN = ("Hoffmann et al. 2022", "https://arxiv.org/abs/2203.15556")
+_BESIROGLU = ("Besiroglu et al. 2024", "https://arxiv.org/abs/2404.10102")
+_PORIAN = ("Porian et al. 2024", "https://arxiv.org/abs/2406.19146")
+
+METHOD = (
+    Step(
+        "Runs",
+        "Each run is trained from scratch with a schedule that ends exactly at its own token "
+        "budget; only the loss of its final weights on held-out text enters. A budget of compute C "
+        "is divided between parameters N and training tokens D.",
+        "C = 6 N D",
+        _HOFFMANN,
+    ),
+    Step(
+        "Counting",
+        "What counts as a parameter or a FLOP changes a fitted exponent by up to 0.2, so the fit "
+        "is repeated under every convention that the runs record. N_eff is the training FLOP per "
+        "token divided by six, causal attention and the output head included: with it C = 6 N D "
+        "is exact.",
+        "N_eff = f / 6,   f = 6 (12 L d² + V d) + 6 L d T",
+        _PORIAN,
+    ),
+    Step(
+        "IsoFLOP valleys (approach 2)",
+        "At each budget the losses of models of several sizes form a valley; its lowest point N* "
+        "is the vertex of a parabola in log N. A straight line through the vertices in log-log "
+        "gives the exponents.",
+        "N* ∝ C^a,   D* ∝ C^b",
+        _HOFFMANN,
+    ),
+    Step(
+        "Parametric surface (approach 3)",
+        "One surface through all final losses, by the least sum of Huber losses (δ = 0.001) of the "
+        "log loss, from many starts, the best polished until its gradient vanishes.",
+        "L(N, D) = E + A / N^α + B / D^β,   a = β / (α + β)",
+        _BESIROGLU,
+    ),
+    Step(
+        "Intervals",
+        "Every interval is 90%: percentiles over refits of resampled runs. An interval holds what "
+        "scatter of runs can move; it does not hold a wrong form, untuned training or another "
+        "corpus.",
+    ),
+    Step(
+        "States",
+        "A law stands, stands with doubts (its flags are named), or is refused: then it has no "
+        "numbers here, and no line in any figure.",
+    ),
+)

@@ -1,0 +1,102 @@
+"""How the report writes numbers: counts with k, M, B, T, FLOP as powers of ten, intervals in full.
+
+An estimate is the object of fit.json: {"value", "se", "ci80", "ci90", "ci95", "bound"}, each null
+where it is unknown. Unknown is written as a word, never as a zero or a dash alone.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+UNKNOWN = "unknown"
+_COUNT_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def is_estimate(value: Any) -> bool:
+    """Whether `value` has the shape of an estimate of fit.json."""
+    return isinstance(value, Mapping) and "value" in value and "ci90" in value
+
+
+def point(estimate: Any) -> float | None:
+    """The value of an estimate (or a bare number); None where it is unknown or at a bound."""
+    value = estimate.get("value") if isinstance(estimate, Mapping) else estimate
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def interval(estimate: Any) -> tuple[float, float] | None:
+    """The 90% interval of an estimate, None where it is unknown."""
+    ci = estimate.get("ci90") if isinstance(estimate, Mapping) else None
+    if not ci or any(point(end) is None for end in ci):
+        return None
+    return float(ci[0]), float(ci[1])
+
+
+def count(value: float | None) -> str:
+    """Parameters or tokens to three digits: 14600 is 14.6k, 7.0e10 is 70.0B."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if abs(value) >= 1e16:
+        return power(value)
+    for unit, letter in _COUNT_UNITS:
+        if abs(value) >= unit * 0.9995:  # 999.6k reads 1.00M
+            scaled = value / unit
+            decimals = max(0, 2 - math.floor(math.log10(abs(scaled) * 1.0005)))
+            return f"{scaled:.{decimals}f}{letter}"
+    return f"{value:.3g}"
+
+
+def power(value: float | None, digits: int = 3) -> str:
+    """A number as it is typed on a command line: 8e11, 2.5e10, 3.16e+01 is 31.6."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{digits}g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}e{int(exponent)}"
+
+
+def fixed(value: float | None, decimals: int = 3) -> str:
+    """A number with a fixed count of decimals, for losses and exponents."""
+    return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.{decimals}f}"
+
+
+def percent(value: float | None, decimals: int = 1) -> str:
+    """A fraction as a signed percentage: 0.012 is +1.2%."""
+    return UNKNOWN if value is None else f"{100 * value:+.{decimals}f}%"
+
+
+def decimals_for(estimate: Any, least: int = 2, most: int = 4) -> int:
+    """Decimals that show two digits of the width of an estimate's 90% interval."""
+    ends = interval(estimate)
+    if ends is None or ends[1] <= ends[0]:
+        return least + 1
+    return min(most, max(least, 1 - math.floor(math.log10(ends[1] - ends[0]))))
+
+
+def with_interval(estimate: Any, write: Callable[[float], str] | None = None) -> str:
+    """`0.42 (0.39 to 0.45)`: value and 90% interval; a bound is said in words."""
+    value, ends = point(estimate), interval(estimate)
+    if value is None:
+        bound = estimate.get("bound") if isinstance(estimate, Mapping) else None
+        words = {"low": "at its lower bound", "high": "at its upper bound"}.get(bound or "", "")
+        return f"not identified ({words})" if words else UNKNOWN
+    if write is None:
+        decimals = decimals_for(estimate)
+        write = power if abs(value) >= 1000 else lambda number: fixed(number, decimals)
+    return f"{write(value)} ({write(ends[0])} to {write(ends[1])})" if ends else write(value)
+
+
+def parameter(value: float) -> str:
+    """A constant of a law: four digits, whatever its size."""
+    return power(value, 4)
+
+
+def listed(items: list[str]) -> str:
+    """`a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def plural(n: int, singular: str, many: str | None = None) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n:,} {singular if n == 1 else many or singular + 's'}"

@@ -1,0 +1,104 @@
+"""The fitted surface L = E + A/N^alpha + B/D^beta (Hoffmann 2022): contours and residuals."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaling.fit.observations import Observations
+from scaling.report.numbers import point
+from scaling.report.wording import stands
+
+GRID = 80
+LEVELS = 11
+_MARGIN = 1.6  # the picture ends this factor beyond the runs: further out nothing was measured
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The constants of a surface that stands; E is 0 where the fit left it at its lower bound."""
+
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
+
+    def loss(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Predicted loss at N, D of one shape."""
+        return self.E + self.A * params**-self.alpha + self.B * tokens**-self.beta
+
+    def optimal_params(self, flops: np.ndarray) -> np.ndarray:
+        """N* = G (C/6)^a with G = (alpha A / beta B)^(1/(alpha+beta)), a = beta/(alpha+beta)."""
+        total = self.alpha + self.beta
+        log_g = np.log(self.alpha * self.A / (self.beta * self.B)) / total
+        return np.exp(log_g + self.beta / total * np.log(flops / 6))
+
+
+def surface_of(document: dict[str, Any]) -> Surface | None:
+    """The parametric law's surface, None where the law is refused or has a term missing."""
+    law = (document.get("laws") or {}).get("parametric") or {}
+    if not stands(law):
+        return None
+    values = {name: point(law.get(name)) for name in ("E", "A", "B", "alpha", "beta")}
+    if values["E"] is None and (law.get("E") or {}).get("bound") == "low":
+        values["E"] = 0.0
+    if any(value is None for value in values.values()):
+        return None
+    found = Surface(**{name: float(value or 0.0) for name, value in values.items()})
+    return found if min(found.A, found.B, found.alpha, found.beta) > 0 else None
+
+
+def residuals(document: dict[str, Any], observations: Observations) -> list[float] | None:
+    """log(observed / fitted) of every observation."""
+    surface = surface_of(document)
+    if surface is None or not len(observations.loss):
+        return None
+    fitted = surface.loss(observations.params, observations.tokens)
+    return [float(f"{r:.5g}") for r in np.log(observations.loss / fitted)]
+
+
+def contours(document: dict[str, Any], observations: Observations) -> dict[str, Any] | None:
+    """Lines of equal loss over compute and parameters, where runs lie near; None without a law.
+
+    {"constants": {...}, "lines": [{"loss", "paths": [{"flops": [...], "params": [...]}]}]}
+    """
+    surface = surface_of(document)
+    if surface is None or len(observations.loss) < 2:
+        return None
+    import contourpy  # with matplotlib; only where a picture is made
+
+    flops = _spread(observations.flops)
+    params = _spread(observations.params)
+    tokens = flops[None, :] / (6 * params[:, None])
+    loss = surface.loss(np.broadcast_to(params[:, None], tokens.shape), tokens)
+    seen = (tokens > observations.tokens.min() / 3) & (tokens < observations.tokens.max() * 3)
+    loss = np.where(seen, loss, np.nan)
+    generator = contourpy.contour_generator(
+        np.log(flops), np.log(params), np.ma.masked_invalid(loss), line_type="Separate"
+    )
+    lines = []
+    for level in _levels(np.nanmin(loss), min(np.nanmax(loss), observations.loss.max() * 1.15)):
+        found = [np.asarray(path, dtype=float) for path in generator.lines(level)]
+        paths = [np.exp(path) for path in found if len(path) > 3]
+        if paths:
+            lines.append({"loss": level, "paths": [_path(path) for path in paths]})
+    return {"constants": vars(surface), "lines": lines}
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    return np.geomspace(values.min() / _MARGIN, values.max() * _MARGIN, GRID)
+
+
+def _levels(low: float, high: float) -> list[float]:
+    decimals = 3 if high - low < 0.2 else 2
+    spaced = np.geomspace(low * 1.005, high, LEVELS)
+    return sorted({round(float(level), decimals) for level in spaced})
+
+
+def _path(path: np.ndarray) -> dict[str, list[float]]:
+    thin = path[:: max(1, len(path) // 60)]
+    return {
+        "flops": [float(f"{x:.5g}") for x in thin[:, 0]],
+        "params": [float(f"{y:.5g}") for y in thin[:, 1]],
+    }

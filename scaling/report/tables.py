@@ -1,0 +1,306 @@
+"""The report's tables as strings, written once for the page and for the Markdown.
+
+Intervals are 90% everywhere. What is missing is `unknown`; what is absent has a sentence.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from scaling.fit.observations import Observations
+from scaling.report import wording
+from scaling.report.numbers import (
+    UNKNOWN,
+    count,
+    decimals_for,
+    fixed,
+    is_estimate,
+    parameter,
+    percent,
+    point,
+    power,
+    with_interval,
+)
+
+_INSIDE: dict[Any, str] = {True: "inside", False: "outside"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings; `empty` is what is said instead of a table without rows."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    empty: str = "None."
+
+
+def exponents(document: dict[str, Any]) -> Table:
+    """Each law that states exponents: its state, a, b and why it is doubted or refused."""
+    rows = []
+    for key, law in _laws(document):
+        if not (key in wording.HEADLINE_LAWS or "a" in law):
+            continue
+        rows.append(
+            (
+                wording.law_name(key),
+                wording.STATES.get(str(law.get("status")), UNKNOWN),
+                _exponent(law, "a"),
+                _exponent(law, "b"),
+                _why(law),
+            )
+        )
+    return Table(
+        ("law", "state", "a in N* ∝ C^a", "b in D* ∝ C^b", "flags or reason"),
+        tuple(rows),
+        "No law was asked for.",
+    )
+
+
+def valleys(document: dict[str, Any], token: str) -> Table:
+    """The vertex of every budget."""
+    law = (document.get("laws") or {}).get("isoflop") or {}
+    rows = []
+    for valley in law.get("valleys") or []:
+        n, d = point(valley.get("n_opt")), point(valley.get("d_opt"))
+        rows.append(
+            (
+                power(valley.get("flops")),
+                with_interval(valley.get("n_opt"), count),
+                with_interval(valley.get("d_opt"), count),
+                fixed(d / n, 1) if n and d else UNKNOWN,
+                with_interval(valley.get("loss"), _loss_writer(valley.get("loss"))),
+                str(valley.get("n_points", UNKNOWN)),
+                _flags(valley) or "none",
+            )
+        )
+    return Table(
+        ("budget C (FLOP)", "N*", "D*", f"{token}s per parameter", "loss at N*", "points", "flags"),
+        tuple(rows),
+        "No valley was fitted: " + str(law.get("reason") or "the law was not asked for") + ".",
+    )
+
+
+def parameters(document: dict[str, Any]) -> Table:
+    """Every estimate of every law, nested ones by path."""
+    rows = []
+    for key, law in _laws(document):
+        for path, estimate in _estimates(law):
+            rows.append(
+                (
+                    _path_name(key, path),
+                    path[-1],
+                    with_interval(estimate, _writer(estimate)),
+                    _se(estimate),
+                )
+            )
+    return Table(
+        ("law", "parameter", "estimate (90% interval)", "standard error"),
+        tuple(rows),
+        "No law stands, so there are no parameters.",
+    )
+
+
+def predictions(document: dict[str, Any], token: str) -> Table:
+    """What each law says of given budgets."""
+    rows = [
+        (
+            power(row.get("flops")),
+            wording.law_name(str(row.get("law"))),
+            with_interval(row.get("n_opt"), count),
+            with_interval(row.get("n_total"), count),
+            with_interval(row.get("d_opt"), count),
+            with_interval(row.get("tokens_per_param"), lambda ratio: power(ratio)),
+            with_interval(row.get("loss"), _loss_writer(row.get("loss"))),
+        )
+        for row in document.get("predictions") or []
+    ]
+    return Table(
+        ("C (FLOP)", "law", "N*", "N* as all parameters", "D*", f"{token}s per parameter", "loss"),
+        tuple(rows),
+        "No prediction was asked for, or no law stands to make one.",
+    )
+
+
+def conventions(document: dict[str, Any]) -> Table:
+    """The exponents under every way of counting N and C."""
+    rows = [
+        (
+            str(row.get("params")).replace("_", " "),
+            str(row.get("flops")).replace("_", " "),
+            wording.law_name(str(row.get("law"))),
+            _exponent(row, "a"),
+            _exponent(row, "b"),
+        )
+        for row in document.get("conventions") or []
+    ]
+    return Table(
+        ("N counts", "C counts", "law", "a", "b"),
+        tuple(rows),
+        "The run table has one convention only.",
+    )
+
+
+def holdout(document: dict[str, Any]) -> Table:
+    """The budget that the law did not see."""
+    held = document.get("holdout") or {}
+    inside = _INSIDE.get(held.get("inside90"), UNKNOWN)
+    rows = []
+    if held.get("flops"):
+        rows = [
+            (
+                power(held["flops"]),
+                wording.law_name(str(held.get("law"))),
+                with_interval(held.get("loss_predicted"), _loss_writer(held.get("loss_predicted"))),
+                fixed(point(held.get("loss_observed")), 4),
+                percent(point(held.get("loss_error")), 2),
+                percent(point(held.get("n_opt_error"))),
+                inside,
+            )
+        ]
+    reason = held.get("reason") or held.get("status")
+    return Table(
+        ("held-out C", "law", "loss predicted", "loss observed", "error", "error of N*", "in 90%?"),
+        tuple(rows),
+        f"No budget was held out{f' ({reason})' if reason else ''}.",
+    )
+
+
+def accounting(document: dict[str, Any]) -> Table:
+    """planned = used + excluded, and how runs became observations."""
+    inputs = document.get("inputs") or {}
+    excluded = inputs.get("excluded") or []
+    names = {
+        "planned": "runs planned or listed",
+        "used": "runs used",
+        "merged": "of these, averaged with another seed of the same setting",
+        "observations": "observations after averaging",
+    }
+    rows = [(text, str(inputs[key])) for key, text in names.items() if inputs.get(key) is not None]
+    rows.insert(min(2, len(rows)), ("runs excluded", str(len(excluded))))
+    if inputs.get("where"):
+        rows.append(("only rows where", _plain(inputs["where"])))
+    return Table(("", "count"), tuple(rows))
+
+
+def exclusions(document: dict[str, Any]) -> Table:
+    """Every run that no fit uses, and why."""
+    excluded = (document.get("inputs") or {}).get("excluded") or []
+    return Table(
+        ("run", "reason"),
+        tuple((str(row.get("run_id")), str(row.get("reason"))) for row in excluded),
+        "No run was excluded.",
+    )
+
+
+def warnings(document: dict[str, Any]) -> Table:
+    """The warnings of the whole fit."""
+    return Table(
+        ("code", "warning"),
+        tuple((str(w.get("code")), str(w.get("text"))) for w in document.get("warnings") or []),
+        "No warnings.",
+    )
+
+
+def provenance(document: dict[str, Any]) -> Table:
+    """Where the numbers come from, and the options of the fit."""
+    rows = [
+        (f"{part}.{key}" if part == "options" else key, _plain(value))
+        for part in ("provenance", "options")
+        for key, value in _flat(document.get(part) or {})
+    ]
+    return Table(("what", "value"), tuple(rows), "Nothing was recorded.")
+
+
+def observations_table(observations: Observations, token: str) -> Table:
+    """Every observation of the fit."""
+    return Table(
+        ("run", "C (FLOP)", "N", "D", f"{token}s per parameter", "loss"),
+        tuple(
+            (
+                run_id,
+                power(float(observations.flops[i])),
+                count(float(observations.params[i])),
+                count(float(observations.tokens[i])),
+                power(float(observations.tokens[i] / observations.params[i])),
+                fixed(float(observations.loss[i]), 4),
+            )
+            for i, run_id in enumerate(observations.run_id)
+        ),
+        "No observation was admitted.",
+    )
+
+
+def _laws(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    laws = document.get("laws") or {}
+    return [(key, law) for key, law in laws.items() if isinstance(law, dict)]
+
+
+def _estimates(
+    node: dict[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    for key, value in node.items():
+        if is_estimate(value):
+            yield (*path, key), value
+        elif isinstance(value, dict):
+            yield from _estimates(value, (*path, key))
+
+
+def _path_name(key: str, path: tuple[str, ...]) -> str:
+    inner = [part for part in path[:-1] if part != "methods"]
+    return ", ".join([wording.law_name(key), *inner])
+
+
+def _exponent(row: dict[str, Any], name: str) -> str:
+    if row.get("status") == "refused":
+        return "none"
+    estimate = row.get(name)
+    if is_estimate(estimate):
+        return with_interval(estimate)
+    return fixed(point(estimate))
+
+
+def _writer(estimate: Any) -> Any:
+    """Exponents and losses by their interval's width; large constants to four digits."""
+    value = point(estimate)
+    if value is None or abs(value) < 20:
+        return None
+    return parameter
+
+
+def _loss_writer(estimate: Any) -> Any:
+    decimals = decimals_for(estimate, least=3)
+    return lambda loss: fixed(loss, decimals)
+
+
+def _se(estimate: dict[str, Any]) -> str:
+    return power(point(estimate.get("se")), 2)
+
+
+def _flags(node: dict[str, Any]) -> str:
+    codes = [str(f.get("code")) if isinstance(f, dict) else str(f) for f in node.get("flags") or []]
+    return ", ".join(code.replace("_", " ") for code in codes)
+
+
+def _why(law: dict[str, Any]) -> str:
+    if law.get("status") == "refused":
+        return str(law.get("reason") or "no reason given")
+    texts = [
+        str(f.get("text") or f.get("code")) if isinstance(f, dict) else str(f)
+        for f in law.get("flags") or []
+    ]
+    return "; ".join(texts) or "none"
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,268 @@
+"""The report's judgement in sentences: the headline, what the study shows and what it cannot show.
+
+Every sentence follows from the document and its observations by a rule stated here; thresholds are
+those of the protocol (five budgets, two decades, 500 steps) and of published studies.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaling.fit.observations import Observations
+from scaling.report import wording
+from scaling.report.numbers import (
+    count,
+    decimals_for,
+    fixed,
+    interval,
+    listed,
+    percent,
+    plural,
+    point,
+    power,
+)
+
+PLUMBING_FLOPS = 1e15
+"""Below this the optimum is a model of about 3M parameters or fewer: a test of the machinery."""
+
+PUBLISHED_FLOPS = 6e18
+"""The smallest budget of Hoffmann et al. 2022."""
+
+LEAST_BUDGETS = 5
+LEAST_DECADES = 2.0
+LEAST_STEPS = 500
+NGRAM_LOSS = 1.5
+"""Nats per byte above which a byte model still learns short n-grams."""
+
+
+_INSIDE: dict[Any, str] = {True: "inside", False: "outside"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the study shows and what it cannot, each a list of whole sentences."""
+
+    shows: tuple[str, ...]
+    cannot: tuple[str, ...]
+
+
+def headline(document: dict[str, Any]) -> str:
+    """One sentence: the exponents by approach with intervals and the state of each law."""
+    laws = document.get("laws") or {}
+    parts = []
+    for key in wording.HEADLINE_LAWS:
+        law = laws.get(key)
+        if not isinstance(law, dict):
+            continue
+        name = wording.law_name(key)
+        if wording.stands(law):
+            doubt = _flag_words(law)
+            parts.append(
+                f"by {name} the optimal model grows as C^{_exponent(law.get('a'))} and its data "
+                f"as C^{_exponent(law.get('b'))}{f' [flagged: {doubt}]' if doubt else ''}"
+            )
+        else:
+            parts.append(f"{name}: refused, {_reason(law)}")
+    if not parts:
+        return "No law of compute-optimal size was asked for."
+    sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def judge(document: dict[str, Any], observations: Observations) -> Verdict:
+    """The verdict on a whole study."""
+    return Verdict(
+        shows=tuple(_shows(document, observations)),
+        cannot=tuple(
+            [
+                *_too_small(document, observations),
+                *_law_doubts(document),
+                *_unknown_noise(observations),
+                *_training_doubts(observations),
+                *_convention_spread(document),
+            ]
+        ),
+    )
+
+
+def budgets(document: dict[str, Any]) -> list[float]:
+    """The budgets of the valleys, ascending."""
+    law = (document.get("laws") or {}).get("isoflop") or {}
+    return sorted(v["flops"] for v in law.get("valleys") or [] if v.get("flops"))
+
+
+def _shows(document: dict[str, Any], observations: Observations) -> list[str]:
+    laws = document.get("laws") or {}
+    found = []
+    span = _span(document, observations)
+    for key in wording.HEADLINE_LAWS:
+        law = laws.get(key)
+        if wording.stands(law):
+            found.append(
+                f"How compute divides between parameters and data on this corpus, with these "
+                f"shapes and training rules, {span}, by the {wording.law_name(key)}."
+            )
+            break
+    a = {k: interval((laws.get(k) or {}).get("a")) for k in wording.HEADLINE_LAWS}
+    first, second = a["isoflop"], a["parametric"]
+    if first and second:
+        agree = first[0] <= second[1] and second[0] <= first[1]
+        found.append(
+            "The two approaches agree on the exponent of N within their 90% intervals."
+            if agree
+            else "The two approaches disagree on the exponent of N: their 90% intervals are apart, "
+            "so the form of the surface or the reach of the valleys is wrong somewhere."
+        )
+    held = document.get("holdout") or {}
+    if held.get("loss_error") is not None:
+        inside = _INSIDE.get(held.get("inside90"), "with no")
+        found.append(
+            f"A law fitted without the budget {power(held.get('flops'))} predicted its best loss "
+            f"to {percent(held['loss_error'], 2)}, {inside} its 90% interval."
+        )
+    return found
+
+
+def _span(document: dict[str, Any], observations: Observations) -> str:
+    found = budgets(document)
+    if found:
+        decades = np.log10(found[-1] / found[0])
+        return (
+            f"between {power(found[0])} and {power(found[-1])} FLOP "
+            f"({plural(len(found), 'budget')}, {decades:.1f} decades)"
+        )
+    if len(observations.flops):
+        return f"between {power(observations.flops.min())} and {power(observations.flops.max())}"
+    return "over no runs"
+
+
+def _too_small(document: dict[str, Any], observations: Observations) -> list[str]:
+    found: list[str] = []
+    if not len(observations.flops):
+        return ["Anything: no run was admitted to a fit."]
+    top = float(observations.flops.max())
+    if top < PLUMBING_FLOPS:
+        found.append(
+            f"Anything about language models at large: the largest run here spent {power(top)} "
+            f"FLOP, {power(PUBLISHED_FLOPS / top, 1)} times less than the smallest budget of "
+            f"Hoffmann et al. This is a test of the machinery. Its exponents are facts about this "
+            f"corpus, these shapes and these training rules, not about language."
+        )
+    if wording.is_bytes(observations):
+        found.append(
+            "Tokens per parameter in the usual sense: the tokens here are bytes, so the familiar "
+            "20 tokens per parameter, found with subword vocabularies, is no yardstick."
+        )
+        if observations.loss.min() > NGRAM_LOSS:
+            found.append(
+                f"The floor of the loss: at {fixed(float(observations.loss.min()), 2)} nats per "
+                f"byte and above, models still learn short n-grams, before any power law; E and "
+                f"every loss extrapolated from it are not to be believed."
+            )
+    groups = budgets(document)
+    if 0 < len(groups) < LEAST_BUDGETS:
+        found.append(
+            f"Curvature of the law: a line through {plural(len(groups), 'budget')} shows almost "
+            f"nothing of whether N* bends; the protocol asks for {LEAST_BUDGETS} or more."
+        )
+    reach = groups or [float(observations.flops.min()), top]
+    if reach[-1] / reach[0] < 0.99 * 10**LEAST_DECADES:
+        found.append(
+            f"Where the line goes beyond its range: {np.log10(reach[-1] / reach[0]):.1f} decades "
+            f"of compute are a short lever (the protocol asks for {LEAST_DECADES:g})."
+        )
+    return found
+
+
+def _law_doubts(document: dict[str, Any]) -> list[str]:
+    found = []
+    for key, law in (document.get("laws") or {}).items():
+        if not isinstance(law, dict):
+            continue
+        name = wording.law_name(key)
+        if law.get("status") == "refused":
+            found.append(f"The law of {name}: refused, {_reason(law)}.")
+        for flag in law.get("flags") or []:
+            text = flag.get("text") or flag.get("code", "") if isinstance(flag, dict) else flag
+            found.append(f"{name[0].upper()}{name[1:]}, without doubt: {str(text).rstrip('.')}.")
+    return found
+
+
+def _unknown_noise(observations: Observations) -> list[str]:
+    known = np.isfinite(observations.loss_se)
+    if not len(observations.loss) or observations.merged or known.any():
+        return []
+    return [
+        "How much another seed would move it: no run was repeated, so the intervals rest on the "
+        "scatter of single runs about the fitted curves."
+    ]
+
+
+def _training_doubts(observations: Observations) -> list[str]:
+    found = []
+    steps = observations.columns.get("steps")
+    if steps is not None and (short := int(np.sum(steps < LEAST_STEPS))):
+        found.append(
+            f"That every model was trained to its optimum: {plural(short, 'run')} of "
+            f"{len(steps)} took fewer than {LEAST_STEPS} steps, most of them warm-up and decay."
+        )
+    epochs = observations.columns.get("epochs")
+    if epochs is not None and (repeated := int(np.sum(epochs > 1))):
+        found.append(
+            f"The value of fresh data throughout: {plural(repeated, 'run')} saw the corpus more "
+            f"than once (up to {np.nanmax(epochs):.1f} times)."
+        )
+    return found
+
+
+def _convention_spread(document: dict[str, Any]) -> list[str]:
+    rows = [
+        (value, row)
+        for row in document.get("conventions") or []
+        if row.get("law") == "isoflop" and (value := point(row.get("a"))) is not None
+    ]
+    if len(rows) < 2:
+        return []
+    (low, _), (high, _) = min(rows, key=lambda r: r[0]), max(rows, key=lambda r: r[0])
+    if high - low < 0.02:
+        return []
+    return [
+        f"One exponent for every way of counting: on the same runs a goes from {fixed(low, 2)} to "
+        f"{fixed(high, 2)} with what is counted as a parameter and as a FLOP (table Conventions)."
+    ]
+
+
+def _exponent(estimate: Any) -> str:
+    value, ends = point(estimate), interval(estimate)
+    if value is None:
+        return "(unknown)"
+    decimals = decimals_for(estimate)
+    if ends is None:
+        return f"{fixed(value, decimals)} (no interval)"
+    low, high = (fixed(end, decimals) for end in ends)
+    return f"{fixed(value, decimals)} (90% interval {low} to {high})"
+
+
+def _reason(law: dict[str, Any]) -> str:
+    return str(law.get("reason") or "no reason given").rstrip(".")
+
+
+def _flag_words(law: dict[str, Any]) -> str:
+    codes = [
+        str(f.get("code", "")) if isinstance(f, dict) else str(f) for f in law.get("flags") or []
+    ]
+    return listed([code.replace("_", " ") for code in codes]) if codes else ""
+
+
+def size_of_study(document: dict[str, Any], observations: Observations) -> str:
+    """The study in one line: runs, budgets, sizes."""
+    inputs = document.get("inputs") or {}
+    parts = [f"{plural(int(inputs.get('used') or 0), 'run')} of {inputs.get('planned', 0)} used"]
+    if len(observations.loss):
+        parts += [
+            _span(document, observations).removeprefix("between "),
+            f"{count(float(observations.params.min()))} to "
+            f"{count(float(observations.params.max()))} parameters",
+        ]
+    return ", ".join(parts)
