@@ -38,9 +38,9 @@ class Check:
 
     def as_json(self) -> dict[str, Any]:
         """Its fields and verdict; a number that is not finite becomes null, as JSON has no NaN."""
-        values = {
-            k: v if k == "name" or math.isfinite(v) else None for k, v in asdict(self).items()
-        }
+        values = asdict(self)
+        for side in ("expected", "found"):
+            values[side] = values[side] if math.isfinite(values[side]) else None
         return values | {"passed": self.passed}
 
 
