@@ -1,16 +1,36 @@
 """Runs as points that a fit may use: tables and sweep directories to arrays, exclusions named."""
 
-from dataclasses import dataclass, field
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from configs.errors import BadInput
+from scaling.fit.columns import number, number_or_nan, positive, refuse
+from scaling.fit.config import FitConfig
+from scaling.fit.repeats import (
+    Exclusion,
+    Point,
+    average_seeds,
+    check_repeats,
+    in_order,
+    reduce_to_best,
+)
+from scaling.fit.tables import NEEDED, NUMBERS, TEXTS, Row
 
-@dataclass(frozen=True)
-class Exclusion:
-    """A planned run that no fit uses, and why."""
-
-    run_id: str
-    reason: str
+LOSS_MAX = 50.0  # nats; a model that guesses evenly among 2^72 tokens
+# Runs that differ in one of these were not measured on one scale and belong to no common law.
+_TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", "eval_tokens")
+# What a run led to, against what it was: two runs equal in all but these and the seed are repeats.
+_OUTCOME_NAMES = """
+    run_id seed status reason attempts wall_s train_s tokens_per_s mfu peak_memory train_loss step
+    steps is_final stale id schema weights_digest config_digest bitwise started ended torch device
+    threads world_size code_commit code_dirty
+"""
+_OUTCOMES = frozenset(_OUTCOME_NAMES.split())
 
 
 @dataclass(frozen=True)
@@ -22,6 +42,8 @@ class Observations:
     flops_budget            the IsoFLOP group a row belongs to; nan where there is none
     loss_se                 run-to-run standard deviation of loss; nan where unknown
     columns                 every other numeric column of the run table by name, nan where empty
+    planned                 runs in the input; used + the excluded
+    merged                  rows that seed averaging took away: used - observations
     """
 
     run_id: tuple[str, ...]
@@ -35,3 +57,172 @@ class Observations:
     planned: int = 0
     merged: int = 0
     excluded: tuple[Exclusion, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.run_id)
+
+    def take(self, keep: np.ndarray) -> "Observations":
+        """The rows of a mask or an index array; the counts of the whole stay."""
+        return replace(
+            self,
+            run_id=tuple(np.array(self.run_id, dtype=object)[keep]),
+            columns={name: column[keep] for name, column in self.columns.items()},
+            **{name: getattr(self, name)[keep] for name in _ARRAYS},
+        )
+
+
+_ARRAYS = ("params", "tokens", "flops", "loss", "flops_budget", "loss_se")
+
+
+def curves_of(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each run in order of step, where the table has a step column, else {}."""
+    if not any(row.values.get("step") is not None for row in rows):
+        return {}
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        point = {
+            name: number(row, name)
+            for name in ("step", "tokens", "flops", "loss", "lr")
+            if row.values.get(name) is not None
+        }
+        curves.setdefault(str(row.values.get("run_id")), []).append(point)
+    return {
+        name: sorted(points, key=lambda point: point.get("step", math.inf))
+        for name, points in sorted(curves.items())
+    }
+
+
+def observe(rows: Sequence[Row], config: FitConfig) -> Observations:
+    """Admit rows to a fit, in an order that does not depend on theirs. Raises BadInput.
+
+    planned = used + excluded, always: a row is used, or listed with the reason why not.
+    """
+    rows = _final_rows(rows)
+    planned = len(rows)
+    used, excluded = _admit(rows, config)
+    _check_together(used)
+    points = in_order([_point(row, config) for row in used])
+    check_repeats(points)
+    points, merged = average_seeds(points)
+    if config.reduce == "best":
+        points, dropped = reduce_to_best(points)
+        excluded += dropped
+    names = sorted({name for point in points for name in point.others})
+    return Observations(
+        run_id=tuple(point.run_id for point in points),
+        **{name: np.array([getattr(p, name) for p in points], dtype=float) for name in _ARRAYS},
+        columns={
+            name: np.array([p.others.get(name, math.nan) for p in points], dtype=float)
+            for name in names
+        },
+        planned=planned,
+        merged=merged,
+        excluded=tuple(sorted(excluded, key=lambda item: (item.run_id, item.reason))),
+    )
+
+
+def _final_rows(rows: Sequence[Row]) -> list[Row]:
+    """Of a curves table the last row of each run (is_final=1, else the last step), else all."""
+    if not any(row.values.get("step") is not None for row in rows):
+        return list(rows)
+    runs: dict[Any, list[Row]] = {}
+    for row in rows:
+        if row.values.get("run_id") is None:
+            raise refuse(row, "run_id", "nothing", "a name, since the table has a step column")
+        runs.setdefault(row.values["run_id"], []).append(row)
+    last = []
+    for points in runs.values():
+        final = [
+            row
+            for row in points
+            if row.values.get("is_final") is not None and number(row, "is_final") == 1
+        ]
+        last += final or [max(points, key=lambda row: number(row, "step"))]
+    return last
+
+
+def _admit(rows: Sequence[Row], config: FitConfig) -> tuple[list[Row], list[Exclusion]]:
+    names = {str(row.values.get("run_id")) for row in rows}
+    for name in config.exclude:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise BadInput(f"exclude: no run {name!r}{hint}")
+    used, excluded = [], []
+    for row in rows:
+        name, status = str(row.values.get("run_id") or row.place), row.values.get("status")
+        reason = None
+        if name in config.exclude:
+            reason = "excluded by request"
+        elif status not in (None, "done"):
+            cause = row.values.get("reason")
+            reason = f"status {status}" + (f": {cause}" if cause else "")
+        if reason is None:
+            used.append(row)
+        else:
+            budget, params = (number_or_nan(row, key) for key in ("flops_budget", "params"))
+            excluded.append(Exclusion(name, reason, budget, params))
+    return used, excluded
+
+
+def _check_together(rows: Sequence[Row]) -> None:
+    for name in _TOGETHER:
+        found = sorted({str(row.values[name]) for row in rows if row.values.get(name) is not None})
+        if len(found) > 1:
+            raise BadInput(
+                f"{name}: found {', '.join(found[:6])}, expected one value; such runs share no "
+                f"law: choose one by where.{name}=, or fit each by by={name}"
+            )
+
+
+def _point(row: Row, config: FitConfig) -> Point:
+    values = {name: positive(row, name) for name in ("params", "tokens")}
+    loss = number(row, "loss")
+    if not 0 < loss <= LOSS_MAX:
+        raise refuse(row, "loss", f"{loss:g}", f"above 0 and at most {LOSS_MAX:g} nats")
+    others = {}
+    for name in row.values:
+        if name in NUMBERS and row.values[name] is not None:
+            others[name] = number(row, name)
+        elif name not in (*NEEDED, *TEXTS) and (value := number_or_nan(row, name)) == value:
+            others[name] = value
+    for name in ("flops", "flops_budget", "flops_6nd", "flops_exact"):
+        if name in others and others[name] <= 0:
+            raise refuse(row, name, f"{others[name]:g}", "above 0")
+    if others.get("loss_se", 0.0) < 0:
+        raise refuse(row, "loss_se", f"{others['loss_se']:g}", "at least 0")
+    params = values["params"]
+    if config.convention.params not in (None, "given"):
+        params = positive(row, f"params_{config.convention.params}")
+        others["params_given"] = values["params"]
+    return Point(
+        run_id=str(row.values["run_id"]) if row.values.get("run_id") is not None else "",
+        params=params,
+        tokens=values["tokens"],
+        flops=_flops(row, config, params, values["tokens"], others),
+        loss=loss,
+        flops_budget=others.pop("flops_budget", math.nan),
+        loss_se=others.pop("loss_se", math.nan) or math.nan,
+        others={name: value for name, value in others.items() if name not in ("flops", "stale")},
+        identity=_identity(row) if "seed" in others else (),
+        place=row.place,
+    )
+
+
+def _flops(
+    row: Row, config: FitConfig, params: float, tokens: float, others: Mapping[str, float]
+) -> float:
+    """FLOP of a run in the convention asked for; 6 N D where the table has none."""
+    if config.convention.flops == "exact":
+        return positive(row, "flops_exact")
+    if config.convention.flops == "6nd":
+        return 6.0 * params * tokens
+    return others.get("flops", 6.0 * params * tokens)
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    return tuple(
+        (name, str(row.values[name]))
+        for name in sorted(row.values)
+        if name not in _OUTCOMES and not name.startswith("loss") and row.values[name] is not None
+    )

@@ -1,0 +1,38 @@
+"""Fit scaling laws to finished runs: compose the config, fit, write the report, print the laws."""
+
+import sys
+from pathlib import Path
+
+from configs.errors import BadInput, ExitStatus
+from configs.load import Arguments, build, run_entry
+from scaling.fit.config import FitConfig
+from scaling.fit.fit import fit, parts
+from scaling.fit.summary import summary
+from scaling.fit.tables import write_runs_csv
+
+DESCRIPTION = "Fit scaling laws to a sweep directory or to a table of runs: fit.py runs=PATH"
+
+
+def main(arguments: Arguments) -> int:
+    """One fit, or one for each value of `by`; status 4 where no law that must stand does."""
+    values = arguments.compose(open_keys=("where", "columns"), path_keys=("runs", "out"))
+    config = build(FitConfig, values)
+    # Every fit comes before the first file, so that bad input leaves nothing behind.
+    fits = [(folder, fit(part)) for folder, part in parts(config)]
+    from scaling.report.document import write_report
+
+    for folder, fitted in fits:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"out: {folder}: {error.strerror}; choose another folder") from None
+        page = write_report(fitted, folder)
+        print(f"{summary(fitted.document)}\nreport: {page}\n")
+    for path in map(Path, config.paths):
+        if path.is_dir():
+            write_runs_csv(path)
+    return ExitStatus.DONE if all(fitted.stands for _, fitted in fits) else ExitStatus.NO_LAW
+
+
+if __name__ == "__main__":
+    sys.exit(run_entry(main, "fit", DESCRIPTION))

@@ -1,0 +1,91 @@
+"""What a fit was asked to do, as a frozen value; torch-free."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from configs.errors import BadInput
+
+HEADLINE_LAWS = ("isoflop", "parametric")
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """flops: budgets at which size, tokens and loss are predicted."""
+
+    flops: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for flops in self.flops:
+            if not 0 < flops < 1e35:
+                raise BadInput(f"predict.flops: found {flops:g}, expected above 0 and below 1e35")
+
+
+@dataclass(frozen=True)
+class ConventionConfig:
+    """Which columns are N and C; null: those of our own sweeps, else `params` and `flops`."""
+
+    params: Literal["given", "effective", "total", "matmul", "non_embedding"] | None
+    flops: Literal["given", "exact", "6nd"] | None
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """A fit, complete.
+
+    runs         a sweep directory, a CSV, JSON-lines or Parquet table, or a list of them
+    out          folder for the results; null: `fit` in the sweep, else fits/<name of the table>
+    where        column: value; only rows with those values
+    columns      our name: the table's name
+    by           a column; each of its values is fitted apart, into out/<value>
+    laws         laws to fit, each of which must stand; null: all, of which one headline must
+    require      headline laws of which one must stand; empty: none need
+    reduce       what repeated (N, D) points become: none keeps all, best the lowest loss
+    holdout      top, none, or a FLOP from which on runs are kept for validation
+    n_bootstrap  resamples behind every interval
+    exclude      run_ids to leave out
+    seed         of every resampling
+    loss_unit    nats per token, or bits per byte (it only changes what E means)
+    delta        width of the Huber loss on log loss
+    budget_tolerance  relative spread in FLOP of one budget where flops_budget is not given
+    """
+
+    runs: str | tuple[str, ...] | None
+    out: str | None
+    where: dict[str, Any]
+    columns: dict[str, str]
+    by: str | None
+    laws: tuple[Literal["isoflop", "parametric"], ...] | None
+    require: tuple[Literal["isoflop", "parametric"], ...]
+    reduce: Literal["none", "best"]
+    holdout: Literal["top", "none"] | float
+    predict: PredictConfig
+    n_bootstrap: int
+    exclude: tuple[str, ...]
+    seed: int
+    loss_unit: Literal["nats", "bpb"]
+    convention: ConventionConfig
+    delta: float
+    budget_tolerance: float
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise BadInput("runs: missing; give a sweep directory or a table, as runs=PATH")
+        if self.laws is not None and not self.laws:
+            raise BadInput("laws: found an empty list, expected at least one law, or null for all")
+        if not 0 <= self.n_bootstrap <= 1_000_000:
+            raise BadInput(f"n_bootstrap: found {self.n_bootstrap}, expected 0 to 1000000")
+        if self.seed < 0:
+            raise BadInput(f"seed: found {self.seed}, expected at least 0")
+        if isinstance(self.holdout, float) and self.holdout <= 0:
+            raise BadInput(f"holdout: found {self.holdout:g}, expected top, none or a FLOP above 0")
+        if not 0 < self.delta <= 1:
+            raise BadInput(f"delta: found {self.delta:g}, expected above 0 and at most 1")
+        if not 0 < self.budget_tolerance < 1:
+            raise BadInput(
+                f"budget_tolerance: found {self.budget_tolerance:g}, expected between 0 and 1"
+            )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The inputs, at least one."""
+        return (self.runs,) if isinstance(self.runs, str) else tuple(self.runs or ())

@@ -1,0 +1,309 @@
+"""Approach 3: the surface E + A N^-alpha + B D^-beta through all runs (Hoffmann et al. 2022).
+
+Two independent roads lead to the minimum and must agree: a grid over (alpha, beta) on which E, A
+and B are solved for (variable projection, as Czech 2026 advises), and Newton descents in all five
+parameters from the best cells of that grid. Hoffmann's own optimiser stopped short of the minimum
+(Besiroglu et al. 2024), so the fit carries its certificate: gradient, starts, starts that agree.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+
+from scaling.fit import descent
+from scaling.fit.descent import ALPHA, BETA, LOWER, UPPER, A, B, Descent, E, Rows, descend
+from scaling.fit.laws import Estimate, Flag, LawFit, Surface
+from scaling.fit.observations import Observations
+from scaling.fit.uncertainty import case_weights, estimate, generator
+
+PARAMETERS = 5
+# The screening grid: cells of 13% in alpha and beta, over every exponent ever reported and more.
+_GRID = np.geomspace(0.02, 2.5, 40)
+_BLOCK = 5  # one start from each 5 x 5 block of cells, so that starts lie apart
+_AGREE = 1e-6  # relative difference of objectives that count as one minimum
+_WIDE = 0.1  # a factor 1.26 in N* for each decade of extrapolation
+_FLAT_FLOOR = 0.5  # width of E's 90% interval, as a share of E, beyond which E is not known
+_FLOP_MISMATCH = 0.05
+
+
+@dataclass(frozen=True)
+class PointFit:
+    """The minimum of the objective over the rows given, with what certifies it.
+
+    theta           E, A, B, alpha, beta; A and B at the rows' geometric means
+    at_bound        names of parameters that ended at a bound, and which one
+    grid_objective  lowest objective that variable projection found
+    """
+
+    theta: np.ndarray
+    objective: float
+    gradient: float
+    converged: bool
+    starts: int
+    starts_at_optimum: int
+    grid_objective: float
+    at_bound: dict[str, Literal["low", "high"]]
+
+    @property
+    def certified(self) -> bool:
+        """Stationary, and nowhere does the grid lie lower."""
+        slack = _AGREE * self.objective + 1e-18
+        return self.converged and self.objective <= self.grid_objective + slack
+
+
+@dataclass(frozen=True)
+class ParametricFit:
+    """The fitted law, its surface (None if refused), and the surfaces of the resamples.
+
+    `samples` holds arrays of (R,), nan where a resample failed; `residual_sd` is the rms of
+    log L - log Lhat over the rows.
+    """
+
+    law: LawFit
+    surface: Surface | None = None
+    samples: Surface | None = None
+    residual_sd: float = float("nan")
+
+
+def fit_parametric(
+    observations: Observations, n_bootstrap: int, seed: int, delta: float = 1e-3
+) -> ParametricFit:
+    """Fit the surface to the observations, with a case bootstrap. Refuses rather than raises."""
+    reason = _too_little(observations)
+    if reason is not None:
+        return ParametricFit(LawFit("parametric", reason=reason))
+    rows, centre = centred(observations.params, observations.tokens, observations.loss)
+    point = minimise(rows, delta)
+    details: dict[str, Any] = {
+        "objective": point.objective,
+        "gradient_norm": point.gradient,
+        "converged": point.certified,
+        "starts": point.starts,
+        "starts_at_optimum": point.starts_at_optimum,
+    }
+    reason = _not_identified(point)
+    if reason is not None:
+        return ParametricFit(LawFit("parametric", details=details, reason=reason))
+    residuals = np.log(rows.loss / descent.predicted(point.theta[None], rows)[0])
+    weights = case_weights(len(observations), n_bootstrap, generator(seed, "parametric"))
+    resampled = resample(rows, point.theta, weights, delta)
+    samples, lost = _raw(_failed_to_nan(resampled), centre), _lost(resampled)
+    surface = _raw(point.theta, centre)
+    details["residuals"] = [float(r) for r in residuals]
+    details["failed_resamples"] = int(np.isnan(samples.alpha).sum())
+    estimates = _estimates(surface, samples, point)
+    flags = _flags(observations, estimates, point, lost)
+    law = LawFit("parametric", estimates, details, flags)
+    return ParametricFit(law, surface, samples, float(np.sqrt(np.mean(residuals**2))))
+
+
+def centred(
+    params: np.ndarray,
+    tokens: np.ndarray,
+    loss: np.ndarray,
+    residual: Literal["log", "loss"] = "log",
+) -> tuple[Rows, np.ndarray]:
+    """Rows with log N and log D about their means, and those two means."""
+    log_n, log_d = np.log(params), np.log(tokens)
+    centre = np.array([log_n.mean(), log_d.mean()])
+    return Rows(log_n - centre[0], log_d - centre[1], loss, residual), centre
+
+
+def minimise(rows: Rows, delta: float) -> PointFit:
+    """The global minimum of the objective over all rows, certified as far as that is possible."""
+    deltas = stages(delta)
+    cells = np.array([(alpha, beta) for alpha in _GRID for beta in _GRID])
+    screened, squares = _project(rows, cells)
+    chosen = _spread(squares)
+    ones = np.ones((len(chosen), rows.loss.size))
+    on_grid = descend(screened[chosen], rows, ones, (delta,), (True, True, True, False, False), 60)
+    free = descend(screened[chosen], rows, ones, deltas)
+    best = int(np.argmin(free.objective))
+    theta, value = free.theta[best], float(free.objective[best])
+    bounds: dict[str, Literal["low", "high"]] = {}
+    for name, index in (("E", E), ("A", A), ("B", B), ("alpha", ALPHA), ("beta", BETA)):
+        if theta[index] <= LOWER[index]:
+            bounds[name] = "low"
+        elif theta[index] >= UPPER[index]:
+            bounds[name] = "high"
+    return PointFit(
+        theta=theta,
+        objective=value,
+        gradient=float(free.gradient[best]),
+        converged=bool(free.converged[best]),
+        starts=len(chosen),
+        starts_at_optimum=int((free.objective <= value * (1 + _AGREE) + 1e-18).sum()),
+        grid_objective=float(on_grid.objective.min()),
+        at_bound=bounds,
+    )
+
+
+def resample(rows: Rows, theta: np.ndarray, weights_Rn: np.ndarray, delta: float) -> Descent:
+    """The minimum for each row of resampling weights, descended to from the optimum of all rows."""
+    starts = np.repeat(theta[None], len(weights_Rn), axis=0)
+    return descend(starts, rows, weights_Rn, (10 * delta, 3 * delta, delta))
+
+
+def stages(delta: float) -> tuple[float, ...]:
+    """Falling Huber widths that end at `delta`, in steps of about a factor 3 from 0.1."""
+    count = max(0, int(np.ceil(np.log(0.1 / delta) / np.log(3.2)))) if delta < 0.1 else 0
+    return (*np.geomspace(0.1, delta, count + 1)[:-1], delta) if count else (delta,)
+
+
+def _project(rows: Rows, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Non-negative E, A, B of least relative squares at each (alpha, beta), and those squares.
+
+    With three unknowns the non-negative solution is the best feasible one of the seven subsets.
+    """
+    theta = np.zeros((len(cells), 5))
+    theta[:, [ALPHA, BETA]] = cells
+    design = np.stack(
+        [
+            np.ones((len(cells), rows.loss.size)),
+            np.exp(-cells[:, :1] * rows.log_n),
+            np.exp(-cells[:, 1:] * rows.log_d),
+        ],
+        axis=1,
+    )
+    if rows.residual == "log":
+        design /= rows.loss
+        target = np.ones_like(rows.loss)
+    else:
+        target = rows.loss
+    gram, right = design @ design.transpose(0, 2, 1), design @ target
+    best = np.full(len(cells), np.inf)
+    for size in (3, 2, 1):
+        for subset in combinations((E, A, B), size):
+            index = list(subset)
+            part = gram[:, index][:, :, index] + 1e-14 * np.eye(size) * gram[:, [0]][:, :, [0]]
+            solved = np.linalg.solve(part, right[:, index, None])[:, :, 0]
+            squares = target @ target - np.einsum("sk,sk->s", solved, right[:, index])
+            better = (solved >= 0).all(axis=1) & (squares < best)
+            best[better] = squares[better]
+            theta[better, :3] = 0.0
+            theta[np.ix_(better, index)] = solved[better]
+    return theta, best
+
+
+def _spread(squares: np.ndarray) -> np.ndarray:
+    """The best cell of each block of the grid, as indices."""
+    side, blocks = len(_GRID), len(_GRID) // _BLOCK
+    tiles = squares.reshape(blocks, _BLOCK, blocks, _BLOCK).transpose(0, 2, 1, 3)
+    inner = tiles.reshape(blocks * blocks, -1).argmin(axis=1)
+    row = np.repeat(np.arange(blocks), blocks) * _BLOCK + inner // _BLOCK
+    column = np.tile(np.arange(blocks), blocks) * _BLOCK + inner % _BLOCK
+    return row * side + column
+
+
+def _raw(theta: np.ndarray, centre: np.ndarray) -> Surface:
+    """The surface in raw N and D of centred parameters (..., 5)."""
+    alpha, beta = theta[..., ALPHA], theta[..., BETA]
+    surface = Surface(
+        E=theta[..., E],
+        A=theta[..., A] * np.exp(alpha * centre[0]),
+        B=theta[..., B] * np.exp(beta * centre[1]),
+        alpha=alpha,
+        beta=beta,
+    )
+    if theta.ndim == 1:
+        return Surface(*(float(x) for x in (surface.E, surface.A, surface.B, alpha, beta)))
+    return surface
+
+
+def _lost(resampled: Descent) -> np.ndarray:
+    """Resamples in which a term vanished: they have a minimum, but no exponent."""
+    return resampled.converged & (resampled.theta[:, [A, B]] <= 0).any(axis=1)
+
+
+def _failed_to_nan(resampled: Descent) -> np.ndarray:
+    failed = ~resampled.converged | _lost(resampled)
+    return np.where(failed[:, None], np.nan, resampled.theta)
+
+
+def _estimates(surface: Surface, samples: Surface, point: PointFit) -> dict[str, Estimate]:
+    found = {}
+    for name in ("E", "A", "B", "alpha", "beta", "a", "b"):
+        bound = point.at_bound.get(name)
+        value = None if bound else getattr(surface, name)
+        found[name] = (
+            Estimate(None, bound=bound) if bound else estimate(value, getattr(samples, name))
+        )
+    return found
+
+
+def _too_little(observations: Observations) -> str | None:
+    points = len(set(zip(observations.params, observations.tokens, strict=True)))
+    if points < PARAMETERS + 1:
+        return f"{points} distinct (N, D) points, expected at least {PARAMETERS + 1}"
+    for name, values in (("N", observations.params), ("D", observations.tokens)):
+        if len(np.unique(values)) < 3:
+            return (
+                f"{len(np.unique(values))} distinct {name}, expected at least 3 to see an exponent"
+            )
+    return None
+
+
+def _not_identified(point: PointFit) -> str | None:
+    if not point.certified:
+        return (
+            f"not converged: gradient {point.gradient:.1e} of its largest possible value, "
+            f"objective {point.objective:.6g}, lowest on the grid {point.grid_objective:.6g}"
+        )
+    lost = [name for name in point.at_bound if name != "E"]
+    if lost:
+        sides = ", ".join(f"{name} at its {point.at_bound[name]} bound" for name in lost)
+        return f"{sides}: these runs do not show how loss falls with both N and D"
+    return None
+
+
+def _flags(
+    observations: Observations, found: dict[str, Estimate], point: PointFit, lost: np.ndarray
+) -> tuple[Flag, ...]:
+    flags: list[Flag] = []
+
+    def flag(code: str, text: str) -> None:
+        flags.append(Flag(code, text))
+
+    floor, a = found["E"], found["a"]
+    if point.at_bound:
+        flag("term_at_bound", "E ended at its bound 0: no floor shows in these runs")
+        flag("floor_unidentified", "the irreducible loss E is not identified; do not quote it")
+    elif floor.ci90 and floor.value and floor.ci90[1] - floor.ci90[0] > _FLAT_FLOOR * floor.value:
+        flag(
+            "floor_unidentified",
+            f"the 90% interval of E, {floor.ci90[0]:.2f} to {floor.ci90[1]:.2f}, is wider than "
+            "half of E; do not extrapolate far",
+        )
+    if lost.size and lost.mean() > 0.01:
+        flag("term_at_bound", f"in {lost.mean():.0%} of the resamples a term vanished")
+    if a.ci90 and a.ci90[1] - a.ci90[0] > _WIDE:
+        flag("wide_interval", f"the 90% interval of a, {a.ci90[0]:.3f} to {a.ci90[1]:.3f}, is wide")
+    return (*flags, *shared_flags(observations))
+
+
+def shared_flags(observations: Observations) -> tuple[Flag, ...]:
+    """Doubts about the runs themselves, which any law through them inherits."""
+    return tuple(_data_flags(observations))
+
+
+def _data_flags(observations: Observations) -> Sequence[Flag]:
+    flags = []
+    pairs: list[Any] = list(zip(observations.params, observations.tokens, strict=True))
+    repeated = len(pairs) - len(set(pairs))
+    if repeated:
+        text = f"{repeated} runs repeat the (N, D) of another; reduce=best keeps the lowest loss"
+        flags.append(Flag("repeated_points", text))
+    ratio = observations.flops / (6 * observations.params * observations.tokens)
+    if np.abs(ratio - 1).max() > _FLOP_MISMATCH:
+        text = f"FLOP are {ratio.min():.2f} to {ratio.max():.2f} times 6 N D; optima assume 6 N D"
+        flags.append(Flag("flops_mismatch", text))
+    warmup = observations.columns.get("warmup_tokens")
+    if warmup is not None:
+        late = int((warmup > 0.25 * observations.tokens).sum())
+        if late:
+            text = f"{late} runs spent over a quarter of their tokens in warm-up"
+            flags.append(Flag("unsettled_schedule", text))
+    return flags

@@ -1,0 +1,87 @@
+"""Does the law extrapolate? The top budget is held out, and what lies below must foretell it."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from scaling.fit.config import FitConfig
+from scaling.fit.isoflop import fit_isoflop
+from scaling.fit.laws import UNKNOWN
+from scaling.fit.observations import Observations
+from scaling.fit.parametric import fit_parametric
+from scaling.fit.uncertainty import estimate, generator
+from scaling.fit.valleys import WINDOW_SIZES, budgets, find_valleys, vertices
+
+
+def hold_out(observations: Observations, config: FitConfig) -> dict[str, Any]:
+    """The entry `holdout` of fit.json: law fitted below, run of least loss above.
+
+    The loss predicted is that at the held-out run's own N and D, so that its error is the law's
+    and not that of the optimum; its interval has the scatter of a single run in it. n_opt_error
+    compares the predicted optimum with the vertex of the held-out valley, if it has one.
+    """
+    if config.holdout == "none":
+        return _nothing("none", "not asked for: holdout=none")
+    start = _top(observations, config) if config.holdout == "top" else float(config.holdout)
+    held = observations.flops >= start
+    if not held.any() or held.all():
+        return _nothing("refused", f"{held.sum()} of {len(held)} runs held out, expected some")
+    below = replace(observations.take(~held), excluded=())
+    above = replace(observations.take(held), excluded=())
+    best = int(np.argmin(above.loss))
+    flops = float(above.flops[best])
+    named = above.flops_budget[best]
+    resamples = min(config.n_bootstrap, 1000)
+    surface = fit_parametric(below, resamples, config.seed, config.delta)
+    valleys = find_valleys(above, config.budget_tolerance)
+    vertex = next((v for v in reversed(valleys) if v.reason is None), None)
+    observed_n = (
+        float(np.exp(vertices(vertex, vertex.loss[None], "parabola")[0][0])) if vertex else None
+    )
+    entry = _nothing("ok", None)
+    entry["flops"] = float(named) if np.isfinite(named) else flops
+    entry["loss_observed"] = float(above.loss[best])
+    if surface.surface is not None and surface.samples is not None:
+        n, d = above.params[best], above.tokens[best]
+        value = surface.surface.predict_loss(n, d)
+        noise = generator(config.seed, "holdout").standard_normal(surface.samples.E.shape)
+        samples = surface.samples.predict_loss(n, d) * np.exp(surface.residual_sd * noise)
+        predicted = estimate(float(value), samples)
+        entry["law"], entry["loss_predicted"] = "parametric", predicted.document()
+        entry["loss_error"] = float(value / above.loss[best] - 1)
+        if predicted.ci90 is not None:
+            entry["inside90"] = bool(predicted.ci90[0] <= above.loss[best] <= predicted.ci90[1])
+        predicted_n = surface.surface.optimal_allocation(flops)[0]
+    else:
+        line = fit_isoflop(below, 0, config.seed, config.budget_tolerance)
+        if line.n_line is None:
+            reason = f"below it parametric is refused: {surface.law.reason}; isoflop is refused: "
+            return _nothing("refused", reason + str(line.law.reason))
+        entry["law"], predicted_n = "isoflop", line.n_line.at(flops)
+    if observed_n is not None:
+        entry["n_opt_error"] = float(predicted_n / observed_n - 1)
+    return entry
+
+
+def _top(observations: Observations, config: FitConfig) -> float:
+    """FLOP from which on the top budget begins; without budgets, the top tenth of the runs."""
+    for _, members in reversed(budgets(observations, config.budget_tolerance)):
+        named = np.isfinite(observations.flops_budget[members]).any()
+        if named or len(np.unique(observations.params[members])) >= WINDOW_SIZES:
+            return float(observations.flops[members].min())
+    return float(np.quantile(observations.flops, 0.9, method="higher"))
+
+
+def _nothing(status: str, reason: str | None) -> dict[str, Any]:
+    return {
+        "status": status,
+        "reason": reason,
+        "flops": None,
+        "law": None,
+        "loss_predicted": UNKNOWN.document(),
+        "loss_observed": None,
+        "loss_error": None,
+        "n_opt_error": None,
+        "inside90": None,
+    }

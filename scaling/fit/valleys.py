@@ -1,0 +1,248 @@
+"""The losses of one budget against log N, and the size of least loss among them.
+
+Shapes: k distinct sizes of a valley in ascending order, R resamples of its losses.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy.interpolate import Akima1DInterpolator
+
+from scaling.fit.laws import Flag
+from scaling.fit.observations import Observations
+
+Method = Literal["parabola", "robust", "spline"]
+METHODS: tuple[Method, ...] = ("parabola", "robust", "spline")
+
+# The parabola sees the sizes within this factor of the lowest, and at least so many of them.
+WINDOW_FACTOR, WINDOW_SIZES = 4.0, 5
+FEWEST_SIZES = 3
+# Runs said to be of one budget may differ in FLOP by this factor from end to end, and no more.
+_WIDEST_BUDGET = 1.5
+_HUBER = 1.345  # 95% efficient on normal noise
+_FINE = 25  # spline evaluations between two sizes, as Porian et al.
+
+
+@dataclass(frozen=True)
+class Valley:
+    """One budget; arrays are (k,), several runs of one size averaged.
+
+    flops    the budget asked for, or the geometric mean of the runs' FLOP
+    noise    run-to-run standard deviation of each loss; nan where unknown
+    window   the sizes a parabola is fitted to
+    reason   why there is no vertex here; None if there is one
+    """
+
+    flops: float
+    log_n: np.ndarray
+    log_d: np.ndarray
+    log_c: np.ndarray
+    loss: np.ndarray
+    noise: np.ndarray
+    window: np.ndarray
+    n_points: int
+    reason: str | None = None
+    open_edge: bool = False
+    flags: tuple[Flag, ...] = ()
+
+    def at(self, log_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(log D, log C) where the valley's runs have this log N, by linear interpolation."""
+        return np.interp(log_n, self.log_n, self.log_d), np.interp(log_n, self.log_n, self.log_c)
+
+
+def find_valleys(observations: Observations, tolerance: float) -> tuple[Valley, ...]:
+    """The budgets of the observations in ascending order, those without a vertex with the reason.
+
+    Runs belong together by flops_budget where it is given; else those within `tolerance` of one
+    another in FLOP do, the largest such group first. An unnamed group of fewer than five sizes is
+    chance and no valley.
+    """
+    valleys = []
+    for flops, members in budgets(observations, tolerance):
+        valley = _valley(observations, flops, members)
+        if (
+            np.isfinite(observations.flops_budget[members]).any()
+            or len(valley.loss) >= WINDOW_SIZES
+        ):
+            valleys.append(_judge(valley, observations))
+    return tuple(valleys)
+
+
+def budgets(observations: Observations, tolerance: float) -> list[tuple[float, np.ndarray]]:
+    """(FLOP, row indices) of each budget, ascending; a lone run is a budget of one."""
+    named = np.isfinite(observations.flops_budget)
+    groups: list[tuple[float, np.ndarray]] = []
+    label = observations.flops_budget.copy()
+    if named.any():
+        # Runs without a budget of their own (of an earlier plan) join the nearest one named.
+        known = np.unique(label[named])
+        for row in np.flatnonzero(~named):
+            nearest = known[np.argmin(np.abs(np.log(known / observations.flops[row])))]
+            if abs(np.log(nearest / observations.flops[row])) <= np.log1p(tolerance):
+                label[row] = nearest
+        groups = [(float(flops), np.flatnonzero(label == flops)) for flops in known]
+    rest = np.flatnonzero(~np.isfinite(label))
+    while rest.size:
+        members = _densest(observations.flops, rest, tolerance)
+        groups.append((float(np.exp(np.log(observations.flops[members]).mean())), members))
+        rest = np.setdiff1d(rest, members)
+    return sorted(groups, key=lambda group: group[0])
+
+
+def _densest(flops: np.ndarray, rows: np.ndarray, tolerance: float) -> np.ndarray:
+    """The most rows that lie within `tolerance` of one another in FLOP, the lowest such."""
+    order = rows[np.argsort(flops[rows], kind="stable")]
+    log_c = np.log(flops[order])
+    ends = np.searchsorted(log_c, log_c + np.log1p(tolerance) * (1 + 1e-9), side="right")
+    first = int(np.argmax(ends - np.arange(len(order))))
+    return np.sort(order[first : ends[first]])
+
+
+def vertices(
+    valley: Valley, losses_Rk: np.ndarray, method: Method
+) -> tuple[np.ndarray, np.ndarray]:
+    """(log N*, loss there), each (R,); nan where there is no minimum between the sampled sizes."""
+    if method == "spline":
+        log_n, loss = _spline_vertex(valley.log_n, losses_Rk)
+    else:
+        x, losses = valley.log_n[valley.window], losses_Rk[:, valley.window]
+        centre = x.mean()
+        curves = _robust(x - centre, losses) if method == "robust" else parabola(x - centre, losses)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_n = centre - curves[:, 1] / (2 * curves[:, 2])
+            loss = curves[:, 0] - curves[:, 1] ** 2 / (4 * curves[:, 2])
+        log_n = np.where(curves[:, 2] > 0, log_n, np.nan)
+    inside = (log_n >= valley.log_n[0]) & (log_n <= valley.log_n[-1])
+    return np.where(inside, log_n, np.nan), np.where(inside, loss, np.nan)
+
+
+def parabola(x_k: np.ndarray, losses_Rk: np.ndarray) -> np.ndarray:
+    """Least-squares coefficients (R, 3) of 1, x and x^2."""
+    return losses_Rk @ np.linalg.pinv(_design(x_k)).T
+
+
+def vertex_variance(valley: Valley) -> float:
+    """Variance of the parabola's log N* for a loss of unit noise, by the delta method."""
+    x = valley.log_n[valley.window]
+    x = x - x.mean()
+    design = _design(x)
+    _, slope, bend = parabola(x, valley.loss[None, valley.window])[0]
+    gradient = np.array([0.0, -1 / (2 * bend), slope / (2 * bend**2)])
+    return float(gradient @ np.linalg.inv(design.T @ design) @ gradient)
+
+
+def window_fit(valley: Valley) -> tuple[np.ndarray, np.ndarray]:
+    """The parabola's losses in the window, and the leverage of each size there."""
+    x = valley.log_n[valley.window]
+    design = _design(x - x.mean())
+    hat = design @ np.linalg.pinv(design)
+    return hat @ valley.loss[valley.window], np.diag(hat)
+
+
+def _design(x: np.ndarray) -> np.ndarray:
+    return np.stack([np.ones_like(x), x, x**2], axis=1)
+
+
+def _robust(x: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Huber's M-estimate of the parabola, by reweighting; the scale is the residuals' own."""
+    design = _design(x)
+    curves = parabola(x, losses)
+    if len(x) <= 3:
+        return curves
+    for _ in range(20):
+        size = np.abs(losses - curves @ design.T)
+        scale = np.maximum(np.median(size, axis=1, keepdims=True) / 0.6745, 1e-12)
+        weights = np.minimum(1.0, _HUBER * scale / np.maximum(size, 1e-300))
+        gram = np.einsum("rk,ki,kj->rij", weights, design, design)
+        right = (weights * losses) @ design
+        curves = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
+    return curves
+
+
+def _spline_vertex(x: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    fine = np.unique(
+        np.concatenate([np.linspace(a, b, _FINE) for a, b in zip(x[:-1], x[1:], strict=True)])
+    )
+    curve = Akima1DInterpolator(x, losses.T)(fine)
+    lowest = np.clip(curve.argmin(axis=0), 1, len(fine) - 2)
+    column = np.arange(curve.shape[1])
+    # A parabola through the three lowest evaluations removes the grid's own resolution.
+    (x0, x1, x2) = (fine[lowest + shift] for shift in (-1, 0, 1))
+    (y0, y1, y2) = (curve[lowest + shift, column] for shift in (-1, 0, 1))
+    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bend = (right - left) / (x2 - x0)
+        log_n = (x0 + x1) / 2 - left / (2 * bend)
+        loss = y1 + (log_n - x1) * (left + bend * (log_n - x0))
+    at_edge = (y0 < y1) | (y2 < y1) | ~(bend > 0)
+    return np.where(at_edge, np.nan, log_n), np.where(at_edge, np.nan, loss)
+
+
+def _valley(observations: Observations, flops: float, members: np.ndarray) -> Valley:
+    log_n, group = np.unique(np.log(observations.params[members]), return_inverse=True)
+    count = np.bincount(group)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(group, weights=values[members]) / count
+
+    loss = mean(observations.loss)
+    return Valley(
+        flops=flops,
+        log_n=log_n,
+        log_d=mean(np.log(observations.tokens)),
+        log_c=mean(np.log(observations.flops)),
+        loss=loss,
+        noise=np.sqrt(mean(observations.loss_se**2) / count),
+        window=_window(log_n, loss),
+        n_points=len(members),
+    )
+
+
+def _window(log_n: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    distance = np.abs(log_n - log_n[np.argmin(loss)])
+    nearest = np.sort(distance)[min(WINDOW_SIZES, len(distance)) - 1]
+    return distance <= max(np.log(WINDOW_FACTOR), nearest) * (1 + 1e-9)
+
+
+def _judge(valley: Valley, observations: Observations) -> Valley:
+    """The valley with the reason why it has no vertex, if so, and its doubts."""
+    lowest, spread = int(np.argmin(valley.loss)), float(np.exp(np.ptp(valley.log_c)))
+    sizes = len(valley.loss)
+    if sizes < FEWEST_SIZES:
+        return replace(valley, reason=f"{sizes} sizes, expected at least {FEWEST_SIZES}")
+    if spread > _WIDEST_BUDGET:
+        return replace(valley, reason=f"its runs differ {spread:.2f} times in FLOP: no one budget")
+    if lowest in (0, sizes - 1):
+        side = "smallest" if lowest == 0 else "largest"
+        reason = f"open: the {side} of its {sizes} sizes has the lowest loss"
+        return replace(valley, reason=reason, open_edge=True)
+    x = valley.log_n[valley.window]
+    bend = parabola(x - x.mean(), valley.loss[None, valley.window])[0, 2]
+    if not bend > 1e-12 * abs(valley.loss).max():
+        return replace(valley, reason="not convex around its lowest loss")
+    if np.isnan(vertices(valley, valley.loss[None], "parabola")[0][0]):
+        return replace(valley, reason="vertex outside the sampled sizes", open_edge=True)
+    return replace(valley, flags=_valley_flags(valley, observations))
+
+
+def _valley_flags(valley: Valley, observations: Observations) -> tuple[Flag, ...]:
+    flags = []
+    lowest = int(np.argmin(valley.loss))
+    if lowest in (1, len(valley.loss) - 2) and len(valley.loss) > 4:
+        flags.append(Flag("near_edge", "only one size lies beyond the lowest loss on one side"))
+    for lost in observations.excluded:
+        if np.isclose(lost.flops_budget, valley.flops, rtol=1e-6) and np.isfinite(lost.params):
+            size = np.log(lost.params)
+            if not valley.log_n[0] < size < valley.log_n[-1]:
+                text = f"run {lost.run_id} at its edge is missing ({lost.reason})"
+                flags.append(Flag("edge_lost", text))
+    fitted, _ = window_fit(valley)
+    known = valley.noise[valley.window]
+    dof = len(known) - 3
+    if dof > 0 and np.isfinite(known).all():
+        scatter = np.sqrt(((valley.loss[valley.window] - fitted) ** 2).sum() / dof)
+        if scatter > 2 * np.sqrt((known**2).mean()):
+            text = f"scatter about the parabola {scatter:.4f}, over twice the noise between seeds"
+            flags.append(Flag("scatter", text))
+    return tuple(flags)
