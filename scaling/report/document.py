@@ -19,9 +19,12 @@ from scaling.report.tables import Table
 class Fit(Protocol):
     """What a report needs of a fit."""
 
-    document: dict[str, Any]
-    observations: Observations
-    curves: dict[str, list[dict[str, Any]]]
+    @property
+    def document(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def observations(self) -> Observations: ...  # noqa: D102
+    @property
+    def curves(self) -> dict[str, list[dict[str, Any]]]: ...  # noqa: D102
 
 
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
