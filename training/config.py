@@ -144,11 +144,28 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def trial_id(config: TrainConfig) -> str:
-    """The name of a trial: a digest of everything in it but `runtime`."""
+def science(config: TrainConfig) -> dict[str, Any]:
+    """A trial's mapping without `runtime`: what its id digests and a resume may not change."""
     values = as_mapping(config)
     del values["runtime"]
-    return digest(values)
+    return values
+
+
+def differing_fields(before: dict[str, Any], now: dict[str, Any], where: str = "") -> list[str]:
+    """One text per field in which two mappings differ: `schedule.tokens: 768, now 1024`."""
+    found = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differing_fields(old, new, f"{where}{key}.")
+        elif old != new:
+            found.append(f"{where}{key}: {old!r}, now {new!r}")
+    return found
+
+
+def trial_id(config: TrainConfig) -> str:
+    """The name of a trial: a digest of everything in it but `runtime`."""
+    return digest(science(config))
 
 
 def setting_digest(config: TrainConfig) -> str:

@@ -77,16 +77,21 @@ def mfu(
 def micro_batch_sequences(config: GPTConfig, rank_batch: int, device: torch.device) -> int:
     """Sequences per forward pass, by rule and never by a clock, so that a repeat does the same.
 
-    A CPU is fastest while a pass stays in its caches (about 16k tokens); a GPU takes what is
-    estimated to fit. The parts of a batch are as even as they can be.
+    A CPU takes little at a time, a GPU what is estimated to fit. The parts of a batch are as
+    even as they can be.
     """
     if device.type == "cuda":
         limit_tokens = _tokens_that_fit(config, torch.cuda.mem_get_info(device)[1])
     else:
-        limit_tokens = 16_384
+        limit_tokens = small_pass_tokens(config)
     limit = max(1, limit_tokens // config.block_size)
     parts = -(-rank_batch // limit)
     return -(-rank_batch // parts)
+
+
+def small_pass_tokens(config: GPTConfig) -> int:
+    """Tokens of a pass that any machine holds: 16k, and no more than 2^27 logits (0.5 GB)."""
+    return min(16_384, 2**27 // config.padded_vocab_size)
 
 
 def _tokens_that_fit(config: GPTConfig, memory_bytes: int) -> int:

@@ -25,10 +25,21 @@ class MetricsLog:
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / NAME).open("ab", buffering=0)
+        self._size = self._file.tell()
 
-    def write(self, row: Row) -> None:
-        """Append one row; strict JSON, so a value that is not finite is a defect."""
-        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+    def write(self, row: Row) -> bool:
+        """Append one row, whole or not at all; False if the disk would not take it.
+
+        Strict JSON: a value that is not finite is a defect of the caller.
+        """
+        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        with suppress(OSError):
+            if self._file.write(line) == len(line):
+                self._size += len(line)
+                return True
+        with suppress(OSError):
+            self._file.truncate(self._size)
+        return False
 
     def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,111 @@
+"""Train one model: `python train.py experiment=smoke`, or under torchrun on many devices."""
+
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch.distributed.elastic.multiprocessing.errors import record as report_to_torchrun
+
+from configs.errors import BadInput, ExitStatus, StopRequested
+from configs.load import Arguments, build, run_entry
+from training.attempt import Attempt, beating
+from training.checkpoint import remove_all
+from training.config import TrainConfig, as_mapping, digest, trial_id
+from training.distributed import Ranks, joined
+from training.environment import rank_sequences
+from training.loop import train
+from training.record import RunRecord, code_version, publish
+from training.report import measure, plan
+from training.run import open_data
+from training.signals import stop_at_once
+from training.trial import finished, take
+
+DESCRIPTION = "Train one GPT-2-style model."
+SWEEPS_ONLY = ("grid", "launcher")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to do with the trial, and where.
+
+    mode  run; plan: say what it is and costs; measure: time a few steps
+    out   the trial's folder; null: runs/<id>
+    keep  final: the last checkpoints stay; none: they go once the record is there
+    """
+
+    mode: Literal["run", "plan", "measure"] = "run"
+    out: str | None = None
+    keep: Literal["final", "none"] = "final"
+
+
+def main(arguments: Arguments) -> int:
+    """Compose the trial and do what `mode` says."""
+    command, config = compose(arguments)
+    if command.mode == "plan":
+        print(plan(config))
+        return ExitStatus.DONE
+    with stop_at_once(), joined(config.runtime) as ranks:
+        ranks.require_same("the config of the ranks", digest(as_mapping(config)))
+        ranks.require_same("the code of the ranks", str(code_version()))
+        if command.mode == "run":
+            return run(config, Path(command.out or f"runs/{trial_id(config)}"), command.keep, ranks)
+        text = measure(config, ranks)
+        say(ranks, text)
+        return ExitStatus.DONE
+
+
+def compose(arguments: Arguments) -> tuple[Command, TrainConfig]:
+    """The command and its trial; what only sweeps read may stand in files but not be typed."""
+    for override in arguments.overrides:
+        name = override.lstrip("+~").partition("=")[0].partition(".")[0]
+        if name in SWEEPS_ONLY:
+            raise BadInput(f"{override}: train.py trains one model and reads no {name}: sweep.py")
+    own = ("mode", "out", "keep")
+    values: dict[str, Any] = arguments.compose(open_keys=own)
+    command = build(Command, {name: values.pop(name) for name in own if name in values})
+    trial = {name: value for name, value in values.items() if name not in SWEEPS_ONLY}
+    return command, build(TrainConfig, trial)
+
+
+def run(config: TrainConfig, out: Path, keep: str, ranks: Ranks) -> int:
+    """Train the trial in `out`, unless it has ended, and leave its record there."""
+    ended = ranks.from_main(lambda: (record := finished(out, config)) and asdict(record))
+    if ended is None:
+        record = train_in(config, out, ranks)
+        say(ranks, f"{out}: {record.summary}")
+    else:
+        record = RunRecord(**ended)
+        say(ranks, f"{out}: nothing to do, it has ended: {record.summary}")
+    if ranks.is_main and keep == "none":
+        remove_all(out)
+    return ExitStatus.DONE if record.status == "done" else ExitStatus.NO_RESULT
+
+
+def train_in(config: TrainConfig, out: Path, ranks: Ranks) -> RunRecord:
+    """Claim the trial in `out`, train it and publish its record."""
+    ranks.everywhere(lambda: rank_sequences(config, ranks))
+    data = open_data(config, ranks)
+    attempt = Attempt(out, ranks.from_main(lambda: take(out, config).number))
+    with beating(attempt) if ranks.is_main else nullcontext():
+        record = train(config, attempt, ranks, data)
+    # A rank that ran out of memory is alone in knowing it.
+    if (ranks.is_main or record.status == "oom") and not publish(attempt, record):
+        raise StopRequested(f"{attempt.folder} was taken over; look for the record there")
+    return record
+
+
+def say(ranks: Ranks, text: str) -> None:
+    """Print on rank 0."""
+    if ranks.is_main:
+        print(text, flush=True)
+
+
+def entry() -> int:
+    """Run `main` and turn its end into an exit status."""
+    return run_entry(main, "train", DESCRIPTION)
+
+
+if __name__ == "__main__":
+    sys.exit(report_to_torchrun(entry)())

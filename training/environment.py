@@ -1,0 +1,80 @@
+"""How a run computes, decided once: by the first attempt, kept in runtime.json, used by the later.
+
+What stands here must not change the science, but it changes the last bits.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from configs.errors import BadInput
+from configs.files import read_json, to_json, write_atomic
+from configs.load import build
+from training.attempt import Attempt, attempts
+from training.config import TrainConfig
+from training.distributed import Ranks
+from training.hardware import cores, device_name, micro_batch_sequences
+
+NAME = "runtime.json"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and how a run computes; `micro_batch` in sequences, `threads` per rank."""
+
+    device: str
+    torch: str
+    world_size: int
+    threads: int
+    compile: bool
+    micro_batch: int
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """What is not as it was in `other`, the mapping of an earlier environment."""
+        now = asdict(self)
+        return [f"{k}: {other.get(k)!r}, now {now[k]!r}" for k in now if other.get(k) != now[k]]
+
+
+def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> Environment:
+    """What the config says; where it says null, what the first attempt decided; else the rules."""
+    runtime = config.runtime
+    rank_batch = rank_sequences(config, ranks)
+    if earlier is None:
+        threads = max(1, cores() // ranks.local_world_size)
+        compiled = ranks.device.type == "cuda"
+        micro_batch = micro_batch_sequences(config.model, rank_batch, ranks.device)
+    else:
+        threads, compiled, micro_batch = earlier.threads, earlier.compile, earlier.micro_batch
+    return Environment(
+        device=device_name(ranks.device),
+        torch=torch.__version__,
+        world_size=ranks.world_size,
+        threads=runtime.threads or threads,
+        compile=compiled if runtime.compile is None else runtime.compile,
+        micro_batch=min(rank_batch, runtime.micro_batch or micro_batch),
+    )
+
+
+def rank_sequences(config: TrainConfig, ranks: Ranks) -> int:
+    """Sequences of a step that fall to each rank; BadInput if the batch cannot be divided."""
+    sequences = config.schedule.batch_tokens // config.model.block_size
+    if sequences % ranks.world_size:
+        raise BadInput(
+            f"schedule.batch_tokens: found {sequences} sequences of {config.model.block_size} "
+            f"tokens a step, expected a multiple of the {ranks.world_size} ranks"
+        )
+    return sequences // ranks.world_size
+
+
+def write_environment(attempt: Attempt, environment: Environment) -> None:
+    """Leave the decisions for later attempts."""
+    write_atomic(attempt.folder / NAME, to_json(asdict(environment)))
+
+
+def earlier_environment(attempt: Attempt) -> Environment | None:
+    """What the last attempt before this one decided, if any came so far."""
+    for folder in reversed(attempts(attempt.trial)):
+        if folder != attempt.folder and (folder / NAME).exists():
+            return build(Environment, read_json(folder / NAME), str(folder / NAME))
+    return None

@@ -1,0 +1,162 @@
+"""Training one model: step, evaluate, log, save, until the token budget is spent."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from configs.errors import StopRequested
+from model.flops import flops_per_token_exact, params_total
+from model.gpt import weights_digest
+from training.attempt import Attempt
+from training.config import TrainConfig
+from training.distributed import Ranks
+from training.evaluate import evaluate
+from training.hardware import mfu, peak_memory
+from training.journal import Journal, utc_now
+from training.metrics import Row, read_metrics, spikes
+from training.record import RunRecord, Status, blank_record
+from training.run import Data, Run, set_up
+from training.saver import Saver
+from training.signals import stop_flag
+from training.step import Step, train_step
+
+TRAIN_LOSS_ROWS = 10
+
+
+def train(
+    config: TrainConfig,
+    attempt: Attempt,
+    ranks: Ranks,
+    data: Data | None = None,
+    quiet: bool = False,
+) -> RunRecord:
+    """Train a claimed trial to its end, from its newest checkpoint if it has one.
+
+    `data` where the caller has opened it already; `quiet` keeps the terminal clean. Returns the
+    record (done, diverged or oom) and publishes nothing but checkpoints. Raises BadInput, on all
+    ranks, for bad input; StopRequested, after saving, on SIGTERM or Ctrl-C and when the attempt
+    was taken over.
+    """
+    run: Run | None = None
+    with Journal(attempt, config.schedule.steps, ranks.is_main, quiet) as journal:
+        try:
+            run = set_up(config, attempt, ranks, journal, data)
+            with stop_flag() as stop:
+                return _loop(run, attempt, journal, stop)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                error.add_note(f"rank {ranks.rank}, after step {run.step if run else 0}")
+                raise
+            detail = str(error).partition("\n")[0]
+            if run is None:
+                return blank_record(config, attempt.number, "oom", detail)
+            sequences = f"{run.environment.micro_batch} sequences a pass"
+            return describe(run, attempt, "oom", f"step {run.step + 1}, {sequences}: {detail}")
+
+
+def _loop(run: Run, attempt: Attempt, journal: Journal, stop: Callable[[], bool]) -> RunRecord:
+    runtime, steps = run.config.runtime, run.config.schedule.steps
+    saver = Saver(run, attempt, journal)
+    while run.step < steps:
+        step = train_step(run, stop())
+        if not step.is_finite:
+            reason = f"loss {step.loss}, gradient norm {step.grad_norm} at step {run.step + 1}"
+            return describe(run, attempt, "diverged", reason)
+
+        is_last = run.step == steps
+        row = _row(run, step)
+        if is_last or _is_due(run.step, runtime.evaluate_every_steps):
+            run.loss = row["val_loss"] = held_out_loss(run)
+            if not math.isfinite(run.loss):
+                reason = f"held-out loss {run.loss} after step {run.step}"
+                return describe(run, attempt, "diverged", reason)
+        if "val_loss" in row or _is_due(run.step, runtime.log_every_steps):
+            journal.row(row)
+        saver.save_if_due(now=is_last or step.stop)
+        if step.stop and not is_last:
+            raise StopRequested(f"after step {run.step} of {steps}; the same command goes on")
+    return describe(run, attempt, "done", None)
+
+
+def held_out_loss(run: Run) -> float:
+    """Nats per token on the held-out windows, in the precision of training."""
+    return evaluate(run.model, run.data.windows, run.ranks, run.autocast)
+
+
+def describe(run: Run, attempt: Attempt, status: Status, reason: str | None) -> RunRecord:
+    """The record of a run that ends now."""
+    config, environment = run.config, run.environment
+    tokens = run.step * config.schedule.batch_tokens
+    tokens_per_s = tokens / run.train_s if run.train_s else None
+    bytes_per_token = run.data.manifest.val.bytes_per_token
+    loss = run.loss if status == "done" else None
+    rows = read_metrics(attempt.trial)
+    recent = [row["loss"] for row in rows[-TRAIN_LOSS_ROWS:]]
+    return replace(
+        blank_record(config, attempt.number, status, reason),
+        loss=loss,
+        loss_bpb=loss / math.log(2) / bytes_per_token if loss and bytes_per_token else None,
+        train_loss=sum(recent) / len(recent) if recent else None,
+        eval_tokens=run.data.windows.shape[0] * config.model.block_size,
+        tokens=tokens,
+        steps=run.step,
+        epochs=tokens / run.data.loader.tokens_per_epoch,
+        flops_6nd=6 * params_total(config.model) * tokens,
+        flops_exact=flops_per_token_exact(config.model) * tokens,
+        weights_digest=weights_digest(run.model) if status == "done" else None,
+        spikes=len(spikes(rows)),
+        bitwise=run.bitwise,
+        data_digest=run.data.manifest.digest,
+        torch=environment.torch,
+        device=environment.device,
+        world_size=environment.world_size,
+        threads=environment.threads,
+        train_s=run.train_s,
+        wall_s=run.wall_s,
+        tokens_per_s=tokens_per_s,
+        mfu=tokens_per_s
+        and mfu(
+            config.model, tokens_per_s, environment.device, config.precision, run.ranks.world_size
+        ),
+        peak_memory=peak_memory(run.ranks.device),
+        started=run.started,
+        ended=utc_now(),
+    )
+
+
+def utilisation(run: Run, tokens_per_s: float) -> float | None:
+    """MFU of a run at a rate of all its ranks; None where the device's peak is unknown."""
+    environment = run.environment
+    return mfu(
+        run.config.model,
+        tokens_per_s,
+        environment.device,
+        run.config.precision,
+        environment.world_size,
+    )
+
+
+def _row(run: Run, step: Step) -> Row:
+    tokens = run.step * run.config.schedule.batch_tokens
+    return {
+        "step": run.step,
+        "tokens": tokens,
+        "flops": tokens * flops_per_token_exact(run.config.model),
+        "loss": step.loss,
+        "lr": step.lr,
+        "grad_norm": step.grad_norm,
+        "tokens_per_s": run.config.schedule.batch_tokens / step.seconds,
+        "time": utc_now(),
+    }
+
+
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch raises its own error for a GPU and a plain RuntimeError for the CPU."""
+    is_torch_cpu = "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or is_torch_cpu

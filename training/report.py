@@ -1,0 +1,71 @@
+"""What train.py says without training, or after a few steps: sizes and cost, speed and memory."""
+
+import time
+
+import torch
+
+from model import flops
+from training.config import TrainConfig, trial_id
+from training.distributed import Ranks
+from training.environment import decide
+from training.hardware import peak_memory
+from training.loop import utilisation
+from training.run import build_run, open_data
+from training.schedule import warmup_steps
+from training.step import train_step
+
+WARMUP_STEPS = 3
+MEASURE_S = 10.0
+
+
+def plan(config: TrainConfig) -> str:
+    """Parameters by each convention, steps, tokens and FLOP of a trial."""
+    model, schedule = config.model, config.schedule
+    tokens, total = schedule.tokens_seen, flops.params_total(model)
+    rows = {
+        "trial": trial_id(config),
+        "parameters": f"{total:,}",
+        "  without embeddings": f"{flops.params_non_embedding(model):,}",
+        "  in matrix products": f"{flops.params_matmul(model):,}",
+        "  effective, FLOP / 6 tokens": f"{flops.params_effective(model):,}",
+        "tokens": f"{tokens:,} ({tokens / total:.1f} per parameter)",
+        "steps": f"{schedule.steps:,}, the first {warmup_steps(schedule):,} of them warm-up",
+        "batch": f"{schedule.batch_tokens:,} tokens, {schedule.batch_tokens // model.block_size} "
+        f"sequences of {model.block_size}",
+        "FLOP": f"{flops.flops_per_token_exact(model) * tokens:.3e} "
+        f"(6 N D: {flops.flops_per_token_6n(model) * tokens:.3e})",
+    }
+    return "\n".join(f"{name:<30}{value}" for name, value in rows.items())
+
+
+def measure(config: TrainConfig, ranks: Ranks) -> str:
+    """Time steps for some ten seconds and say how fast they are; nothing is written but data."""
+    data = open_data(config, ranks)
+    environment = decide(config, ranks, None)
+    run = build_run(config, ranks, environment, data)
+    for _ in range(WARMUP_STEPS):
+        _step_from_start(run)
+    start, steps = time.perf_counter(), 0
+    while ranks.from_main(lambda: time.perf_counter() - start < MEASURE_S):
+        _step_from_start(run)
+        steps += 1
+    if ranks.device.type == "cuda":
+        torch.cuda.synchronize(ranks.device)
+    seconds = (time.perf_counter() - start) / steps
+    tokens_per_s = config.schedule.batch_tokens / seconds
+    used = utilisation(run, tokens_per_s)
+    rows = {
+        "device": f"{ranks.world_size} x {environment.device}",
+        "tokens/s": f"{tokens_per_s:,.0f}",
+        "step": f"{seconds * 1e3:.2f} ms, {environment.micro_batch} sequences a pass",
+        "MFU": "unknown for this device" if used is None else f"{used:.1%}",
+        "memory": f"{peak_memory(ranks.device) / 2**20:,.0f} MiB",
+        "whole run": f"{config.schedule.steps * seconds / 3600:.2f} h at this rate",
+    }
+    return "\n".join(f"{name:<30}{value}" for name, value in rows.items())
+
+
+def _step_from_start(run) -> None:
+    """One step; a run shorter than the measurement begins again."""
+    run.step %= run.config.schedule.steps
+    train_step(run, stop=False)

@@ -1,0 +1,253 @@
+"""What exists before step 0: data, network, optimizer, and the state that an earlier attempt left.
+
+Shape key: B sequences of a rank, T positions.
+"""
+
+import hashlib
+import time
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from configs.errors import BadInput
+from configs.load import build
+from data.loader import Loader, evaluation_windows, require_epochs
+from data.manifest import Manifest, compare, read_manifest
+from data.prepare import prepare
+from data.shards import open_split, verify
+from model.gpt import GPT
+from training import checkpoint
+from training.attempt import Attempt
+from training.config import TrainConfig, differing_fields, science, trial_id
+from training.distributed import Ranks
+from training.environment import (
+    Environment,
+    decide,
+    earlier_environment,
+    write_environment,
+)
+from training.journal import Journal, utc_now
+from training.optimizer import build_optimizer
+
+
+@dataclass(frozen=True)
+class Data:
+    """The checked data of a run; `windows` (k, T + 1) are the held-out set."""
+
+    manifest: Manifest
+    loader: Loader
+    windows: npt.NDArray[np.int64]
+    epochs: float
+
+
+@dataclass
+class Run:
+    """A run in memory; only what stands below `step` changes while it trains.
+
+    `model` has the weights, `network` is the same wrapped for speed and for the other ranks.
+    """
+
+    config: TrainConfig
+    ranks: Ranks
+    environment: Environment
+    data: Data
+    model: GPT
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    loss: float | None = None
+    train_s: float = 0.0
+    bitwise: bool = True
+    started: str = field(default_factory=utc_now)
+    earlier_wall_s: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+    ahead: tuple[int, tuple[Tensor, Tensor]] | None = None
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since set-up began, those that led to the checkpoint included."""
+        return self.earlier_wall_s + time.monotonic() - self.began
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision of a forward pass; weights stay float32."""
+        enabled = self.config.precision == "bf16"
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=enabled)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """This rank's tokens_BT and targets_BT of a step, on its device."""
+        if self.ahead is not None and self.ahead[0] == step:
+            return self.ahead[1]
+        sequences = self.config.schedule.batch_tokens // self.config.model.block_size
+        parts = self.data.loader.batch(step, sequences, self.ranks.rank, self.ranks.world_size)
+        tokens_BT, targets_BT = (torch.from_numpy(part) for part in parts)
+        if self.ranks.device.type == "cuda":  # pinned memory is copied while the GPU works
+            tokens_BT, targets_BT = tokens_BT.pin_memory(), targets_BT.pin_memory()
+        return (
+            tokens_BT.to(self.ranks.device, non_blocking=True),
+            targets_BT.to(self.ranks.device, non_blocking=True),
+        )
+
+    def prefetch(self) -> None:
+        """Have the next step's batch ready."""
+        following = self.step + 1
+        if following < self.config.schedule.steps:
+            self.ahead = following, self.batch(following)
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, and what the record adds up."""
+        state = {
+            "step": self.step,
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "loss": self.loss,
+            "train_s": self.train_s,
+            "wall_s": self.wall_s,
+            "started": self.started,
+        }
+        if self.ranks.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(self.ranks.device)
+        return state
+
+    def meta(self) -> checkpoint.Meta:
+        """What a checkpoint of this moment continues."""
+        return checkpoint.Meta(
+            step=self.step,
+            id=trial_id(self.config),
+            config=science(self.config),
+            data=asdict(self.data.manifest),
+            environment=asdict(self.environment),
+            bitwise=self.bitwise,
+        )
+
+    def restore(self, found: checkpoint.Checkpoint) -> None:
+        """Go on from a checkpoint of the same trial."""
+        state = found.state
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        if self.ranks.device.type == "cuda" and "cuda_rng" in state:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.ranks.device)
+        self.step, self.loss, self.train_s = state["step"], state["loss"], state["train_s"]
+        self.earlier_wall_s, self.started = state["wall_s"], state["started"]
+        self.bitwise = found.meta.bitwise and not self.environment.differences(
+            found.meta.environment
+        )
+
+
+def set_up(
+    config: TrainConfig, attempt: Attempt, ranks: Ranks, journal: Journal, data: Data | None
+) -> Run:
+    """Everything up to the first step of this attempt; BadInput, on all ranks, for bad input."""
+    data = data or open_data(config, ranks)
+    earlier = ranks.from_main(lambda: (e := earlier_environment(attempt)) and asdict(e))
+    environment = decide(config, ranks, build(Environment, earlier) if earlier else None)
+    if ranks.is_main:
+        write_environment(attempt, environment)
+        checkpoint.remove_leftovers(attempt)
+    run = build_run(config, ranks, environment, data)
+    found = _find_checkpoint(run, attempt, journal)
+    if found is not None:
+        run.restore(found)
+        journal.note(f"resumed at step {run.step} from {found.path}")
+        for text in environment.differences(found.meta.environment):
+            journal.note(f"the last bits may differ from an uninterrupted run: {text}")
+    return run
+
+
+def open_data(config: TrainConfig, ranks: Ranks) -> Data:
+    """Prepare the data on rank 0 and open it everywhere; every check of it that there is."""
+
+    def prepare_and_verify() -> str:
+        folder = prepare(config.data, Path(config.runtime.data_dir))
+        manifest = read_manifest(folder)
+        found, expected = config.model.vocab_size, manifest.vocab_size
+        if found != expected:
+            raise BadInput(
+                f"model.vocab_size: found {found}, expected {expected} of the tokenizer "
+                f"{manifest.tokenizer}"
+            )
+        for name in ("train", "val"):
+            verify(open_split(folder, manifest, name), manifest.vocab_size)
+        return str(folder.absolute())
+
+    folder = Path(ranks.from_main(prepare_and_verify))
+
+    def open_here() -> Data:
+        manifest = read_manifest(folder)
+        block_size, schedule = config.model.block_size, config.schedule
+        loader = Loader(open_split(folder, manifest, "train"), block_size, config.seed)
+        val = open_split(folder, manifest, "val")
+        return Data(
+            manifest=manifest,
+            loader=loader,
+            windows=evaluation_windows(val, block_size, config.evaluation.tokens),
+            epochs=require_epochs(
+                schedule.tokens_seen, loader.tokens_per_epoch, config.data.max_epochs
+            ),
+        )
+
+    data = ranks.everywhere(open_here)
+    ranks.require_same("the data of the ranks", data.manifest.digest)
+    return data
+
+
+def build_run(config: TrainConfig, ranks: Ranks, environment: Environment, data: Data) -> Run:
+    """Network and optimizer at step 0; the only place that touches global state of torch."""
+    torch.set_num_threads(environment.threads)
+    torch.set_float32_matmul_precision("highest")  # float32 means float32: no TF32
+    torch.manual_seed(purpose_seed(config.seed, "torch"))
+    generator = torch.Generator().manual_seed(purpose_seed(config.seed, "weights"))
+    model = GPT(config.model, generator).to(ranks.device)
+    network: nn.Module = model
+    if environment.compile:
+        network = torch.compile(model, dynamic=False)  # type: ignore[assignment]
+    if ranks.world_size > 1:
+        network = DistributedDataParallel(
+            network,
+            device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+        )
+    optimizer = build_optimizer(model, config.optimizer)
+    return Run(config, ranks, environment, data, model, network, optimizer)
+
+
+def purpose_seed(seed: int, purpose: str) -> int:
+    """A seed of its own for each use of randomness, so that no use shifts another."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:7], "big")
+
+
+def _find_checkpoint(run: Run, attempt: Attempt, journal: Journal) -> checkpoint.Checkpoint | None:
+    """The newest readable checkpoint, if it continues this very trial on this very data."""
+    found: list[checkpoint.Checkpoint] = []
+
+    def find() -> str | None:
+        newest = checkpoint.newest(attempt.trial, journal.note)
+        if newest is None:
+            return None
+        require_same_trial(newest, run.config, run.data.manifest)
+        found.append(newest)
+        return str(newest.path)
+
+    path = run.ranks.from_main(find)
+    if path is None:
+        return None
+    return run.ranks.everywhere(lambda: found[0] if found else checkpoint.read(Path(path)))
+
+
+def require_same_trial(
+    found: checkpoint.Checkpoint, config: TrainConfig, manifest: Manifest
+) -> None:
+    """BadInput that lists the fields, or names the shard, in which a checkpoint differs."""
+    fields = differing_fields(found.meta.config, science(config))
+    if fields:
+        raise BadInput(f"{found.path}: of another trial: {'; '.join(fields)}; use another out")
+    if difference := compare(build(Manifest, found.meta.data), manifest):
+        raise BadInput(f"{found.path}: {difference}")

@@ -1,0 +1,90 @@
+"""One update: the gradient of the mean loss over the global batch, clipped, applied if finite.
+
+Shape key: B sequences of a rank, T positions.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.run import Run
+from training.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step gave, equal on all ranks: loss before the update, norm before clipping."""
+
+    loss: float
+    grad_norm: float
+    lr: float
+    seconds: float
+    stop: bool
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the update was applied."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+def train_step(run: Run, stop: bool) -> Step:
+    """Do step `run.step`. A NaN on any rank reaches all and none applies it.
+
+    `stop` of any rank becomes that of all, in the reduction that the loss needs anyway.
+    """
+    start = time.perf_counter()
+    config = run.config
+    lr = learning_rate(run.step, config.optimizer.lr, config.schedule)
+    local_loss = accumulate_gradients(
+        run.network, *run.batch(run.step), run.environment.micro_batch, run.autocast
+    )
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.grad_clip)
+    run.prefetch()  # a GPU is still at work: use the time before asking it for the loss
+    total, stops = run.ranks.sum(local_loss.item(), float(stop))
+    loss, grad_norm = total / run.ranks.world_size, norm.item()
+    if math.isfinite(loss) and math.isfinite(grad_norm):
+        for group in run.optimizer.param_groups:
+            group["lr"] = lr
+        run.optimizer.step()
+        run.step += 1
+    run.optimizer.zero_grad(set_to_none=True)
+    seconds = time.perf_counter() - start
+    run.train_s += seconds
+    return Step(loss, grad_norm, lr, seconds, stops > 0)
+
+
+def accumulate_gradients(
+    network: nn.Module,
+    tokens_BT: Tensor,
+    targets_BT: Tensor,
+    micro_batch: int,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> Tensor:
+    """Add the gradient of the mean loss, over B and over ranks, to the weights; the mean over B.
+
+    Every part counts by its share of B, so an uneven last part changes nothing, and since all
+    ranks have the same B the average that DDP takes is the mean over the global batch. Ranks meet
+    only in the last part's backward pass.
+    """
+    parts = list(zip(tokens_BT.split(micro_batch), targets_BT.split(micro_batch), strict=True))
+    mean = torch.zeros((), device=tokens_BT.device)
+    for index, (part_BT, part_targets_BT) in enumerate(parts):
+        is_last = index + 1 == len(parts)
+        with nullcontext() if is_last else _alone(network):
+            with autocast():
+                loss = network(part_BT, part_targets_BT)
+            loss = loss * (len(part_BT) / len(tokens_BT))
+            loss.backward()
+        mean += loss.detach()
+    return mean
+
+
+def _alone(network: nn.Module) -> AbstractContextManager[object]:
+    """Gradients of this rank only; DDP does not send them round."""
+    return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()

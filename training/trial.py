@@ -1,0 +1,69 @@
+"""A trial's folder as one command finds it: finished, somebody else's, another trial's, or free."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.errors import BadInput
+from configs.files import write_once
+from configs.load import build, compose_config
+from training.attempt import Attempt, Finished, Watch, claim_patiently
+from training.config import TrainConfig, as_mapping, differing_fields, science, trial_id
+from training.record import RunRecord, read_record
+
+NAME = "config.yaml"
+
+
+def write_config(trial: Path, config: TrainConfig) -> None:
+    """Write config.yaml, complete, unless it is there; BadInput if the one there differs.
+
+    `train.py --config-dir TRIAL --config-name config` runs it again elsewhere.
+    """
+    try:
+        write_once(trial / NAME, yaml.safe_dump(as_mapping(config), sort_keys=False))
+    except OSError as error:
+        raise BadInput(
+            f"out: {trial}: {error.strerror}; it must be a folder to write in"
+        ) from error
+    require_same_config(trial, config)
+
+
+def require_same_config(trial: Path, config: TrainConfig) -> None:
+    """BadInput, with the fields, if config.yaml is of another trial."""
+    there = science(read_config(trial))
+    if fields := differing_fields(there, science(config)):
+        raise BadInput(f"out: {trial} holds another trial: {'; '.join(fields)}; use another out")
+
+
+def read_config(trial: Path) -> TrainConfig:
+    """The trial of a folder, by its config.yaml."""
+    values: dict[str, Any] = compose_config(Path(NAME).stem, config_dir=trial.absolute())
+    return build(TrainConfig, values)
+
+
+def finished(trial: Path, config: TrainConfig) -> RunRecord | None:
+    """The record, if the trial has ended; BadInput if it is of another trial."""
+    record = read_record(trial)
+    if record is not None and record.id != trial_id(config):
+        if (trial / NAME).exists():
+            require_same_config(trial, config)
+        raise BadInput(f"out: {trial} holds the record of trial {record.id}; use another out")
+    return record
+
+
+def take(trial: Path, config: TrainConfig) -> Attempt:
+    """Claim the trial for this process.
+
+    BadInput if another process trains it, after waiting for a sign of life from one elsewhere.
+    """
+    write_config(trial, config)
+    result = claim_patiently(trial, Watch())
+    if isinstance(result, Attempt):
+        return result
+    owner = (
+        "has just been finished"
+        if isinstance(result, Finished)
+        else (f"is being trained by {result.owner}")
+    )
+    raise BadInput(f"out: {trial} {owner}; wait, or use another out")
