@@ -12,29 +12,28 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# How a task can end by itself; any other status, or a negative one (a signal), is a death.
+# How a task can end; any other status, or a negative one (a signal), is a death like DIED.
+DIED = 1
 RECORDED = 0  # the record is there and the process is fit for more
-FAILED = 3  # the record is there and says so; the process may be spoilt
+SPOILT = 3  # the record is there, of a failure that may have spoilt the process
 STOPPED = 75  # on request, resumable
-BUSY = 76  # someone else owns the trial
 
 
 @dataclass(frozen=True)
 class Task:
-    """One trial to execute: its folder, complete config as plain containers, and house rules."""
+    """One trial to execute: its folder, the attempt that was claimed for it, and its config."""
 
     folder: str
-    config: dict
-    keep: str
-    lease_s: float
+    attempt: int
+    config: dict[str, Any]
 
 
 class Slot(Protocol):
@@ -105,6 +104,7 @@ class ForkedSlot:
                 signal.signal(number, signal.SIG_DFL)
             # Ctrl-C reaches the foreground group; the owner alone decides what it means.
             os.setpgid(0, 0)
+            _name_rank(os.environ, 0, 1)
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
             status = self._run(task)
         except BaseException:
@@ -145,20 +145,21 @@ class ServedSlot:
                 continue  # it died meanwhile, which poll will find
 
     def poll(self) -> int | None:
-        """The first death among the ranks, else the first failure once all have replied."""
+        """The first failure or death of a rank, else how all ended."""
+        statuses = []
         for rank, process in enumerate(self._processes):
             assert process.stdout is not None
+            exit_status = process.poll()  # before reading, so that no last reply is missed
             self._replies[rank] += process.stdout.read() or b""
-            if process.poll() is not None and not self._replies[rank].endswith(b"\n"):
-                status = process.returncode
-                self.close()
-                return status or 1
-        if not all(reply.endswith(b"\n") for reply in self._replies):
-            return None
-        status = next((int(reply) for reply in self._replies if int(reply)), RECORDED)
-        if status not in (RECORDED, STOPPED, BUSY):
-            self.close()
-        return status
+            if self._replies[rank].endswith(b"\n"):
+                statuses.append(int(self._replies[rank]))
+            elif exit_status is not None:
+                statuses.append(exit_status or DIED)
+        for status in statuses:
+            if status not in (RECORDED, STOPPED):
+                self.close()  # the other ranks wait for one that is gone
+                return status
+        return max(statuses) if len(statuses) == self._ranks else None
 
     def signal(self, number: int) -> None:
         """Signal every rank that lives."""
@@ -176,16 +177,9 @@ class ServedSlot:
         self._processes = []
 
     def _spawn(self, rank: int) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            **self._environment,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(self._ranks),
-            "LOCAL_WORLD_SIZE": str(self._ranks),
-            "MASTER_ADDR": "127.0.0.1",
-        }
+        environment = os.environ | self._environment
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+        _name_rank(environment, rank, self._ranks)
         process = subprocess.Popen(
             [*self._command, str(os.getpid())],
             env=environment,
@@ -217,6 +211,17 @@ def die_with(owner: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != owner:  # it ended before the request was made
         os._exit(1)
+
+
+def _name_rank(environment: MutableMapping[str, str], rank: int, world_size: int) -> None:
+    """Set what torchrun would set for a trial's rank, and forget what it set for the worker."""
+    for name in [name for name in environment if name.startswith("TORCHELASTIC_")]:
+        del environment[name]
+    for name in ("RANK", "LOCAL_RANK"):
+        environment[name] = str(rank)
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        environment[name] = str(world_size)
+    environment["MASTER_ADDR"] = "127.0.0.1"
 
 
 def _free_port() -> int:

@@ -2,7 +2,7 @@
 
     plan.json                   what is to be run; made once, extended only on request
     trials/<id>/config.yaml     the trial, complete
-    trials/<id>/attempt-NNN/    who trains it (training/attempt.py); death.json if its process died
+    trials/<id>/attempt-NNN/    who trains it (training/attempt.py); see also deaths.py
     trials/<id>/record.json     how it ended, written once
     runs.csv, fit/              derived
 
@@ -25,15 +25,15 @@ from configs.files import read_json, to_json, write_atomic, write_once
 from configs.load import build
 from scaling.plan.grid import Plan, Trial, plan_from_json, plan_to_json
 from scaling.run.config import LauncherConfig
-from training.attempt import Attempt, Busy, Watch, attempts
-from training.config import TrainConfig, as_mapping
+from training.attempt import Busy, Watch, attempts
+from training.config import TrainConfig, as_mapping, setting_digest
 from training.record import RunRecord, read_record
 
 State = Literal["waiting", "running", "done", "diverged", "oom", "failed"]
 STATES: tuple[State, ...] = ("done", "diverged", "oom", "failed", "running", "waiting")
 RETRIABLE = ("oom", "failed")
 
-PLAN, RECORD, DEATH = "plan.json", "record.json", "death.json"
+PLAN, RECORD = "plan.json", "record.json"
 
 
 @dataclass(frozen=True)
@@ -86,38 +86,45 @@ def read_plan(out: Path) -> StoredPlan:
 
 
 def place_plan(out: Path, asked: StoredPlan, extend: bool) -> StoredPlan:
-    """Make plan.json, or find that it asks for the same; the stored plan is what counts.
+    """Make plan.json, or find that it is there; the stored plan is what counts.
 
-    With `extend` a plan of the same setting and data is united with the stored one, trial by trial
-    and by id. Raises BadInput for another setting, other data, or another grid without `extend`.
+    With `extend` another grid of the same setting and data is united with the stored one, trial by
+    trial and by id. Raises BadInput for another setting, other data, or another grid without it.
     """
     if write_once(out / PLAN, _text(asked)):
         return asked
     stored = read_plan(out)
-    check_same_sweep(out, stored, asked.plan, extend)
+    check_setting(out, stored, asked.plan.base)
     check_data(out, stored, asked.data_digest)
-    if _ids(asked.plan) in (_ids(stored.plan), _ids(stored.plan) - set(stored.stale)):
+    if not asks_for_more(out, stored, asked.plan, extend):
         return stored
     united = _unite(stored, asked)
     write_atomic(out / PLAN, _text(united))
     return united
 
 
-def check_same_sweep(out: Path, stored: StoredPlan, asked: Plan, extend: bool) -> None:
-    """Refuse to put another setting into a sweep directory, or another grid unless extending."""
-    if stored.plan.setting != asked.setting:
-        field, old, new = _first_difference(stored.plan.base, asked.base)
+def check_setting(out: Path, stored: StoredPlan, base: TrainConfig) -> None:
+    """Refuse to put another setting into a sweep directory."""
+    if stored.plan.setting != setting_digest(base):
+        field, old, new = _first_difference(stored.plan.base, base)
         raise BadInput(
-            f"{out / PLAN}: {field}: found {new!r}, and this sweep has {old!r}; trials of two "
-            "settings do not belong into one fit: choose another out"
+            f"{out / PLAN}: {field}: found {new!r}, and this sweep has {old!r}; runs of two "
+            "settings belong to no common fit: choose another out"
         )
+
+
+def asks_for_more(out: Path, stored: StoredPlan, asked: Plan, extend: bool) -> bool:
+    """Whether `asked` is another grid than the stored one; BadInput if so without `extend`."""
     here, there = _ids(asked), _ids(stored.plan)
-    if here not in (there, there - set(stored.stale)) and not extend:
+    if here in (there, there - set(stored.stale)):
+        return False
+    if not extend:
         raise BadInput(
-            f"{out / PLAN}: found another grid: {len(here - there)} trials are new, "
-            f"{len(there - here)} no longer asked for; extend=true unites them, or choose "
+            f"{out / PLAN}: found another grid: {len(here - there)} trials are new and "
+            f"{len(there - here)} no longer asked for; extend=true unites both, or choose "
             "another out"
         )
+    return True
 
 
 def check_data(out: Path, stored: StoredPlan, data_digest: str) -> None:
@@ -169,28 +176,6 @@ def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
                 os.rename(folder / RECORD, attempts(folder)[-1] / RECORD)
                 again.append(trial.id)
     return tuple(again)
-
-
-def note_death(attempt: Attempt, reason: str, step: int) -> None:
-    """Write down that the process of an attempt died, and the newest step that it had saved."""
-    write_atomic(attempt.folder / DEATH, to_json({"reason": reason, "step": step}))
-
-
-def fruitless_deaths(folder: Path) -> int:
-    """Deaths in a row, up to the newest, that had saved no step beyond all earlier ones.
-
-    Only deaths that a worker saw count: an attempt that fell with its worker says nothing about
-    the trial. A retry begins a new count.
-    """
-    furthest, deaths = 0, 0
-    for attempt in attempts(folder):
-        if (attempt / DEATH).exists():
-            step = int(read_json(attempt / DEATH)["step"])
-            deaths = 0 if step > furthest else deaths + 1
-            furthest = max(furthest, step)
-        if (attempt / RECORD).exists():
-            deaths = 0
-    return deaths
 
 
 def delete_checkpoints(folder: Path) -> None:

@@ -1,0 +1,151 @@
+"""A sweep on this machine: plan it, work on it, tell how it stands."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs.errors import BadInput, ExitStatus
+from data.manifest import Manifest, read_manifest
+from data.prepare import prepare
+from scaling.fit.tables import write_runs_csv
+from scaling.plan.cost import StepTime
+from scaling.plan.grid import Plan, plan_grid
+from scaling.plan.table import print_plan, total_line, totals
+from scaling.run import store
+from scaling.run.machine import Machine, this_machine
+from scaling.run.measure import measure
+from scaling.run.nodes import await_plan
+from scaling.run.progress import Progress, count_line, name, state_table
+from scaling.run.request import Request
+from scaling.run.store import StoredPlan, TrialState
+from scaling.run.worker import Worker
+from training.attempt import Watch
+from training.config import TrainConfig
+
+CACHE = "compile_cache"
+WATCH_S = 5.0
+
+CACHE = "compile_cache"
+
+
+def run(request: Request) -> ExitStatus:
+    """Plan, train what is missing, and write runs.csv; NO_RESULT unless every trial is done."""
+    command = request.command
+    machine = this_machine(request.base.runtime, request.launcher)
+    stored = place_sweep(request, machine)
+    if command.retry:
+        again = store.retry(command.folder, stored.plan, command.retry)
+        print(f"retrying {len(again)} trials that ended as {' or '.join(command.retry)}")
+    states = work(request, stored, machine, wait=True)
+    write_runs_csv(command.folder)
+    return _tell(command.folder, states)
+
+
+def join(request: Request) -> ExitStatus:
+    """Work on a sweep that another process planned, until nothing is left to claim."""
+    command = request.command
+    await_plan(command.folder, request.base.runtime.timeout_s)
+    machine = this_machine(request.base.runtime, request.launcher)
+    return _tell(
+        command.folder, work(request, store.read_plan(command.folder), machine, wait=False)
+    )
+
+
+def show_plan(request: Request) -> ExitStatus:
+    """Print the plan and its cost, measured on this machine; nothing is written into `out`."""
+    assert request.grid is not None
+    machine = this_machine(request.base.runtime, request.launcher)
+    tokens = prepared_data(request.base).split("train").tokens
+    with tempfile.TemporaryDirectory(prefix="compile-") as cache:
+        plan, step_time = predicted_plan(request, tokens, machine, Path(cache))
+    cost = totals(plan, machine.n_slots, step_time)
+    print_plan(plan, cost, tokens)
+    price = request.launcher.price_per_hour
+    if cost.wall_s is not None and price:
+        devices = len(machine.gpus) or machine.cores
+        print(f"price: {cost.wall_s / 3600 * devices * price:.2f} for {devices} devices")
+    return ExitStatus.DONE
+
+
+def show_status(request: Request) -> ExitStatus:
+    """Print the state of every trial from the files, once or until nothing is left to run."""
+    out, watch = request.command.folder, Watch(request.launcher.lease_s)
+    while True:
+        stored = store.read_plan(out)
+        states = store.read_states(out, stored.plan, watch)
+        counts = store.count_states(states)
+        print(f"{state_table(states, stored.stale)}\n{count_line(counts)}", flush=True)
+        write_runs_csv(out)
+        if not request.command.watch or not counts["running"] + counts["waiting"]:
+            return ExitStatus.DONE
+        time.sleep(WATCH_S)
+
+
+def place_sweep(request: Request, machine: Machine) -> StoredPlan:
+    """The stored plan, made if it is not there; what can be refused is refused before that."""
+    out, base, extend = request.command.folder, request.base, request.command.extend
+    known = store.read_plan(out) if (out / store.PLAN).exists() else None
+    if known:
+        store.check_setting(out, known, base)
+    manifest = prepared_data(base)
+    if known:
+        store.check_data(out, known, manifest.digest)
+    tokens = manifest.split("train").tokens
+    if known and (
+        request.grid is None
+        or not store.asks_for_more(out, known, plan_grid(base, request.grid, tokens), extend)
+    ):
+        return known
+    plan, step_time = predicted_plan(request, tokens, machine, out / CACHE)
+    print(total_line(totals(plan, machine.n_slots, step_time)), flush=True)
+    return store.place_plan(out, StoredPlan(plan, manifest.digest, request.launcher), extend)
+
+
+def predicted_plan(
+    request: Request, tokens: int, machine: Machine, cache: Path
+) -> tuple[Plan, StepTime | None]:
+    """The plan with the seconds of every trial, by a short measurement of this machine."""
+    assert request.grid is not None
+    plan = plan_grid(request.base, request.grid, tokens)
+    step_time = measure(plan, machine.slots(cache), machine.runtime, machine.launcher)
+    if step_time is None:
+        return plan, None
+    return plan_grid(request.base, request.grid, tokens, step_time), step_time
+
+
+def prepared_data(config: TrainConfig) -> Manifest:
+    """The manifest of the trial's data, prepared once; BadInput if the model cannot read it."""
+    manifest = read_manifest(prepare(config.data, Path(config.runtime.data_dir)))
+    if manifest.vocab_size != config.model.vocab_size:
+        raise BadInput(
+            f"model.vocab_size: found {config.model.vocab_size}, expected {manifest.vocab_size} "
+            f"for data.tokenizer={config.data.tokenizer}"
+        )
+    return manifest
+
+
+def work(
+    request: Request, stored: StoredPlan, machine: Machine, wait: bool
+) -> Sequence[TrialState]:
+    """Train what the sweep lacks, as one worker; the states of its trials afterwards."""
+    out, keep = request.command.folder, request.command.keep == "final"
+    store.check_data(out, stored, prepared_data(request.base).digest)
+    watch = Watch(machine.launcher.lease_s)
+    states = store.read_states(out, stored.plan, watch)
+    missing = [state.trial for state in states if state.record is None]
+    if missing:
+        slots = machine.slots(out / CACHE)
+        rules = {"keep": keep, "wait": wait}
+        with Progress(states, len(slots)) as display:
+            Worker(out, missing, slots, machine.runtime, display, machine.launcher, **rules).run()
+    return store.read_states(out, stored.plan, watch)
+
+
+def _tell(out: Path, states: Sequence[TrialState]) -> ExitStatus:
+    """Print how the trials ended; DONE if all are done."""
+    print(f"{out}: {count_line(store.count_states(states))}")
+    for state in states:
+        if state.record and state.record.status != "done":
+            print(f"{name(state.trial)}  {state.record.summary}")
+    return ExitStatus.DONE if all(s.state == "done" for s in states) else ExitStatus.NO_RESULT

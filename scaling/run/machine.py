@@ -1,0 +1,114 @@
+"""What a worker may use here: GPUs or cores, and the slots into which they are divided.
+
+With GPUs a slot is a process (or one a rank) that serves them; on CPUs a child forked for each
+trial, one thread a trial, as many as cores.
+"""
+
+import math
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from configs.errors import BadInput
+from scaling.run import worker
+from scaling.run.config import LauncherConfig
+from scaling.run.slots import ForkedSlot, ServedSlot, Slot
+from training.config import RuntimeConfig
+
+SERVER = (sys.executable, "-m", "scaling.run.worker")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one worker uses here: `gpus` by the names CUDA_VISIBLE_DEVICES takes, else `cores`.
+
+    runtime  that of every trial on this machine, its device and threads decided
+    """
+
+    gpus: tuple[str, ...]
+    cores: int
+    runtime: RuntimeConfig
+    launcher: LauncherConfig
+    forks: bool
+
+    @property
+    def n_slots(self) -> int:
+        """Trials at once."""
+        ranks, packed = self.launcher.devices_per_trial, self.launcher.trials_per_device
+        if self.gpus:
+            return len(self.gpus) // ranks * packed
+        return max(1, self.cores * packed // (ranks * (self.runtime.threads or 1)))
+
+    def slots(self, cache: Path) -> list[Slot]:
+        """Free slots; what torch compiles is shared among them, and kept, in `cache`."""
+        if self.forks:
+            worker.warm_up()
+            return [ForkedSlot(worker.run_task) for _ in range(self.n_slots)]
+        ranks = self.launcher.devices_per_trial
+        environment = {"TORCHINDUCTOR_CACHE_DIR": str(cache.absolute())}
+        slots: list[Slot] = []
+        for index in range(self.n_slots):
+            first = index // self.launcher.trials_per_device * ranks
+            visible = ",".join(self.gpus[first : first + ranks])
+            own = environment | ({"CUDA_VISIBLE_DEVICES": visible} if self.gpus else {})
+            slots.append(ServedSlot(SERVER, ranks, own))
+        return slots
+
+
+def this_machine(
+    runtime: RuntimeConfig,
+    launcher: LauncherConfig,
+    slots: Literal["auto", "served"] = "auto",
+) -> Machine:
+    """What `launcher` may use here; `slots=served` has served slots on a CPU too."""
+    gpus = visible_gpus() if runtime.device != "cpu" else ()
+    if runtime.device == "cuda" and not gpus:
+        raise BadInput("runtime.device: found no GPU (nvidia-smi lists none), expected cuda")
+    wanted, present = launcher.devices, len(gpus) or usable_cores()
+    if wanted is not None and gpus and wanted > present:
+        raise BadInput(f"launcher.devices: found {wanted}, expected at most {present} GPUs")
+    if gpus and launcher.devices_per_trial > present:
+        raise BadInput(
+            f"launcher.devices_per_trial: found {launcher.devices_per_trial}, expected at most "
+            f"{present} GPUs"
+        )
+    count = wanted or present
+    if gpus:
+        runtime = replace(runtime, device="cuda")
+    else:
+        runtime = replace(runtime, device="cpu", threads=runtime.threads or 1)
+    alone = not gpus and launcher.devices_per_trial == 1
+    forks = slots == "auto" and alone and sys.platform == "linux"
+    return Machine(gpus[:count], 0 if gpus else count, runtime, launcher, forks)
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs this process may use, found without waking CUDA."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    if allowed is None:
+        return tuple(listing)
+    return tuple(name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1"))
+
+
+def usable_cores() -> int:
+    """Cores by affinity, and by the quota of a container where there is one."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroups, or "max"
+        return cores

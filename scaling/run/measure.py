@@ -1,0 +1,86 @@
+"""How fast this machine is: real training steps of some of a plan's shapes, all slots busy."""
+
+import math
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from scaling.plan.cost import CPU_REFERENCE, Measured, StepTime, calibrate
+from scaling.plan.grid import Plan, Trial
+from scaling.run import store
+from scaling.run.config import LauncherConfig
+from scaling.run.progress import Silent
+from scaling.run.slots import Slot
+from scaling.run.worker import Worker
+from training.config import RuntimeConfig, TrainConfig, trial_id
+from training.metrics import read_metrics
+from training.record import read_record
+
+MAX_CELLS = 8  # as many as calibrate needs to fit all its coefficients
+SECONDS_A_CELL = 0.5
+MIN_STEPS, MAX_STEPS = 8, 300
+
+
+def measure(
+    plan: Plan, slots: Sequence[Slot], runtime: RuntimeConfig, launcher: LauncherConfig
+) -> StepTime | None:
+    """The step-time model of this machine for `plan`; None where a measurement failed.
+
+    Short trials of the plan's own shapes run on the plan's own slots, in a folder that is removed:
+    they pay what trials pay, neighbours included. Takes some seconds on a CPU; on a GPU also the
+    compilation of each shape.
+    """
+    runtime = replace(
+        runtime, log_every_steps=1, evaluate_every_steps=0, checkpoint_every_s=float(10**9)
+    )
+    cells = _spread(plan)
+    copies = math.ceil(len(slots) / len(cells))
+    trials = [_shortened(cell, seed) for seed in range(copies) for cell in cells]
+    with tempfile.TemporaryDirectory(prefix="measure-") as name:
+        Worker(Path(name), trials, slots, runtime, Silent(), launcher, keep=False).run()
+        found = [_read(store.trial_folder(Path(name), trial), trial.config) for trial in trials]
+    measured = [pair[0] for pair in found if pair]
+    on_cpu = runtime.device == "cpu"
+    if not measured or (len(measured) < MAX_CELLS and not on_cpu):
+        return None
+    step_time = calibrate(measured, CPU_REFERENCE if on_cpu else None)
+    return replace(step_time, fixed_s=statistics.median(pair[1] for pair in found if pair))
+
+
+def _spread(plan: Plan) -> list[TrainConfig]:
+    """Up to MAX_CELLS different cells, evenly spaced from the cheapest step to the dearest."""
+    cells = {(t.config.model, t.config.schedule.batch_tokens): t.config for t in plan.trials}
+    ordered = sorted(cells.values(), key=_reference_step_s)
+    if len(ordered) <= MAX_CELLS:
+        return ordered
+    last = len(ordered) - 1
+    return [ordered[round(index * last / (MAX_CELLS - 1))] for index in range(MAX_CELLS)]
+
+
+def _shortened(config: TrainConfig, seed: int) -> Trial:
+    steps = round(SECONDS_A_CELL / _reference_step_s(config))
+    tokens = config.schedule.batch_tokens * min(max(steps, MIN_STEPS), MAX_STEPS)
+    short = replace(
+        config,
+        schedule=replace(config.schedule, tokens=tokens, warmup_tokens=0),
+        evaluation=replace(config.evaluation, tokens=config.model.block_size),
+        seed=seed,
+    )
+    return Trial(trial_id(short), 0.0, short, None)
+
+
+def _reference_step_s(config: TrainConfig) -> float:
+    return CPU_REFERENCE.step_s(config.model, config.schedule.batch_tokens)
+
+
+def _read(folder: Path, config: TrainConfig) -> tuple[Measured, float] | None:
+    """Seconds a step (the median, so that warm-up does not count), and those outside steps."""
+    record = read_record(folder)
+    rates = [row["tokens_per_s"] for row in read_metrics(folder) if row["tokens_per_s"]]
+    if record is None or record.status == "failed" or not rates or record.wall_s is None:
+        return None
+    batch = config.schedule.batch_tokens
+    outside_s = max(0.0, record.wall_s - (record.train_s or 0.0))
+    return Measured(config.model, batch, batch / statistics.median(rates)), outside_s

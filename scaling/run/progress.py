@@ -1,0 +1,119 @@
+"""What a person sees while a sweep runs: one line a trial, and on a terminal a live last line.
+
+Nothing here starts a thread: the worker forks, and a fork copies the locks of threads but not them.
+"""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from scaling.plan.cost import makespan_s
+from scaling.plan.grid import Trial
+from scaling.plan.table import duration
+from scaling.run.store import TrialState
+from scaling.run.worker import Running
+from training.record import RunRecord
+
+_REFRESH_S = 0.5
+
+
+class Silent:
+    """Shows nothing."""
+
+    def ended(self, trial: Trial, record: RunRecord | None, elapsed_s: float, note: str) -> None:
+        """Nothing."""
+
+    def tick(self, running: Sequence[Running], waiting: Sequence[Trial], elsewhere: int) -> None:
+        """Nothing."""
+
+
+class Progress:
+    """Counts trials from what the files said at the start, and estimates what is left.
+
+    The estimate is the plan's own, scaled by how the trials that ended here kept to it.
+    """
+
+    def __init__(self, states: Sequence[TrialState], slots: int):
+        self._total = len(states)
+        self._ended = sum(state.record is not None for state in states)
+        self._slots = slots
+        self._predicted_s = self._took_s = 0.0
+        self._last_refresh_s = 0.0
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._left_s: float | None = None
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def ended(self, trial: Trial, record: RunRecord | None, elapsed_s: float, note: str) -> None:
+        """One line: which trial, how it ended, its loss or the reason, and how long it took."""
+        if record is not None:
+            self._ended += 1
+        if record is not None and record.status == "done" and trial.predicted_s:
+            self._predicted_s += trial.predicted_s
+            self._took_s += elapsed_s
+        text = record.summary if record else note
+        left = f", about {duration(self._left_s)} left" if self._left_s else ""
+        self._console.print(
+            f"[{self._ended}/{self._total}] {name(trial)}  {text}  ({duration(elapsed_s)}{left})",
+            markup=False,
+        )
+
+    def tick(self, running: Sequence[Running], waiting: Sequence[Trial], elsewhere: int) -> None:
+        """Refresh the estimate, and the live line of a terminal, now and then."""
+        now = time.monotonic()
+        if now - self._last_refresh_s < _REFRESH_S:
+            return
+        self._last_refresh_s = now
+        self._left_s = self._estimate(running, waiting, now)
+        if self._live.is_started:
+            left = f"about {duration(self._left_s)} left" if self._left_s else ""
+            parts = [f"{self._ended}/{self._total} ended", f"{len(running)} running"]
+            parts += [f"{elsewhere} in other hands"] * bool(elsewhere) + [left] * bool(left)
+            names = "  ".join(f"{name(r.trial)} {duration(now - r.started_s)}" for r in running)
+            self._live.update(Text(f"{', '.join(parts)}: {names}", no_wrap=True), refresh=True)
+
+    def _estimate(
+        self, running: Sequence[Running], waiting: Sequence[Trial], now: float
+    ) -> float | None:
+        """Seconds until the last trial ends here; None where nothing was predicted."""
+        scale = self._took_s / self._predicted_s if self._predicted_s else 1.0
+        seconds = [scale * (trial.predicted_s or 0.0) for trial in waiting]
+        for item in running:
+            predicted_s = scale * (item.trial.predicted_s or 0.0)
+            seconds.append(max(0.0, predicted_s - (now - item.started_s)))
+        return makespan_s(seconds, self._slots) or None
+
+
+def name(trial: Trial) -> str:
+    """A trial in a few words: its budget, shape and seed."""
+    model = trial.config.model
+    return f"{trial.flops_budget:.2g} FLOP {model.n_layer}x{model.n_embd} seed {trial.config.seed}"
+
+
+def state_table(states: Sequence[TrialState], stale: Sequence[str]) -> str:
+    """One line a trial: id, name, state, loss or reason, attempts, and who runs it."""
+    lines = []
+    for state in states:
+        record, trial = state.record, state.trial
+        what = record.summary if record else (state.owner or "")
+        tries = f"{state.attempts} attempts" if state.attempts > 1 else ""
+        old = "stale" if trial.id in stale else ""
+        words = [trial.id, f"{name(trial):<28}", f"{state.state:<8}", what, tries, old]
+        lines.append("  ".join(word for word in words if word))
+    return "\n".join(lines)
+
+
+def count_line(counts: dict[str, int]) -> str:
+    """planned = done + diverged + oom + failed + running + waiting, in numbers."""
+    parts = [f"{count} {state}" for state, count in counts.items() if state != "planned"]
+    return f"{counts['planned']} planned = " + " + ".join(parts)

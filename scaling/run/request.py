@@ -1,0 +1,106 @@
+"""What a call of sweep.py asks for: a command, and the sweep that it is about."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from configs.errors import BadInput
+from configs.load import Arguments, build
+from scaling.plan.config import GridConfig
+from scaling.run import store
+from scaling.run.config import LauncherConfig
+from training.config import TrainConfig, as_mapping
+
+
+@dataclass(frozen=True)
+class SweepCommand:
+    """What to do; none of it is part of a trial or of a plan.
+
+    out     the sweep directory
+    keep    final: leave the checkpoints of trials that are done
+    extend  unite the grid with the plan that is in `out`
+    retry   statuses whose trials run again
+    watch   with mode=status: show it again until nothing is left to run
+    """
+
+    mode: Literal["run", "plan", "work", "status"] = "run"
+    out: str | None = None
+    keep: Literal["none", "final"] = "none"
+    extend: bool = False
+    retry: tuple[Literal["oom", "failed"], ...] = ()
+    watch: bool = False
+
+    def __post_init__(self) -> None:
+        if self.out is None and self.mode != "plan":
+            raise BadInput(f"out: missing; mode={self.mode} needs a folder, as out=runs/x")
+
+    @property
+    def folder(self) -> Path:
+        """The sweep directory."""
+        assert self.out is not None
+        return Path(self.out)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command, and the sweep as described; without a grid the plan in `out` is meant.
+
+    fit  changes to configs/fit.yaml for the fit that follows the trials
+    """
+
+    command: SweepCommand
+    base: TrainConfig
+    grid: GridConfig | None
+    launcher: LauncherConfig
+    fit: dict[str, Any]
+
+
+def read_request(arguments: Arguments) -> Request:
+    """Compose what was typed; raises BadInput.
+
+    `sweep.py out=runs/x`, with no experiment and no grid, is about the plan in runs/x: then only
+    `runtime` and `launcher` can be overridden, since all else is part of the trials.
+    """
+    own = [field.name for field in fields(SweepCommand)]
+    values = arguments.compose(open_keys=(*own, "fit"))
+    command = build(SweepCommand, {name: values.pop(name) for name in own if name in values})
+    fit = values.pop("fit", {})
+    grid, launcher = values.pop("grid"), values.pop("launcher")
+    if grid is None:
+        return _about_the_stored_plan(command, arguments, values | {"launcher": launcher}, fit)
+    return Request(
+        command,
+        build(TrainConfig, values),
+        build(GridConfig, grid, "grid"),
+        build(LauncherConfig, launcher, "launcher"),
+        fit,
+    )
+
+
+def _about_the_stored_plan(
+    command: SweepCommand, arguments: Arguments, values: dict[str, Any], fit: dict[str, Any]
+) -> Request:
+    if command.mode == "plan" or command.extend:
+        raise BadInput("grid: missing; name an experiment with a grid, or a grid, as grid=smoke")
+    stored = store.read_plan(command.folder)
+    changed: dict[str, dict[str, Any]] = {"runtime": {}, "launcher": {}}
+    for override in arguments.overrides:
+        key = override.partition("=")[0].lstrip("+")
+        group, _, name = key.partition(".")
+        if group in changed and name:
+            changed[group][name] = values[group][name]
+        elif group not in ("fit", *(field.name for field in fields(SweepCommand))):
+            raise BadInput(
+                f"{key}: without an experiment or a grid this is about the plan in "
+                f"{command.folder}, whose trials are made; only runtime.* and launcher.* can change"
+            )
+    base = as_mapping(stored.plan.base)
+    base["runtime"] |= changed["runtime"]
+    launcher = as_mapping(stored.launcher) | changed["launcher"]
+    return Request(
+        command,
+        build(TrainConfig, base),
+        None,
+        build(LauncherConfig, launcher, "launcher"),
+        fit,
+    )

@@ -1,0 +1,54 @@
+"""Plan a grid of trials, train what is missing on this machine, fit the laws, write the report.
+
+python sweep.py experiment=quickstart out=runs/quickstart
+python sweep.py experiment=isoflop_m mode=plan                trials, FLOP, time; writes nothing
+python sweep.py experiment=isoflop_m out=runs/x extend=true   add trials to the plan there
+python sweep.py mode=work out=/shared/x                       join as a worker, by plan.json
+python sweep.py mode=status out=runs/x [watch=true]
+python sweep.py out=runs/x retry=[oom,failed]                 run again what ended so
+"""
+
+import os
+import sys
+
+# Before numpy and torch: this process forks, and a pool of threads would not live in the children.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+
+from configs.errors import ExitStatus
+from configs.load import Arguments, build, compose_config, run_entry
+from scaling.fit.config import FitConfig
+from scaling.fit.fit import fit
+from scaling.fit.summary import summary
+from scaling.report.document import write_report
+from scaling.run import local, nodes
+from scaling.run.request import Request, read_request
+
+
+def main(arguments: Arguments) -> int:
+    """Do what `mode` says; returns the exit status."""
+    if not nodes.works_here():
+        return ExitStatus.DONE
+    request = read_request(arguments)
+    if request.command.mode == "plan":
+        return local.show_plan(request)
+    if request.command.mode == "status":
+        return local.show_status(request)
+    if request.command.mode == "work" or not nodes.plans_here():
+        return local.join(request)
+    # NO_RESULT comes before NO_LAW, and both before DONE.
+    complete, stands = local.run(request), fit_and_report(request)
+    return complete or stands
+
+
+def fit_and_report(request: Request) -> int:
+    """Fit the laws to what the sweep has, and say where the report is; NO_LAW if none stands."""
+    out = request.command.folder
+    values = compose_config("fit") | request.fit | {"runs": str(out), "out": str(out / "fit")}
+    fitted = fit(build(FitConfig, values))
+    page = write_report(fitted, out / "fit")
+    print(f"{summary(fitted.document)}\nreport: {page}")
+    return ExitStatus.DONE if fitted.stands else ExitStatus.NO_LAW
+
+
+if __name__ == "__main__":
+    sys.exit(run_entry(main, "sweep", (__doc__ or "").splitlines()[0]))
