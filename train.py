@@ -13,12 +13,12 @@ from configs.load import Arguments, build, run_entry
 from training.attempt import Attempt, beating
 from training.checkpoint import remove_all
 from training.config import TrainConfig, as_mapping, digest, trial_id
+from training.dataset import open_data
 from training.distributed import Ranks, joined
 from training.environment import rank_sequences
 from training.loop import train
 from training.record import RunRecord, code_version, publish
 from training.report import measure, plan
-from training.run import open_data
 from training.signals import stop_at_once
 from training.trial import finished, take
 

@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data.config import DataConfig
 from model.config import GPTConfig
+from training.attempt import Attempt, Watch, claim
 from training.config import (
     EvaluationConfig,
     OptimizerConfig,
@@ -14,6 +17,9 @@ from training.config import (
     ScheduleConfig,
     TrainConfig,
 )
+from training.distributed import Ranks
+from training.loop import train
+from training.record import RunRecord, publish
 
 WORDS = "def return self import for in if else while not None True value index range"
 
@@ -71,3 +77,32 @@ def tiny_config(folder: Path, steps: int = 6, **changes: Any) -> TrainConfig:
         change = {group: replace(getattr(config, group), **{field: value})} if group else {}
         config = replace(config, **(change or {name: value}))
     return config
+
+
+def prepared_config(folder: Path, steps: int = 6, **changes: Any) -> TrainConfig:
+    """`tiny_config` with its text written."""
+    write_text(folder / "text")
+    return tiny_config(folder, steps, **changes)
+
+
+def alone() -> Ranks:
+    """One process on the CPU."""
+    return Ranks(0, 1, 1, torch.device("cpu"), timeout_s=60)
+
+
+def claimed(trial: Path) -> Attempt:
+    """A claim that must succeed."""
+    attempt = claim(trial, Watch())
+    assert isinstance(attempt, Attempt), attempt
+    return attempt
+
+
+def train_once(config: TrainConfig, trial: Path) -> RunRecord:
+    """One attempt as a sweep's worker makes it: claim, train, publish, give back."""
+    attempt = claimed(trial)
+    try:
+        record = train(config, attempt, alone(), quiet=True)
+        assert publish(attempt, record)
+    finally:
+        attempt.release()
+    return record

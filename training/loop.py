@@ -11,13 +11,14 @@ from model.flops import flops_per_token_exact, params_total
 from model.gpt import weights_digest
 from training.attempt import Attempt
 from training.config import TrainConfig
+from training.dataset import Data
 from training.distributed import Ranks
 from training.evaluate import evaluate
 from training.hardware import mfu, peak_memory
 from training.journal import Journal, utc_now
 from training.metrics import Row, read_metrics, spikes
 from training.record import RunRecord, Status, blank_record
-from training.run import Data, Run, set_up
+from training.run import Run, set_up
 from training.saver import Saver
 from training.signals import stop_flag
 from training.step import Step, train_step

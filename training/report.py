@@ -6,11 +6,12 @@ import torch
 
 from model import flops
 from training.config import TrainConfig, trial_id
+from training.dataset import open_data
 from training.distributed import Ranks
 from training.environment import decide
 from training.hardware import peak_memory
 from training.loop import utilisation
-from training.run import build_run, open_data
+from training.run import build_run
 from training.schedule import warmup_steps
 from training.step import train_step
 

@@ -1,4 +1,4 @@
-"""What exists before step 0: data, network, optimizer, and the state that an earlier attempt left.
+"""What exists before step 0: network, optimizer, and the state that an earlier attempt left.
 
 Shape key: B sequences of a rank, T positions.
 """
@@ -10,22 +10,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from configs.errors import BadInput
 from configs.load import build
-from data.loader import Loader, evaluation_windows, require_epochs
-from data.manifest import Manifest, compare, read_manifest
-from data.prepare import prepare
-from data.shards import open_split, verify
+from data.manifest import Manifest, compare
 from model.gpt import GPT
 from training import checkpoint
 from training.attempt import Attempt
 from training.config import TrainConfig, differing_fields, science, trial_id
+from training.dataset import Data, open_data
 from training.distributed import Ranks
 from training.environment import (
     Environment,
@@ -35,16 +31,6 @@ from training.environment import (
 )
 from training.journal import Journal, utc_now
 from training.optimizer import build_optimizer
-
-
-@dataclass(frozen=True)
-class Data:
-    """The checked data of a run; `windows` (k, T + 1) are the held-out set."""
-
-    manifest: Manifest
-    loader: Loader
-    windows: npt.NDArray[np.int64]
-    epochs: float
 
 
 @dataclass
@@ -160,43 +146,6 @@ def set_up(
         for text in environment.differences(found.meta.environment):
             journal.note(f"the last bits may differ from an uninterrupted run: {text}")
     return run
-
-
-def open_data(config: TrainConfig, ranks: Ranks) -> Data:
-    """Prepare the data on rank 0 and open it everywhere; every check of it that there is."""
-
-    def prepare_and_verify() -> str:
-        folder = prepare(config.data, Path(config.runtime.data_dir))
-        manifest = read_manifest(folder)
-        found, expected = config.model.vocab_size, manifest.vocab_size
-        if found != expected:
-            raise BadInput(
-                f"model.vocab_size: found {found}, expected {expected} of the tokenizer "
-                f"{manifest.tokenizer}"
-            )
-        for name in ("train", "val"):
-            verify(open_split(folder, manifest, name), manifest.vocab_size)
-        return str(folder.absolute())
-
-    folder = Path(ranks.from_main(prepare_and_verify))
-
-    def open_here() -> Data:
-        manifest = read_manifest(folder)
-        block_size, schedule = config.model.block_size, config.schedule
-        loader = Loader(open_split(folder, manifest, "train"), block_size, config.seed)
-        val = open_split(folder, manifest, "val")
-        return Data(
-            manifest=manifest,
-            loader=loader,
-            windows=evaluation_windows(val, block_size, config.evaluation.tokens),
-            epochs=require_epochs(
-                schedule.tokens_seen, loader.tokens_per_epoch, config.data.max_epochs
-            ),
-        )
-
-    data = ranks.everywhere(open_here)
-    ranks.require_same("the data of the ranks", data.manifest.digest)
-    return data
 
 
 def build_run(config: TrainConfig, ranks: Ranks, environment: Environment, data: Data) -> Run:
