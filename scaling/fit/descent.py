@@ -74,7 +74,7 @@ def descend(
     A wide Huber is nearly least squares and has one broad basin; narrowing it by steps leads into
     the basin of the narrow one, whose valley has a kink at every row. `free` fixes parameters.
     """
-    parts = []
+    parts = [_nowhere()]
     size = max(1, _ROWS_AT_ONCE // rows.loss.size)
     for first in range(0, len(theta_S5), size):
         chunk = slice(first, first + size)
@@ -92,6 +92,10 @@ def descend(
         gradient=np.concatenate([part.gradient for part in parts]),
         converged=np.concatenate([part.converged for part in parts]),
     )
+
+
+def _nowhere() -> Descent:
+    return Descent(np.empty((0, 5)), np.empty(0), np.empty(0), np.empty(0, bool))
 
 
 def _descend_one(

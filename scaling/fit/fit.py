@@ -73,6 +73,7 @@ def fit(config: FitConfig) -> Fit:
             "failed_resamples": sum(law.details.get("failed_resamples", 0) for law in laws),
             "seed": config.seed,
             "loss_unit": config.loss_unit,
+            "budget_tolerance": config.budget_tolerance,
         },
         "provenance": _provenance(config),
         "convention": _convention(rows, own, config),

@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.doubts import data_flags, wide_interval
 from scaling.fit.laws import UNKNOWN, Estimate, Flag, LawFit
+from scaling.fit.lines import FEWEST_POINTS, PowerLaw, between_valleys, inverse_variances, regress
+from scaling.fit.noise import Noise, noise_draws, valley_noise
 from scaling.fit.observations import Observations
-from scaling.fit.parametric import shared_flags
-from scaling.fit.uncertainty import estimate, generator, t_scale
+from scaling.fit.uncertainty import estimate, generator
 from scaling.fit.valleys import (
     METHODS,
     Valley,
@@ -35,22 +37,8 @@ from scaling.fit.valleys import (
     window_fit,
 )
 
-FEWEST_BUDGETS = 3
 _ENOUGH_BUDGETS = 5
-_WIDE = 0.1
 HEADLINE = "parabola"
-
-
-@dataclass(frozen=True)
-class PowerLaw:
-    """log y = log_scale + slope log C, as numbers or as arrays (R,) of resamples."""
-
-    log_scale: Any
-    slope: Any
-
-    def at(self, flops: Any) -> Any:
-        """y at `flops`."""
-        return np.exp(self.log_scale + self.slope * np.log(flops))
 
 
 @dataclass(frozen=True)
@@ -71,10 +59,10 @@ def fit_isoflop(
     """Fit N* and D* against C through the valleys' vertices. Refuses rather than raises."""
     valleys = find_valleys(observations, tolerance)
     usable = [valley for valley in valleys if valley.reason is None]
-    if len(usable) < FEWEST_BUDGETS:
+    if len(usable) < FEWEST_POINTS:
         return IsoflopFit(LawFit("isoflop", reason=_too_few(valleys, usable)), valleys)
-    noise = _noise(usable)
-    draws = _draws(usable, noise, n_bootstrap, generator(seed, "isoflop"))
+    noise = valley_noise(usable)
+    draws = noise_draws(usable, noise, n_bootstrap, generator(seed, "isoflop"))
     lines: dict[str, _Lines | None] = {
         method: _lines(usable, noise, draws, method, seed) for method in METHODS
     }
@@ -138,67 +126,8 @@ class _Vertices:
     loss: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Noise:
-    """Standard deviation of the losses of each valley's sizes, and its degrees of freedom.
-
-    dof is infinite where the noise is known (loss_se or seeds), else that of all residuals.
-    """
-
-    sd: tuple[np.ndarray, ...]
-    dof: float
-    shapes: np.ndarray  # standardised residuals to draw from; empty: draw normal ones
-
-
-def _noise(usable: Sequence[Valley]) -> _Noise:
-    """Known noise where there is, else the residuals' own, each valley's drawn to the common one.
-
-    A valley of five sizes has two degrees of freedom, too few for a variance of its own; the
-    common variance counts as `prior` further ones (an empirical-Bayes shrinkage).
-    """
-    prior = 4.0
-    squares, dofs, shapes = [], [], []
-    for valley in usable:
-        fitted, leverage = window_fit(valley)
-        residuals = valley.loss[valley.window] - fitted
-        squares.append(float(residuals @ residuals))
-        dofs.append(len(residuals) - 3)
-        if dofs[-1] > 0:
-            shapes.append(residuals / np.sqrt(np.maximum(1 - leverage, 1e-3)))
-    dof = sum(dofs)
-    common = sum(squares) / dof if dof else 0.0
-    sds = []
-    for valley, square, own in zip(usable, squares, dofs, strict=True):
-        shrunk = np.sqrt((square + prior * common) / (own + prior))
-        known = valley.noise[valley.window]
-        missing = shrunk if own or common else np.nan
-        kept = np.isfinite(known).all() and not any(f.code == "scatter" for f in valley.flags)
-        sds.append(valley.noise if kept else np.full(len(valley.loss), missing))
-    known_all = all(np.isfinite(valley.noise).all() for valley in usable)
-    pool = np.concatenate([s / max(s.std(), 1e-300) for s in shapes]) if shapes else np.zeros(0)
-    enough = pool.size >= 20 and not known_all
-    return _Noise(tuple(sds), np.inf if known_all else float(dof), pool if enough else np.zeros(0))
-
-
-def _draws(
-    usable: Sequence[Valley], noise: _Noise, resamples: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Noise (R, k) for the losses of each valley."""
-    scale = t_scale(noise.dof, resamples, rng) if noise.dof > 0 else np.ones(resamples)
-    draws = []
-    for valley, sd in zip(usable, noise.sd, strict=True):
-        shape = (resamples, len(valley.loss))
-        if noise.shapes.size:
-            unit = rng.choice(noise.shapes - noise.shapes.mean(), size=shape)
-            unit /= noise.shapes.std()
-        else:
-            unit = rng.standard_normal(shape)
-        draws.append(unit * np.nan_to_num(sd) * scale[:, None])
-    return draws
-
-
 def _lines(
-    usable: Sequence[Valley], noise: _Noise, draws: list[np.ndarray], method: Any, seed: int
+    usable: Sequence[Valley], noise: Noise, draws: list[np.ndarray], method: Any, seed: int
 ) -> _Lines | None:
     rng = generator(seed, f"isoflop {method}")
     points, samples = [], []
@@ -210,7 +139,7 @@ def _lines(
         samples.append(_vertex(valley, base + draw, method))
     point = _Vertices(*(np.array([part[i][0] for part in points]) for i in range(4)))
     sample = _Vertices(*(np.stack([part[i] for part in samples], axis=1) for i in range(4)))
-    if np.isfinite(point.log_n).sum() < FEWEST_BUDGETS:
+    if np.isfinite(point.log_n).sum() < FEWEST_POINTS:
         return None
     variance = np.array(
         [
@@ -221,7 +150,7 @@ def _lines(
     lines = []
     for log_y, log_y_samples in ((point.log_n, sample.log_n), (point.log_d, sample.log_d)):
         scatter = between_valleys(point.log_c, log_y, variance)
-        weights = _weights(variance + scatter)
+        weights = inverse_variances(variance + scatter)
         jitter = np.sqrt(scatter) * rng.standard_normal(log_y_samples.shape)
         line = regress(point.log_c[None], log_y[None], weights)
         cloud = regress(sample.log_c, log_y_samples + jitter, weights)
@@ -234,46 +163,6 @@ def _vertex(valley: Valley, losses: np.ndarray, method: Any) -> tuple[np.ndarray
     log_n, loss = vertices(valley, losses, method)
     log_d, log_c = valley.at(log_n)
     return log_n, log_d, log_c, loss
-
-
-def _weights(variance: np.ndarray) -> np.ndarray:
-    """Inverse variances; equal ones where the vertices are exact or their variance is unknown."""
-    if not np.isfinite(variance).all() or variance.max() < 1e-20:
-        return np.ones_like(variance)
-    return 1 / np.maximum(variance, 1e-6 * variance.max())
-
-
-def regress(log_c_RV: np.ndarray, log_y_RV: np.ndarray, weights_V: np.ndarray) -> PowerLaw:
-    """Weighted lines through each row's finite points; nan with fewer than three of them."""
-    there = np.isfinite(log_y_RV)
-    weights = np.where(there, weights_V, 0.0)
-    x, y = np.where(there, log_c_RV, 0.0), np.where(there, log_y_RV, 0.0)
-    total = weights.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        x_mean, y_mean = (weights * x).sum(axis=1) / total, (weights * y).sum(axis=1) / total
-        dx = x - x_mean[:, None]
-        slope = (weights * dx * (y - y_mean[:, None])).sum(axis=1) / (weights * dx**2).sum(axis=1)
-    slope = np.where(there.sum(axis=1) >= FEWEST_BUDGETS, slope, np.nan)
-    return PowerLaw(y_mean - slope * x_mean, slope)
-
-
-def between_valleys(log_c: np.ndarray, log_y: np.ndarray, variance: np.ndarray) -> float:
-    """Variance of the vertices about a line beyond their own, by the method of moments."""
-    there = np.isfinite(log_y)
-    x, y, variance = log_c[there], log_y[there], variance[there]
-    dof = len(x) - 2
-    if dof < 1:
-        return 0.0
-    known = np.isfinite(variance).all() and variance.max() >= 1e-20
-    weights = 1 / np.maximum(variance, 1e-6 * variance.max()) if known else np.ones_like(x)
-    design = np.stack([np.ones_like(x), x - x.mean()], axis=1)
-    gram = design.T @ (weights[:, None] * design)
-    residuals = y - design @ np.linalg.solve(gram, design.T @ (weights * y))
-    excess = float(weights @ residuals**2) - (dof if known else 0)
-    trace = weights.sum() - np.trace(
-        np.linalg.solve(gram, design.T @ (weights[:, None] ** 2 * design))
-    )
-    return max(0.0, excess / float(trace))
 
 
 def _valley_documents(
@@ -311,7 +200,7 @@ def _valley_documents(
 
 def _too_few(valleys: Sequence[Valley], usable: Sequence[Valley]) -> str:
     lost = "; ".join(f"{v.flops:.3g} FLOP: {v.reason}" for v in valleys if v.reason is not None)
-    found = f"{len(usable)} budgets with a vertex, expected at least {FEWEST_BUDGETS}"
+    found = f"{len(usable)} budgets with a vertex, expected at least {FEWEST_POINTS}"
     return found + (f" ({lost})" if lost else "")
 
 
@@ -330,8 +219,4 @@ def _flags(
     if len(usable) < _ENOUGH_BUDGETS:
         text = f"{len(usable)} budgets, expected at least {_ENOUGH_BUDGETS} for a law to rely on"
         flags.append(Flag("few_budgets", text))
-    interval = head.a.ci90
-    if interval and interval[1] - interval[0] > _WIDE:
-        text = f"the 90% interval of a, {interval[0]:.3f} to {interval[1]:.3f}, is wide"
-        flags.append(Flag("wide_interval", text))
-    return (*flags, *shared_flags(observations))
+    return (*flags, *wide_interval(head.a), *data_flags(observations))

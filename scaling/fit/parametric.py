@@ -6,7 +6,6 @@ parameters from the best cells of that grid. Hoffmann's own optimiser stopped sh
 (Besiroglu et al. 2024), so the fit carries its certificate: gradient, starts, starts that agree.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -15,6 +14,7 @@ import numpy as np
 
 from scaling.fit import descent
 from scaling.fit.descent import ALPHA, BETA, LOWER, UPPER, A, B, Descent, E, Rows, descend
+from scaling.fit.doubts import data_flags, wide_interval
 from scaling.fit.laws import Estimate, Flag, LawFit, Surface
 from scaling.fit.observations import Observations
 from scaling.fit.uncertainty import case_weights, estimate, generator
@@ -24,9 +24,7 @@ PARAMETERS = 5
 _GRID = np.geomspace(0.02, 2.5, 40)
 _BLOCK = 5  # one start from each 5 x 5 block of cells, so that starts lie apart
 _AGREE = 1e-6  # relative difference of objectives that count as one minimum
-_WIDE = 0.1  # a factor 1.26 in N* for each decade of extrapolation
 _FLAT_FLOOR = 0.5  # width of E's 90% interval, as a share of E, beyond which E is not known
-_FLOP_MISMATCH = 0.05
 
 
 @dataclass(frozen=True)
@@ -267,7 +265,7 @@ def _flags(
     def flag(code: str, text: str) -> None:
         flags.append(Flag(code, text))
 
-    floor, a = found["E"], found["a"]
+    floor = found["E"]
     if point.at_bound:
         flag("term_at_bound", "E ended at its bound 0: no floor shows in these runs")
         flag("floor_unidentified", "the irreducible loss E is not identified; do not quote it")
@@ -279,31 +277,4 @@ def _flags(
         )
     if lost.size and lost.mean() > 0.01:
         flag("term_at_bound", f"in {lost.mean():.0%} of the resamples a term vanished")
-    if a.ci90 and a.ci90[1] - a.ci90[0] > _WIDE:
-        flag("wide_interval", f"the 90% interval of a, {a.ci90[0]:.3f} to {a.ci90[1]:.3f}, is wide")
-    return (*flags, *shared_flags(observations))
-
-
-def shared_flags(observations: Observations) -> tuple[Flag, ...]:
-    """Doubts about the runs themselves, which any law through them inherits."""
-    return tuple(_data_flags(observations))
-
-
-def _data_flags(observations: Observations) -> Sequence[Flag]:
-    flags = []
-    pairs: list[Any] = list(zip(observations.params, observations.tokens, strict=True))
-    repeated = len(pairs) - len(set(pairs))
-    if repeated:
-        text = f"{repeated} runs repeat the (N, D) of another; reduce=best keeps the lowest loss"
-        flags.append(Flag("repeated_points", text))
-    ratio = observations.flops / (6 * observations.params * observations.tokens)
-    if np.abs(ratio - 1).max() > _FLOP_MISMATCH:
-        text = f"FLOP are {ratio.min():.2f} to {ratio.max():.2f} times 6 N D; optima assume 6 N D"
-        flags.append(Flag("flops_mismatch", text))
-    warmup = observations.columns.get("warmup_tokens")
-    if warmup is not None:
-        late = int((warmup > 0.25 * observations.tokens).sum())
-        if late:
-            text = f"{late} runs spent over a quarter of their tokens in warm-up"
-            flags.append(Flag("unsettled_schedule", text))
-    return flags
+    return (*flags, *wide_interval(found["a"]), *data_flags(observations))

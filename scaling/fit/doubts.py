@@ -1,0 +1,43 @@
+"""Doubts that stand beside a law's numbers: those about the runs, and when an interval is wide."""
+
+from typing import Any
+
+import numpy as np
+
+from scaling.fit.laws import Estimate, Flag
+from scaling.fit.observations import Observations
+
+# A 90% interval of a of this width leaves N* open by a factor 1.26 a decade of extrapolation.
+_WIDE = 0.1
+# Optima are computed with C = 6 N D: beyond this share of difference they are for another budget.
+_FLOP_MISMATCH = 0.05
+_LONG_WARMUP = 0.25
+
+
+def data_flags(observations: Observations) -> tuple[Flag, ...]:
+    """Doubts about the runs themselves, which any law through them inherits."""
+    flags = []
+    pairs: list[Any] = list(zip(observations.params, observations.tokens, strict=True))
+    repeated = len(pairs) - len(set(pairs))
+    if repeated:
+        text = f"{repeated} runs repeat the (N, D) of another; reduce=best keeps the lowest loss"
+        flags.append(Flag("repeated_points", text))
+    ratio = observations.flops / (6 * observations.params * observations.tokens)
+    if np.abs(ratio - 1).max() > _FLOP_MISMATCH:
+        text = f"FLOP are {ratio.min():.2f} to {ratio.max():.2f} times 6 N D; optima assume 6 N D"
+        flags.append(Flag("flops_mismatch", text))
+    warmup = observations.columns.get("warmup_tokens")
+    if warmup is not None:
+        late = int((warmup > _LONG_WARMUP * observations.tokens).sum())
+        if late:
+            text = f"{late} runs spent over a quarter of their tokens in warm-up"
+            flags.append(Flag("unsettled_schedule", text))
+    return tuple(flags)
+
+
+def wide_interval(exponent: Estimate) -> tuple[Flag, ...]:
+    """The flag of an exponent `a` that is too uncertain to extrapolate with, if it is."""
+    if exponent.ci90 is None or exponent.ci90[1] - exponent.ci90[0] <= _WIDE:
+        return ()
+    text = f"the 90% interval of a is wide, {exponent.ci90[0]:.3f} to {exponent.ci90[1]:.3f}"
+    return (Flag("wide_interval", text),)
