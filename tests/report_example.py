@@ -4,23 +4,16 @@ The valleys are parabolas about N* = 14.6k (C / 2.5e10)^0.42 with the losses of 
 vertex; nothing here is fitted, so that the report is tested apart from the fits.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from scaling.fit.fit import Fit
 from scaling.fit.observations import Exclusion, Observations
 
 BUDGETS = (2.5e10, 8e10, 2.5e11, 8e11)
 SIZES = (4.6e3, 8.1e3, 12e3, 23e3, 37e3, 74e3, 123e3, 258e3)
 LEAST = (2.234, 2.024, 1.790, 1.590)
-
-
-@dataclass(frozen=True)
-class ExampleFit:
-    document: dict[str, Any]
-    observations: Observations
-    curves: dict[str, list[dict[str, Any]]]
 
 
 def estimate(value: float | None, spread: float = 0.0, bound: str | None = None) -> dict[str, Any]:
@@ -34,7 +27,7 @@ def estimate(value: float | None, spread: float = 0.0, bound: str | None = None)
     return {"value": value, "se": spread, **ends, "bound": None}
 
 
-def example(name: str = "trial-{budget}-{size}", seed: int = 0, curves: bool = True) -> ExampleFit:
+def example(name: str = "trial-{budget}-{size}", seed: int = 0, curves: bool = True) -> Fit:
     """The study; `name` makes the run ids."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -59,7 +52,7 @@ def example(name: str = "trial-{budget}-{size}", seed: int = 0, curves: bool = T
         planned=len(rows) + 1,
         excluded=(Exclusion(name.format(budget=9, size=9), "diverged: loss not finite at 120"),),
     )
-    return ExampleFit(document(observations), observations, _curves(rows, rng) if curves else {})
+    return Fit(document(observations), observations, _curves(rows, rng) if curves else {})
 
 
 def document(observations: Observations) -> dict[str, Any]:

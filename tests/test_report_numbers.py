@@ -32,7 +32,7 @@ def test_powers_read_back(value: float) -> None:
 
 
 def test_interval_width_sets_the_decimals() -> None:
-    assert with_interval(estimate(0.4213, 0.018)) == "0.421 (0.392 to 0.451)"
+    assert with_interval(estimate(0.4213, 0.018)) == "0.42 (0.39 to 0.45)"
     assert with_interval(estimate(0.5126, 0.0004)) == "0.5126 (0.5119 to 0.5133)"
     assert with_interval(estimate(4.2, 9.0)) == "4.20 (-10.56 to 18.96)"
 

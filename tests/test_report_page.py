@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_example import ExampleFit, example
+from report_example import example
 
+from scaling.fit.fit import Fit
 from scaling.report.document import write_report
 from scaling.report.page import embed
 
@@ -50,7 +51,7 @@ class _Elements(HTMLParser):
             self.text += data
 
 
-def _page(fit: ExampleFit, out: Path) -> str:
+def _page(fit: Fit, out: Path) -> str:
     return write_report(fit, out).read_text(encoding="utf-8")
 
 

@@ -4,12 +4,13 @@ A line comes from the law's own estimates; its 90% band joins the intervals of t
 fit.json makes from the law, in log-log, and ends where they end.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from scaling.fit.observations import Observations
-from scaling.report.numbers import interval, point
+from scaling.report.numbers import interval, point, rounded
 from scaling.report.surface import surface_of
 from scaling.report.wording import law_name, stands
 
@@ -41,40 +42,38 @@ def frontiers(
     return result
 
 
-def _stated(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """What fit.json predicts from this law, by compute."""
-    rows = [p for p in document.get("predictions") or [] if p.get("law") == key]
-    return sorted((r for r in rows if point(r.get("flops"))), key=lambda r: float(r["flops"]))
-
-
 def _line(
     document: dict[str, Any], key: str, law: dict[str, Any], measured: list[float]
 ) -> dict[str, list[float | None]] | None:
-    stated = _stated(document, key)
+    stated = [row for row in document.get("predictions") or [] if row.get("law") == key]
+    stated.sort(key=lambda row: row["flops"])
+    valleys = law.get("valleys") or []
     predicted = [float(row["flops"]) for row in stated]
-    flops = np.geomspace(min(measured) / BEYOND, max([BEYOND * max(measured), *predicted]), POINTS)
+    reach = np.geomspace(min(measured) / BEYOND, max([BEYOND * max(measured), *predicted]), POINTS)
+    flops = np.unique([*reach, min(measured), max(measured), *predicted])
     if key == "parametric":
         surface = surface_of(document)
         if surface is None:
             return None
-        n = surface.optimal_params(flops)
-        values = {"n": n, "d": flops / (6 * n), "loss": surface.loss(n, flops / (6 * n))}
+        n, d = surface.optimal_allocation(flops)
+        values = {"n": n, "d": d, "loss": surface.predict_loss(n, d)}
     else:
         a, b = point(law.get("a")), point(law.get("b"))
-        anchors = stated or law.get("valleys") or []
-        if a is None or b is None or not anchors:
+        if a is None or b is None or not (stated or valleys):
             return None
         values = {
-            "n": _power_law(flops, anchors, "n_opt", a),
-            "d": _power_law(flops, anchors, "d_opt", b),
-            "loss": _between(flops, anchors, lambda row: point(row.get("loss"))),
+            "n": _power_law(flops, stated or valleys, "n_opt", a),
+            "d": _power_law(flops, stated or valleys, "d_opt", b),
+            "loss": _between(flops, valleys, lambda row: point(row.get("loss"))),
         }
-    line = {"flops": _listed(flops)}
-    for name, stated_name in _QUANTITIES.items():
-        line[name] = _listed(values[name])
+    line = {"flops": rounded(flops)}
+    for name, quantity in _QUANTITIES.items():
+        line[name] = rounded(values[name])
+        # Valleys have losses, and lines through their vertices have none.
+        rows = valleys if (key, name) == ("isoflop", "loss") else stated
         for side, suffix in enumerate(("low", "high")):
-            line[f"{name}_{suffix}"] = _listed(
-                _between(flops, stated, lambda row, s=side, q=stated_name: _end(row.get(q), s))
+            line[f"{name}_{suffix}"] = rounded(
+                _between(flops, rows, lambda row, s=side, q=quantity: _end(row.get(q), s))
             )
     return line
 
@@ -89,7 +88,9 @@ def _power_law(
     return np.exp(log_scale + exponent * np.log(flops))
 
 
-def _between(flops: np.ndarray, rows: list[dict[str, Any]], read: Any) -> np.ndarray:
+def _between(
+    flops: np.ndarray, rows: list[dict[str, Any]], read: Callable[..., float | None]
+) -> np.ndarray:
     """Straight lines in log-log between the stated values; nan outside them."""
     known = [(float(row["flops"]), value) for row in rows if (value := read(row))]
     if not known:
@@ -102,7 +103,3 @@ def _between(flops: np.ndarray, rows: list[dict[str, Any]], read: Any) -> np.nda
 def _end(estimate: Any, side: int) -> float | None:
     ends = interval(estimate)
     return ends[side] if ends and ends[side] > 0 else None
-
-
-def _listed(values: np.ndarray) -> list[float | None]:
-    return [float(f"{v:.6g}") if np.isfinite(v) else None for v in values]

@@ -5,27 +5,16 @@ fit.json comes first, since it is the result; the page comes last, since it sums
 
 import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from configs.files import to_json, write_atomic
+from scaling.fit.fit import Fit
 from scaling.fit.observations import Observations
 from scaling.report import page, verdict
 from scaling.report.method import METHOD
 from scaling.report.scene import scene as compose_scene
 from scaling.report.sections import Picture, Section, sections
 from scaling.report.tables import Table
-
-
-class Fit(Protocol):
-    """What a report needs of a fit."""
-
-    @property
-    def document(self) -> dict[str, Any]: ...  # noqa: D102
-    @property
-    def observations(self) -> Observations: ...  # noqa: D102
-    @property
-    def curves(self) -> dict[str, list[dict[str, Any]]]: ...  # noqa: D102
-
 
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -79,6 +68,10 @@ def markdown(
         "It cannot show:",
         "",
         *_bullets(judged.cannot),
+        "",
+        "Doubts that the fit states itself:",
+        "",
+        *_bullets(judged.doubts),
     ]
     for part in parts:
         lines += ["", f"## {part.title}", ""]

@@ -13,38 +13,30 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from scaling.report.numbers import count, power
+from scaling.report.ink import (
+    INK,
+    SOFT,
+    STYLE,
+    array,
+    bars,
+    budget_name,
+    log_counts,
+    log_flops,
+    look,
+    palette,
+    select,
+    xy,
+)
 
 LAW_COLORS = {"isoflop": "#0072b2", "parametric": "#d55e00", "envelope": "#007a5a"}
 LAW_DASHES = {"isoflop": "-", "parametric": "--", "envelope": "-."}
-MARKERS = "osD^Pp*X"
-INK, SOFT, RULE = "#16181d", "#565b66", "#d9dce2"
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "axes.edgecolor": SOFT,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.hashsalt": "scaling-report",
-    "figure.constrained_layout.use": True,
-}
 
 
 def draw(key: str, scene: dict[str, Any], suffix: str) -> bytes:
     """Figure `key` of `scene` as the bytes of a png (200 dots an inch) or svg file."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = _DRAWINGS[key](scene)
         FigureCanvasAgg(figure)
         content = io.BytesIO()
@@ -58,19 +50,19 @@ def _valleys(scene: dict[str, Any]) -> Figure:
     axes = figure.subplots()
     points, seeds = scene["points"], scene["seeds"]
     for i in sorted(set(points["budget"])):
-        look = _look(scene, i)
-        here = _select(points, i)
-        axes.plot(*_xy(points, here), ls="", ms=6, label=_budget_name(scene, i), **look)
-        axes.plot(*_xy(seeds, _select(seeds, i)), ls="", ms=4, alpha=0.4, **look)
+        style = look(scene, i)
+        here = select(points, i)
+        axes.plot(*xy(points, here), ls="", ms=6, label=budget_name(scene, i), **style)
+        axes.plot(*xy(seeds, select(seeds, i)), ls="", ms=4, alpha=0.4, **style)
     for valley in scene["valleys"]:
         if valley["curve"] is None:
             continue
-        color = _look(scene, scene["budgets"].index(valley["flops"]))["color"]
+        color = look(scene, scene["budgets"].index(valley["flops"]))["color"]
         axes.plot(valley["curve"]["params"], valley["curve"]["loss"], color=color, lw=1.6)
         axes.errorbar(
             [valley["n_opt"]],
             [valley["loss"]],
-            xerr=_bars([valley["n_opt"]], [valley["n_interval"]]),
+            xerr=bars([valley["n_opt"]], [valley["n_interval"]]),
             fmt="D",
             ms=7,
             mfc="none",
@@ -79,7 +71,7 @@ def _valleys(scene: dict[str, Any]) -> Figure:
             capsize=3,
             zorder=5,
         )
-    _log_counts(axes, "x", scene["axes"]["params"])
+    log_counts(axes, "x", scene["axes"]["params"])
     axes.set_ylabel(scene["axes"]["loss"])
     axes.legend(title="budget; diamond: vertex with 90% interval", ncols=2)
     return figure
@@ -95,11 +87,11 @@ def _allocation(scene: dict[str, Any]) -> Figure:
         shown = [v for v in scene["valleys"] if v["curve"] and v[value]]
         if shown:
             heights = [v[value] for v in shown]
-            bars = _bars(heights, [v[f"{key}_interval"] for v in shown])
+            spread = bars(heights, [v[f"{key}_interval"] for v in shown])
             axes.errorbar(
                 [v["flops"] for v in shown],
                 heights,
-                yerr=bars,
+                yerr=spread,
                 fmt="D",
                 ms=5,
                 color=INK,
@@ -107,21 +99,20 @@ def _allocation(scene: dict[str, Any]) -> Figure:
                 zorder=5,
                 label="vertices of valleys",
             )
-        _log_flops(axes, scene)
-    n_label = scene["axes"]["params"].replace("parameters N", "optimal parameters N*")
-    _log_counts(panels[0], "y", n_label)
-    _log_counts(panels[1], "y", f"optimal {scene['axes']['token']}s D*")
+        log_flops(axes, scene["axes"]["flops"])
+    log_counts(panels[0], "y", scene["axes"]["params_opt"])
+    log_counts(panels[1], "y", scene["axes"]["tokens_opt"])
     panels[0].legend()
     return figure
 
 
 def _law_line(axes: Axes, law: str, found: dict[str, Any], key: str) -> None:
     line, (low, high) = found["line"], found["range"]
-    flops = _array(line["flops"])
-    middle = _array(line[key])
+    flops = array(line["flops"])
+    middle = array(line[key])
     inside = (flops >= low * 0.999) & (flops <= high * 1.001)
     color = LAW_COLORS[law]
-    lower, upper = _array(line[f"{key}_low"]), _array(line[f"{key}_high"])
+    lower, upper = array(line[f"{key}_low"]), array(line[f"{key}_high"])
     axes.fill_between(flops, lower, upper, color=color, alpha=0.15, lw=0)
     axes.plot(flops, middle, color=color, lw=1.2, ls=":", alpha=0.7)
     axes.plot(
@@ -146,9 +137,9 @@ def _surface(scene: dict[str, Any]) -> Figure:
                     va="center",
                 )
     law = scene["laws"]["parametric"]
-    flops = _array(law["line"]["flops"])
+    flops = array(law["line"]["flops"])
     inside = (flops >= law["range"][0] * 0.999) & (flops <= law["range"][1] * 1.001)
-    frontier = _array(law["line"]["n"])[inside]
+    frontier = array(law["line"]["n"])[inside]
     axes.plot(
         flops[inside],
         frontier,
@@ -162,7 +153,7 @@ def _surface(scene: dict[str, Any]) -> Figure:
         points["flops"],
         points["params"],
         c=points["loss"],
-        cmap=_palette(),
+        cmap=palette(),
         s=34,
         edgecolors="white",
         linewidths=0.6,
@@ -170,8 +161,8 @@ def _surface(scene: dict[str, Any]) -> Figure:
         label="runs",
     )
     figure.colorbar(drawn, ax=axes, label=scene["axes"]["loss"])
-    _log_flops(axes, scene)
-    _log_counts(axes, "y", scene["axes"]["params"])
+    log_flops(axes, scene["axes"]["flops"])
+    log_counts(axes, "y", scene["axes"]["params"])
     axes.legend(loc="upper left")
     return figure
 
@@ -180,18 +171,18 @@ def _residuals(scene: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(7.2, 4.2))
     axes = figure.subplots()
     points = scene["points"]
-    percent = 100 * np.expm1(_array(points["residual"]))
-    flops = _array(points["flops"])
+    percent = 100 * np.expm1(array(points["residual"]))
+    flops = array(points["flops"])
     axes.axhline(0, color=SOFT, lw=1)
     for i in sorted(set(points["budget"])):
-        here = _select(points, i)
+        here = select(points, i)
         axes.plot(
-            flops[here], percent[here], ls="", ms=6, label=_budget_name(scene, i), **_look(scene, i)
+            flops[here], percent[here], ls="", ms=6, label=budget_name(scene, i), **look(scene, i)
         )
         if i >= 0:
             middle = np.exp(np.log(flops[here]).mean())
             axes.plot([middle / 1.25, middle * 1.25], [percent[here].mean()] * 2, color=INK, lw=1.8)
-    _log_flops(axes, scene)
+    log_flops(axes, scene["axes"]["flops"])
     axes.set_ylabel("observed loss over fitted loss, minus one (%)")
     axes.legend(title="budget; bar: its mean", ncols=2)
     return figure
@@ -202,9 +193,9 @@ def _curves(scene: dict[str, Any]) -> Figure:
     axes = figure.subplots()
     sizes = np.log10([curve["params"] for curve in scene["curves"]])
     norm = mpl.colors.LogNorm(10 ** sizes.min() / 1.0001, 10 ** sizes.max() * 1.0001)
-    palette = _palette()
+    shades = palette()
     for curve in scene["curves"]:
-        color = palette(norm(curve["params"]))
+        color = shades(norm(curve["params"]))
         axes.plot(curve["flops"], curve["loss"], color=color, lw=0.9, alpha=0.8)
     points = scene["points"]
     drawn = axes.scatter(
@@ -212,15 +203,15 @@ def _curves(scene: dict[str, Any]) -> Figure:
         points["loss"],
         c=points["params"],
         norm=norm,
-        cmap=palette,
+        cmap=shades,
         s=34,
         edgecolors="white",
         linewidths=0.6,
         zorder=4,
     )
     bar = figure.colorbar(drawn, ax=axes, label=scene["axes"]["params"])
-    _log_counts(bar.ax, "y", scene["axes"]["params"])
-    _log_flops(axes, scene)
+    log_counts(bar.ax, "y", scene["axes"]["params"])
+    log_flops(axes, scene["axes"]["flops"])
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:.3g}"))
@@ -236,66 +227,3 @@ _DRAWINGS: dict[str, Callable[[dict[str, Any]], Figure]] = {
     "residuals": _residuals,
     "curves": _curves,
 }
-
-
-def _palette() -> Any:
-    """Viridis without its palest end, which vanishes on paper."""
-    return mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.84, 256)))
-
-
-def _look(scene: dict[str, Any], budget: int) -> dict[str, Any]:
-    if budget < 0:
-        return {"color": SOFT, "marker": "o", "mec": "white", "mew": 0.6}
-    last = max(1, len(scene["budgets"]) - 1)
-    fraction = 0.4 if len(scene["budgets"]) < 2 else budget / last
-    marker = MARKERS[budget % len(MARKERS)]
-    return {"color": _palette()(fraction), "marker": marker, "mec": "white", "mew": 0.6}
-
-
-def _budget_name(scene: dict[str, Any], budget: int) -> str:
-    return "no budget" if budget < 0 else f"{power(scene['budgets'][budget])} FLOP"
-
-
-def _select(source: dict[str, Any], budget: int) -> np.ndarray:
-    return np.array([i for i, group in enumerate(source["budget"]) if group == budget], dtype=int)
-
-
-def _xy(source: dict[str, Any], here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return _array(source["params"])[here], _array(source["loss"])[here]
-
-
-def _array(values: list[float | None]) -> np.ndarray:
-    return np.array([np.nan if value is None else value for value in values], dtype=float)
-
-
-def _bars(middle: list[float], ends: list[tuple[float, float] | None]) -> np.ndarray:
-    """Distances to both ends of intervals that need not hold the estimate, as errorbar takes."""
-    pairs = [end or (m, m) for m, end in zip(middle, ends, strict=True)]
-    return np.maximum(
-        0,
-        [
-            [m - p[0] for m, p in zip(middle, pairs, strict=True)],
-            [p[1] - m for m, p in zip(middle, pairs, strict=True)],
-        ],
-    )
-
-
-def _log_flops(axes: Axes, scene: dict[str, Any]) -> None:
-    axes.set_xscale("log")
-    formatter = LogFormatterMathtext()
-    axes.xaxis.set_major_formatter(formatter)
-    for label in axes.get_xticklabels():
-        label.set_parse_math(True)
-    axes.set_xlabel(scene["axes"]["flops"])
-
-
-def _log_counts(axes: Axes, which: str, label: str) -> None:
-    """A log axis in 1, 2, 5 with k, M, B, T."""
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    low, high = axis.get_view_interval()
-    steps = (1, 2, 5) if np.log10(high / low) < 3 else (1,)
-    axis.set_major_locator(LogLocator(subs=steps, numticks=30))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_label_text(label)

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 UNKNOWN = "unknown"
 _COUNT_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
@@ -31,6 +33,11 @@ def interval(estimate: Any) -> tuple[float, float] | None:
     return float(ci[0]), float(ci[1])
 
 
+def rounded(values: Any) -> list[float | None]:
+    """Six significant digits, enough for any picture; not-a-number becomes null."""
+    return [float(f"{v:.6g}") if np.isfinite(v) else None for v in np.asarray(values, dtype=float)]
+
+
 def count(value: float | None) -> str:
     """Parameters or tokens to three digits: 14600 is 14.6k, 7.0e10 is 70.0B."""
     if value is None or not math.isfinite(value):
@@ -43,6 +50,13 @@ def count(value: float | None) -> str:
             decimals = max(0, 2 - math.floor(math.log10(abs(scaled) * 1.0005)))
             return f"{scaled:.{decimals}f}{letter}"
     return f"{value:.3g}"
+
+
+def tick(value: float) -> str:
+    """A count without idle zeros, for an axis: 50k, 1.5M."""
+    written = count(value)
+    number, unit = (written[:-1], written[-1]) if written[-1] in "kMBT" else (written, "")
+    return f"{float(number):g}{unit}" if "e" not in number else written
 
 
 def power(value: float | None, digits: int = 3) -> str:
@@ -67,11 +81,11 @@ def percent(value: float | None, decimals: int = 1) -> str:
 
 
 def decimals_for(estimate: Any, least: int = 2, most: int = 4) -> int:
-    """Decimals that show two digits of the width of an estimate's 90% interval."""
+    """Decimals whose unit is at most a third of the width of an estimate's 90% interval."""
     ends = interval(estimate)
     if ends is None or ends[1] <= ends[0]:
         return least + 1
-    return min(most, max(least, 1 - math.floor(math.log10(ends[1] - ends[0]))))
+    return min(most, max(least, -math.floor(math.log10((ends[1] - ends[0]) / 3))))
 
 
 def with_interval(estimate: Any, write: Callable[[float], str] | None = None) -> str:

@@ -1,4 +1,4 @@
-// Draws the figures of the page from its embedded scene and answers the explorer's inputs.
+// Draws the figures of the page from its embedded scene. Needs Plotly; explorer.js comes after.
 // Names from outside reach the page as text only: textContent, or plain() where Plotly reads markup.
 "use strict";
 
@@ -93,6 +93,7 @@ function show(key, traces, layout) {
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--faint"), font: { color: css("--ink") } },
     legend: { orientation: "h", x: 0, y: -0.2, yanchor: "top", font: { size: 12.5 } },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--faint"), activecolor: css("--ink") },
     ...layout,
   }, {
     responsive: true, displaylogo: false, displayModeBar: narrow.matches ? false : "hover",
@@ -184,14 +185,13 @@ function drawAllocation() {
   const lines = Object.values(scene.laws).filter((l) => l.line).map((l) => l.line);
   const all = (name) => lines.flatMap((l) => l[name]);
   const stacked = narrow.matches;
-  const tokens = scene.axes.token === "token" ? "optimal tokens D*" : `optimal ${scene.axes.token}s D*`;
   show("allocation", traces, {
     height: stacked ? 760 : 500,
     xaxis: flopAxis({ domain: stacked ? [0, 1] : [0, 0.44], anchor: "y" }),
     xaxis2: flopAxis({ domain: stacked ? [0, 1] : [0.56, 1], anchor: "y2" }),
-    yaxis: axis(scene.axes.params.replace("parameters N", "optimal parameters N*"),
+    yaxis: axis(scene.axes.params_opt,
       { type: "log", domain: stacked ? [0.58, 1] : [0, 1], ...logTicks(all("n"), count) }),
-    yaxis2: axis(tokens, { type: "log", domain: stacked ? [0, 0.4] : [0, 1], anchor: "x2", ...logTicks(all("d"), count) }),
+    yaxis2: axis(scene.axes.tokens_opt, { type: "log", domain: stacked ? [0, 0.4] : [0, 1], anchor: "x2", ...logTicks(all("d"), count) }),
     legend: { orientation: "h", x: 0, y: stacked ? -0.12 : -0.2, yanchor: "top" },
   });
 }
@@ -202,7 +202,7 @@ function drawSurface() {
   for (const { loss, paths } of scene.surface.lines) {
     paths.forEach((path, j) => {
       const last = path.flops.length - 1;
-      traces.push({ x: path.flops, y: path.params, mode: j ? "lines" : "lines+text", showlegend: false, hoverinfo: "text",
+      traces.push({ x: path.flops, y: path.params, mode: j || narrow.matches ? "lines" : "lines+text", showlegend: false, hoverinfo: "text",
         hovertext: `fitted loss ${loss}`, line: { color: css("--faint"), width: 1 }, textposition: "middle right", cliponaxis: false,
         text: path.flops.map((_, i) => i === last ? String(loss) : ""), textfont: { size: 11, color: css("--soft") } });
     });
@@ -242,8 +242,10 @@ function drawCurves() {
   const logs = scene.curves.map((c) => Math.log10(c.params));
   const [low, high] = [Math.min(...logs), Math.max(...logs)];
   const color = (n) => shade(high > low ? (Math.log10(n) - low) / (high - low) : 0.5);
-  const traces = scene.curves.map((c) => ({ x: c.flops, y: c.loss, mode: "lines", showlegend: false, line: { color: color(c.params), width: 1.3 },
-    opacity: 0.8, hoverinfo: "text", hovertext: c.flops.map((f, i) => `${hover(c.run_id, c.params, c.tokens[i], f, c.loss[i])} (training)`) }));
+  const traces = scene.curves.map((c) => ({ x: c.flops, y: c.loss, mode: "lines", showlegend: false, opacity: 0.8,
+    line: c.excluded ? { color: css("--faint"), width: 1.2, dash: "dot" } : { color: color(c.params), width: 1.3 },
+    hoverinfo: "text", hovertext: c.flops.map((f, i) => `${hover(c.run_id, c.params, c.tokens[i], f, c.loss[i])} (training)` +
+      (c.excluded ? `<br>excluded: ${plain(c.excluded)}` : "")) }));
   const ticks = logTicks(scene.curves.map((c) => c.params), count, 5);
   traces.push({ ...pick(scene.points, () => true, "flops", "loss"), showlegend: false,
     marker: { size: 8, color: scene.points.params.map(Math.log10), cmin: low, cmax: high, colorscale: scale(), line: { width: 1, color: css("--ground") },
@@ -251,111 +253,6 @@ function drawCurves() {
   show("curves", traces, { xaxis: flopAxis(), margin: { l: 56, r: 12, t: 60, b: 48 },
     yaxis: axis(`training loss; points: held-out (${scene.axes.loss_unit})`, { type: "log",
       ...logTicks(scene.curves.flatMap((c) => c.loss), (v) => String(Number(v.toPrecision(2))), 8) }) });
-}
-
-// ---- explorer ----
-
-const byId = (id) => document.getElementById(id);
-
-function between(xs, ys, x) { // straight in log-log; null where either side is unknown
-  if (x < xs[0] * 0.9999 || x > xs[xs.length - 1] * 1.0001) return null;
-  let i = 0;
-  while (i < xs.length - 2 && xs[i + 1] < x) i++;
-  if (ys[i] === null || ys[i + 1] === null) return null;
-  const t = Math.min(1, Math.max(0, Math.log(x / xs[i]) / Math.log(xs[i + 1] / xs[i])));
-  return Math.exp(Math.log(ys[i]) + t * Math.log(ys[i + 1] / ys[i]));
-}
-
-function answer(list, rows, beyond) {
-  list.classList.toggle("beyond", beyond);
-  list.replaceChildren(...rows.map(([term, value, note]) => {
-    const row = document.createElement("div"), dt = document.createElement("dt"), dd = document.createElement("dd");
-    dt.textContent = term;
-    dd.textContent = value;
-    if (note) {
-      const small = document.createElement("small");
-      small.textContent = note;
-      dd.append(small);
-    }
-    row.append(dt, dd);
-    return row;
-  }));
-}
-
-function explore(flops) {
-  const law = scene.laws[byId("explore-law").value], { line, range } = law;
-  const status = byId("explore-status"), read = (name) => between(line.flops, line[name], flops);
-  const beyond = flops < range[0] * 0.999 || flops > range[1] * 1.001;
-  const n = read("n");
-  const span = `${power(range[0])} to ${power(range[1])} FLOP`;
-  status.classList.toggle("beyond", beyond);
-  status.textContent = !beyond ? `Inside the compute measured, ${span}.`
-    : n === null ? `Too far from the compute measured, ${span}: no answer.`
-    : `Extrapolated, ${flops > range[1] ? power(flops / range[1], 2) + " times above" : power(range[0] / flops, 2) + " times below"} ` +
-      `the compute measured (${span}). No interval covers an error of the form.`;
-  const spread = (name, write) => {
-    const [low, high] = [read(`${name}_low`), read(`${name}_high`)];
-    return low === null || high === null ? "no interval here" : `90%: ${write(low)} to ${write(high)}`;
-  };
-  const loss = read("loss"), d = read("d");
-  answer(byId("explore-answers"), n === null ? [] : [
-    ["optimal parameters N*", count(n), spread("n", count)],
-    [`optimal ${scene.axes.token}s D*`, count(d), spread("d", count)],
-    [`${scene.axes.token}s per parameter`, d === null ? "unknown" : power(d / n), ""],
-    [`loss (${scene.axes.loss_unit})`, loss === null ? "not stated here" : loss.toFixed(3), loss === null ? "" : spread("loss", (x) => x.toFixed(3))],
-  ], beyond);
-  const mark = (x) => ({ type: "line", xref: x, yref: x === "x" ? "y domain" : "y2 domain", x0: flops, x1: flops, y0: 0, y1: 1,
-    line: { color: css("--faint"), width: 1.5, dash: "dot" } });
-  Plotly.relayout("plot-allocation", { shapes: n === null ? [] : [mark("x"), mark("x2")] });
-}
-
-function readModel() {
-  const { E, A, B, alpha, beta } = scene.surface.constants;
-  const surface = (n, d) => E + A * n ** -alpha + B * d ** -beta;
-  const n = amount(byId("model-n").value), d = amount(byId("model-d").value);
-  byId("model-n").setAttribute("aria-invalid", String(n === null));
-  byId("model-d").setAttribute("aria-invalid", String(d === null));
-  if (n === null || d === null) return answer(byId("model-answers"), [], false);
-  const c = 6 * n * d;
-  const best = Math.exp((Math.log(alpha * A / (beta * B)) + beta * Math.log(c / 6)) / (alpha + beta));
-  const least = surface(best, c / 6 / best), loss = surface(n, d);
-  const outside = (value, values) => value < Math.min(...values) || value > Math.max(...values);
-  const beyond = outside(n, scene.points.params) || outside(d, scene.points.tokens);
-  answer(byId("model-answers"), [
-    [`loss (${scene.axes.loss_unit})`, loss.toFixed(3), beyond ? "extrapolated: no run this size or length" : "inside the runs"],
-    ["compute C = 6 N D", `${power(c)} FLOP`, ""],
-    ["least loss for this compute", least.toFixed(3), `at N = ${count(best)}; this model is ${(loss - least).toFixed(3)} above`],
-  ], beyond);
-}
-
-function startExplorer() {
-  const box = byId("explore-c"), slider = byId("explore-slider"), law = byId("explore-law");
-  if (!box) return;
-  const ends = () => { const f = scene.laws[law.value].line.flops; return [Math.log(f[0]), Math.log(f[f.length - 1])]; };
-  const fromBox = () => {
-    const flops = amount(box.value);
-    box.setAttribute("aria-invalid", String(flops === null));
-    if (flops === null) return;
-    const [low, high] = ends();
-    slider.value = String(1000 * (Math.log(flops) - low) / (high - low));
-    explore(flops);
-  };
-  slider.addEventListener("input", () => {
-    const [low, high] = ends();
-    box.value = power(Math.exp(low + slider.value / 1000 * (high - low)));
-    box.setAttribute("aria-invalid", "false");
-    explore(amount(box.value));
-  });
-  box.addEventListener("input", fromBox);
-  law.addEventListener("change", fromBox);
-  const { range, line } = scene.laws[law.value];
-  box.value = power(Math.sqrt(range[0] * range[1]));
-  fromBox();
-  if (!scene.surface) return;
-  byId("model-n").value = count(between(line.flops, line.n, Math.sqrt(range[0] * range[1])));
-  byId("model-d").value = count(between(line.flops, line.d, Math.sqrt(range[0] * range[1])));
-  for (const id of ["model-n", "model-d"]) byId(id).addEventListener("input", readModel);
-  readModel();
 }
 
 function draw() {
@@ -367,5 +264,4 @@ function draw() {
 }
 
 draw();
-startExplorer();
 for (const query of [narrow, dark]) query.addEventListener("change", draw);

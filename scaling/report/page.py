@@ -23,6 +23,7 @@ from scaling.report.tables import Table
 from scaling.report.wording import HEADLINE_LAWS, STATES, law_name
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("page.js", "explorer.js")
 _MARKS = {"ok": "✓", "flagged": "!", "refused": "✕"}
 
 
@@ -33,7 +34,7 @@ def render(
     parts: tuple[Section, ...],
 ) -> str:
     """The page as one string of HTML."""
-    script = (_HERE / "page.js").read_text(encoding="utf-8")
+    script = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     judged = verdict.judge(document, observations)
     body = [
@@ -125,7 +126,8 @@ def _verdict(judged: verdict.Verdict) -> str:
         '<section class="verdict" aria-labelledby="verdict">'
         '<h2 id="verdict">What this study can and cannot show</h2>'
         f'<div class="columns"><div><h3>It shows</h3><ul>{sentences(judged.shows)}</ul></div>'
-        f"<div><h3>It cannot show</h3><ul>{sentences(judged.cannot)}</ul></div></div></section>"
+        f"<div><h3>It cannot show</h3><ul>{sentences(judged.cannot)}</ul></div></div>"
+        f"<h3>Doubts that the fit states itself</h3><ul>{sentences(judged.doubts)}</ul></section>"
     )
 
 

@@ -11,63 +11,43 @@ from typing import Any
 import numpy as np
 
 from scaling.fit.observations import Observations
+from scaling.fit.valleys import Valley, budgets, find_valleys, parabola
 from scaling.report import wording
 from scaling.report.allocation import frontiers
-from scaling.report.numbers import interval, point
+from scaling.report.numbers import interval, point, rounded
 from scaling.report.surface import contours, residuals
 
 CURVE_BINS = 120
-_SAME_BUDGET = 0.1  # in log FLOP: what a study calls one budget lies this close together
+_TOLERANCE = 0.1  # of configs/fit.yaml, for a document that does not state its own
+
+Curves = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def scene(
-    document: dict[str, Any],
-    observations: Observations,
-    curves: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> dict[str, Any]:
+def scene(document: dict[str, Any], observations: Observations, curves: Curves) -> dict[str, Any]:
     """The content of every picture as JSON-ready lists; a missing part is null or empty."""
-    budgets = _budgets(document, observations)
+    options = document.get("options") or {}
+    tolerance = float(options.get("budget_tolerance") or _TOLERANCE)
+    valleys = find_valleys(observations, tolerance) if len(observations.run_id) else ()
+    groups = [valley.flops for valley in valleys]
+    membership = np.full(len(observations.run_id), -1)
+    if groups:
+        for flops, members in budgets(observations, tolerance):
+            membership[members] = groups.index(flops) if flops in groups else -1
     return {
         "axes": asdict(wording.axes(document, observations)),
-        "points": _points(document, observations, budgets),
-        "seeds": _seeds(document, observations, curves, budgets),
-        "budgets": budgets,
-        "valleys": _valleys(document, observations, budgets),
-        "laws": frontiers(document, observations, budgets),
+        "points": _points(document, observations, membership),
+        "seeds": _seeds(observations, curves, membership),
+        "budgets": groups,
+        "valleys": _valleys(document, valleys),
+        "laws": frontiers(document, observations, groups),
         "surface": contours(document, observations),
         "curves": _curves(observations, curves),
     }
 
 
-def rounded(values: Any) -> list[float | None]:
-    """Six significant digits, enough for any picture; not-a-number becomes null."""
-    return [float(f"{v:.6g}") if np.isfinite(v) else None for v in np.asarray(values, dtype=float)]
-
-
-def _budgets(document: dict[str, Any], observations: Observations) -> list[float]:
-    valleys = ((document.get("laws") or {}).get("isoflop") or {}).get("valleys") or []
-    found = [v["flops"] for v in valleys if v.get("flops")]
-    if not found:
-        asked = observations.flops_budget
-        found = [float(f) for f in np.unique(asked[np.isfinite(asked)])]
-    return sorted(found)
-
-
-def _budget_index(flops: np.ndarray, budgets: list[float]) -> list[int]:
-    """The budget each run belongs to, -1 for none."""
-    if not budgets:
-        return [-1] * len(flops)
-    distance = np.abs(np.log(flops)[:, None] - np.log(budgets)[None, :])
-    nearest = distance.argmin(axis=1)
-    near = distance[np.arange(len(flops)), nearest] < _SAME_BUDGET
-    return [int(i) if ok else -1 for i, ok in zip(nearest, near, strict=True)]
-
-
 def _points(
-    document: dict[str, Any], observations: Observations, budgets: list[float]
+    document: dict[str, Any], observations: Observations, membership: np.ndarray
 ) -> dict[str, Any]:
-    asked = observations.flops_budget
-    group = np.where(np.isfinite(asked), asked, observations.flops)
     return {
         "run_id": list(observations.run_id),
         "params": rounded(observations.params),
@@ -75,102 +55,84 @@ def _points(
         "flops": rounded(observations.flops),
         "loss": rounded(observations.loss),
         "loss_se": rounded(observations.loss_se),
-        "budget": _budget_index(group, budgets),
+        "budget": [int(i) for i in membership],
         "residual": residuals(document, observations),
     }
 
 
-def _seeds(
-    document: dict[str, Any],
-    observations: Observations,
-    curves: Mapping[str, Sequence[Mapping[str, Any]]],
-    budgets: list[float],
-) -> dict[str, Any]:
-    """Runs that were averaged into one observation, each by itself, from its last logged row.
-
-    N is FLOP / 6 D, which is N_eff exactly and the convention of a sweep's own table.
-    """
-    single = set(observations.run_id)
-    excluded = {e.run_id for e in observations.excluded}
-    found = []
-    for run_id, rows in curves.items():
-        last = rows[-1] if rows else {}
-        loss = point(last.get("val_loss"))
-        if run_id in excluded or loss is None or (run_id in single and not observations.merged):
-            continue
-        if last.get("tokens") and last.get("flops"):
-            tokens, flops = float(last["tokens"]), float(last["flops"])
-            found.append((run_id, flops / (6 * tokens), tokens, flops, loss))
-    merged = _merged_only(found, observations)
+def _members(observations: Observations) -> dict[str, int]:
+    """The row that each run of an average went into; seed averages are named `one+another`."""
+    seeds = observations.columns.get("seeds")
     return {
-        "run_id": [row[0] for row in merged],
-        **{
-            key: rounded([row[i] for row in merged])
-            for i, key in enumerate(("params", "tokens", "flops", "loss"), start=1)
-        },
-        "budget": _budget_index(np.array([row[3] for row in merged]), budgets),
+        run_id: row
+        for row, name in enumerate(observations.run_id)
+        if seeds is not None and seeds[row] > 1
+        for run_id in name.split("+")
     }
 
 
-def _merged_only(found: list[Any], observations: Observations) -> list[Any]:
-    """Of the runs found, those that share a cell (N, D) with another run."""
-    cells: dict[tuple[int, int], list[Any]] = {}
-    for row in found:
-        cells.setdefault((round(1000 * np.log(row[1])), round(1000 * np.log(row[2]))), []).append(
-            row
-        )
-    return [row for rows in cells.values() if len(rows) > 1 for row in rows]
+def _seeds(observations: Observations, curves: Curves, membership: np.ndarray) -> dict[str, Any]:
+    """Runs that were averaged into one observation, each with its own last held-out loss."""
+    found = [
+        (run_id, row, loss)
+        for run_id, row in _members(observations).items()
+        if (loss := _final_loss(curves.get(run_id))) is not None
+    ]
+    rows = [row for _, row, _ in found]
+    return {
+        "run_id": [run_id for run_id, _, _ in found],
+        "params": rounded(observations.params[rows]),
+        "tokens": rounded(observations.tokens[rows]),
+        "flops": rounded(observations.flops[rows]),
+        "loss": rounded([loss for _, _, loss in found]),
+        "budget": [int(membership[row]) for row in rows],
+    }
 
 
-def _valleys(
-    document: dict[str, Any], observations: Observations, budgets: list[float]
-) -> list[dict[str, Any]]:
-    """Each valley with its vertex and, where the law stands, the parabola through that vertex.
+def _final_loss(rows: Sequence[Mapping[str, Any]] | None) -> float | None:
+    return point(rows[-1].get("val_loss")) if rows else None
 
-    The parabola is drawn in log N through the vertex of fit.json; its curvature is least squares
-    on the `n_points` runs nearest to it.
-    """
+
+def _valleys(document: dict[str, Any], valleys: Sequence[Valley]) -> list[dict[str, Any]]:
+    """Each valley of fit.json with its vertex and, where it has one, the parabola of the fit."""
     law = (document.get("laws") or {}).get("isoflop") or {}
-    asked = observations.flops_budget
-    group = np.where(np.isfinite(asked), asked, observations.flops)
-    index = np.array(_budget_index(group, budgets), dtype=int)
+    shapes = {valley.flops: valley for valley in valleys}
     result = []
-    for valley in law.get("valleys") or []:
-        n_opt, loss = point(valley.get("n_opt")), point(valley.get("loss"))
-        chosen = index == (budgets.index(valley["flops"]) if valley.get("flops") in budgets else -2)
-        entry: dict[str, Any] = {
-            "flops": valley.get("flops"),
-            "n_opt": n_opt,
-            "n_interval": interval(valley.get("n_opt")),
-            "d_opt": point(valley.get("d_opt")),
-            "d_interval": interval(valley.get("d_opt")),
-            "loss": loss,
-            "flags": [_flag(flag) for flag in valley.get("flags") or []],
-            "curve": None,
-        }
-        if n_opt and loss and chosen.sum() >= 3:
-            x = np.log(observations.params[chosen] / n_opt)
-            y = observations.loss[chosen] - loss
-            nearest = np.argsort(np.abs(x))[: max(3, int(valley.get("n_points") or 3))]
-            curvature = float((x[nearest] ** 2 @ y[nearest]) / max((x[nearest] ** 4).sum(), 1e-12))
-            reach = np.linspace(min(x[nearest].min(), 0), max(x[nearest].max(), 0), 60)
-            entry["curve"] = {
-                "params": rounded(n_opt * np.exp(reach)),
-                "loss": rounded(loss + curvature * reach**2),
+    for stated in law.get("valleys") or []:
+        shape = shapes.get(stated["flops"])
+        n_opt = point(stated.get("n_opt"))
+        usable = n_opt is not None and shape is not None and shape.reason is None
+        result.append(
+            {
+                "flops": stated["flops"],
+                "n_opt": n_opt,
+                "n_interval": interval(stated.get("n_opt")),
+                "d_opt": point(stated.get("d_opt")),
+                "d_interval": interval(stated.get("d_opt")),
+                "loss": point(stated.get("loss")),
+                "flags": [str(flag.get("text")) for flag in stated.get("flags") or []],
+                "curve": _parabola(shape) if usable and shape is not None else None,
             }
-        result.append(entry)
+        )
     return result
 
 
-def _flag(flag: Any) -> str:
-    return str(flag.get("code", flag)) if isinstance(flag, Mapping) else str(flag)
+def _parabola(valley: Valley) -> dict[str, list[float | None]]:
+    """The least-squares parabola in log N over the sizes it was fitted to."""
+    x = valley.log_n[valley.window]
+    constant, slope, bend = parabola(x - x.mean(), valley.loss[None, valley.window])[0]
+    reach = np.linspace(x[0], x[-1], 60)
+    from_middle = reach - x.mean()
+    return {
+        "params": rounded(np.exp(reach)),
+        "loss": rounded(constant + slope * from_middle + bend * from_middle**2),
+    }
 
 
-def _curves(
-    observations: Observations, curves: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> list[dict[str, Any]]:
+def _curves(observations: Observations, curves: Curves) -> list[dict[str, Any]]:
     """Training loss against compute: the mean of the logged rows in equal steps of log FLOP."""
-    params = dict(zip(observations.run_id, observations.params, strict=True))
+    rows_of = _members(observations) | {name: i for i, name in enumerate(observations.run_id)}
+    excluded = {lost.run_id: lost.reason for lost in observations.excluded}
     result = []
     for run_id, rows in curves.items():
         logged = np.array(
@@ -183,16 +145,17 @@ def _curves(
         )
         if len(logged) < 2:
             continue
+        row = rows_of.get(run_id)
+        params = logged[-1, 0] / (6 * logged[-1, 1]) if row is None else observations.params[row]
         thin = _binned(logged)
-        n = params.get(run_id, logged[-1, 0] / (6 * logged[-1, 1]))
         result.append(
             {
                 "run_id": run_id,
-                "params": float(f"{n:.6g}"),
+                "excluded": excluded.get(run_id),
+                "params": float(f"{params:.6g}"),
                 "flops": rounded(thin[:, 0]),
                 "tokens": rounded(thin[:, 1]),
                 "loss": rounded(thin[:, 2]),
-                "final": point(rows[-1].get("val_loss")),
             }
         )
     return sorted(result, key=lambda curve: (curve["params"], curve["run_id"]))

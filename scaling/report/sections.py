@@ -6,7 +6,7 @@ from typing import Any
 from scaling.fit.observations import Observations
 from scaling.report import tables
 from scaling.report.tables import Table
-from scaling.report.wording import law_name, stands
+from scaling.report.wording import law_name, reason, stands
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,15 @@ def pictures(document: dict[str, Any], scene: dict[str, Any]) -> dict[str, Pictu
     """The five figures with their captions, in the order of the report."""
     laws = document.get("laws") or {}
     refused = [
-        f"{law_name(key)}: refused, {str(law.get('reason') or 'no reason given').rstrip('.')}"
+        f"{law_name(key)}: refused, {reason(law)}"
         for key, law in laws.items()
         if isinstance(law, dict) and law.get("status") == "refused"
     ]
     noted = f" Not drawn: {'; '.join(refused)}." if refused else ""
     no_surface = _refusal(laws.get("parametric"), "parametric surface")
     axes = scene["axes"]
+    averaged = bool(scene["seeds"]["run_id"])
+    seeds = " Small faint markers are the single seeds of an average." if averaged else ""
     return {
         "allocation": Picture(
             "allocation",
@@ -152,8 +154,8 @@ def pictures(document: dict[str, Any], scene: dict[str, Any]) -> dict[str, Pictu
             "valleys",
             "Loss against size at each budget",
             "One colour and shape a budget, lighter for more compute. Curves are parabolas in "
-            "log N; a diamond with a bar is a vertex with its 90% interval. Small faint markers "
-            f"are single seeds that were averaged.{noted if 'isoflop' in _refused(laws) else ''}",
+            "log N over the sizes they were fitted to; a diamond with a bar is a vertex with its "
+            f"90% interval.{seeds}{noted if 'isoflop' in _refused(laws) else ''}",
             None if scene["budgets"] else "no run states a compute budget, so runs form no valley",
         ),
         "surface": Picture(
@@ -176,7 +178,7 @@ def pictures(document: dict[str, Any], scene: dict[str, Any]) -> dict[str, Pictu
             "curves",
             "Loss during training",
             "One line a run, lighter for a larger model; each line is the mean training loss in "
-            "equal steps of log compute. Both axes are logarithmic.",
+            "equal steps of log compute. Dotted grey: runs excluded. Both axes are logarithmic.",
             None if scene["curves"] else "the runs were given as final losses only",
         ),
     }
@@ -191,7 +193,7 @@ def _refusal(law: Any, name: str) -> str:
         return f"the {name} was not asked for"
     if stands(law):
         return f"a constant of the {name} is not identified"
-    return f"the {name} was refused: {str(law.get('reason') or 'no reason given').rstrip('.')}"
+    return f"the {name} was refused: {reason(law)}"
 
 
 def _no_law(refused: list[str]) -> str:

@@ -1,10 +1,11 @@
 """The fitted surface L = E + A/N^alpha + B/D^beta (Hoffmann 2022): contours and residuals."""
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from scaling.fit.laws import Surface
 from scaling.fit.observations import Observations
 from scaling.report.numbers import point
 from scaling.report.wording import stands
@@ -14,29 +15,11 @@ LEVELS = 11
 _MARGIN = 1.6  # the picture ends this factor beyond the runs: further out nothing was measured
 
 
-@dataclass(frozen=True)
-class Surface:
-    """The constants of a surface that stands; E is 0 where the fit left it at its lower bound."""
-
-    E: float
-    A: float
-    B: float
-    alpha: float
-    beta: float
-
-    def loss(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Predicted loss at N, D of one shape."""
-        return self.E + self.A * params**-self.alpha + self.B * tokens**-self.beta
-
-    def optimal_params(self, flops: np.ndarray) -> np.ndarray:
-        """N* = G (C/6)^a with G = (alpha A / beta B)^(1/(alpha+beta)), a = beta/(alpha+beta)."""
-        total = self.alpha + self.beta
-        log_g = np.log(self.alpha * self.A / (self.beta * self.B)) / total
-        return np.exp(log_g + self.beta / total * np.log(flops / 6))
-
-
 def surface_of(document: dict[str, Any]) -> Surface | None:
-    """The parametric law's surface, None where the law is refused or has a term missing."""
+    """The parametric law's surface, None where the law is refused or has a term missing.
+
+    E is 0 where the fit left it at its lower bound.
+    """
     law = (document.get("laws") or {}).get("parametric") or {}
     if not stands(law):
         return None
@@ -54,7 +37,7 @@ def residuals(document: dict[str, Any], observations: Observations) -> list[floa
     surface = surface_of(document)
     if surface is None or not len(observations.loss):
         return None
-    fitted = surface.loss(observations.params, observations.tokens)
+    fitted = surface.predict_loss(observations.params, observations.tokens)
     return [float(f"{r:.5g}") for r in np.log(observations.loss / fitted)]
 
 
@@ -71,19 +54,19 @@ def contours(document: dict[str, Any], observations: Observations) -> dict[str, 
     flops = _spread(observations.flops)
     params = _spread(observations.params)
     tokens = flops[None, :] / (6 * params[:, None])
-    loss = surface.loss(np.broadcast_to(params[:, None], tokens.shape), tokens)
+    loss = surface.predict_loss(np.broadcast_to(params[:, None], tokens.shape), tokens)
     seen = (tokens > observations.tokens.min() / 3) & (tokens < observations.tokens.max() * 3)
     loss = np.where(seen, loss, np.nan)
     generator = contourpy.contour_generator(
         np.log(flops), np.log(params), np.ma.masked_invalid(loss), line_type="Separate"
     )
     lines = []
-    for level in _levels(np.nanmin(loss), min(np.nanmax(loss), observations.loss.max() * 1.15)):
+    for level in _levels(np.nanmin(loss), min(np.nanmax(loss), observations.loss.max() * 1.03)):
         found = [np.asarray(path, dtype=float) for path in generator.lines(level)]
         paths = [np.exp(path) for path in found if len(path) > 3]
         if paths:
             lines.append({"loss": level, "paths": [_path(path) for path in paths]})
-    return {"constants": vars(surface), "lines": lines}
+    return {"constants": asdict(surface), "lines": lines}
 
 
 def _spread(values: np.ndarray) -> np.ndarray:

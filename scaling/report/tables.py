@@ -71,7 +71,7 @@ def valleys(document: dict[str, Any], token: str) -> Table:
                 fixed(d / n, 1) if n and d else UNKNOWN,
                 with_interval(valley.get("loss"), _loss_writer(valley.get("loss"))),
                 str(valley.get("n_points", UNKNOWN)),
-                _flags(valley) or "none",
+                "; ".join(text for _, text in wording.flags(valley)) or "none",
             )
         )
     return Table(
@@ -89,7 +89,7 @@ def parameters(document: dict[str, Any]) -> Table:
             rows.append(
                 (
                     _path_name(key, path),
-                    path[-1],
+                    wording.PARAMETERS.get(path[-1], path[-1]),
                     with_interval(estimate, _writer(estimate)),
                     _se(estimate),
                 )
@@ -171,10 +171,10 @@ def accounting(document: dict[str, Any]) -> Table:
     inputs = document.get("inputs") or {}
     excluded = inputs.get("excluded") or []
     names = {
-        "planned": "runs planned or listed",
+        "planned": "runs planned",
         "used": "runs used",
-        "merged": "of these, averaged with another seed of the same setting",
-        "observations": "observations after averaging",
+        "merged": "rows that averaging over seeds took away",
+        "observations": "observations fitted: used less those",
     }
     rows = [(text, str(inputs[key])) for key, text in names.items() if inputs.get(key) is not None]
     rows.insert(min(2, len(rows)), ("runs excluded", str(len(excluded))))
@@ -277,19 +277,10 @@ def _se(estimate: dict[str, Any]) -> str:
     return power(point(estimate.get("se")), 2)
 
 
-def _flags(node: dict[str, Any]) -> str:
-    codes = [str(f.get("code")) if isinstance(f, dict) else str(f) for f in node.get("flags") or []]
-    return ", ".join(code.replace("_", " ") for code in codes)
-
-
 def _why(law: dict[str, Any]) -> str:
     if law.get("status") == "refused":
-        return str(law.get("reason") or "no reason given")
-    texts = [
-        str(f.get("text") or f.get("code")) if isinstance(f, dict) else str(f)
-        for f in law.get("flags") or []
-    ]
-    return "; ".join(texts) or "none"
+        return wording.reason(law)
+    return "; ".join(text for _, text in wording.flags(law)) or "none"
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

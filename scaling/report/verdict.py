@@ -41,10 +41,11 @@ _INSIDE: dict[Any, str] = {True: "inside", False: "outside"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the study shows and what it cannot, each a list of whole sentences."""
+    """What the study shows, what it cannot, and the fit's own doubts; each whole sentences."""
 
     shows: tuple[str, ...]
     cannot: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 def headline(document: dict[str, Any]) -> str:
@@ -57,13 +58,13 @@ def headline(document: dict[str, Any]) -> str:
             continue
         name = wording.law_name(key)
         if wording.stands(law):
-            doubt = _flag_words(law)
+            codes = [code for code, _ in wording.flags(law)]
             parts.append(
                 f"by {name} the optimal model grows as C^{_exponent(law.get('a'))} and its data "
-                f"as C^{_exponent(law.get('b'))}{f' [flagged: {doubt}]' if doubt else ''}"
+                f"as C^{_exponent(law.get('b'))}{f' [flagged: {listed(codes)}]' if codes else ''}"
             )
         else:
-            parts.append(f"{name}: refused, {_reason(law)}")
+            parts.append(f"{name}: refused, {wording.reason(law)}")
     if not parts:
         return "No law of compute-optimal size was asked for."
     sentence = "; ".join(parts)
@@ -76,13 +77,14 @@ def judge(document: dict[str, Any], observations: Observations) -> Verdict:
         shows=tuple(_shows(document, observations)),
         cannot=tuple(
             [
+                *_refusals(document),
                 *_too_small(document, observations),
-                *_law_doubts(document),
                 *_unknown_noise(observations),
                 *_training_doubts(observations),
                 *_convention_spread(document),
             ]
         ),
+        doubts=tuple(_doubts(document)),
     )
 
 
@@ -116,10 +118,11 @@ def _shows(document: dict[str, Any], observations: Observations) -> list[str]:
         )
     held = document.get("holdout") or {}
     if held.get("loss_error") is not None:
-        inside = _INSIDE.get(held.get("inside90"), "with no")
+        inside = _INSIDE.get(held.get("inside90"), "without")
         found.append(
-            f"A law fitted without the budget {power(held.get('flops'))} predicted its best loss "
-            f"to {percent(held['loss_error'], 2)}, {inside} its 90% interval."
+            f"Fitted without the budget {power(held.get('flops'))}, the "
+            f"{wording.law_name(str(held.get('law')))} predicted the loss of its best run to "
+            f"{percent(held['loss_error'], 2)}, {inside} its 90% interval."
         )
     return found
 
@@ -175,18 +178,25 @@ def _too_small(document: dict[str, Any], observations: Observations) -> list[str
     return found
 
 
-def _law_doubts(document: dict[str, Any]) -> list[str]:
-    found = []
+def _refusals(document: dict[str, Any]) -> list[str]:
+    return [
+        f"The law of {wording.law_name(key)}: refused, {wording.reason(law)}."
+        for key, law in (document.get("laws") or {}).items()
+        if isinstance(law, dict) and law.get("status") == "refused"
+    ]
+
+
+def _doubts(document: dict[str, Any]) -> list[str]:
+    """Each flag once, with the laws that carry it, then the warnings of the whole fit."""
+    carriers: dict[str, list[str]] = {}
     for key, law in (document.get("laws") or {}).items():
-        if not isinstance(law, dict):
-            continue
-        name = wording.law_name(key)
-        if law.get("status") == "refused":
-            found.append(f"The law of {name}: refused, {_reason(law)}.")
-        for flag in law.get("flags") or []:
-            text = flag.get("text") or flag.get("code", "") if isinstance(flag, dict) else flag
-            found.append(f"{name[0].upper()}{name[1:]}, without doubt: {str(text).rstrip('.')}.")
-    return found
+        for _, text in wording.flags(law or {}):
+            carriers.setdefault(text.rstrip("."), []).append(wording.law_name(key))
+    found = [f"{listed(laws)}: {text}." for text, laws in carriers.items()]
+    found += [
+        f"{str(warning.get('text')).rstrip('.')}." for warning in document.get("warnings") or []
+    ]
+    return [sentence[:1].upper() + sentence[1:] for sentence in found]
 
 
 def _unknown_noise(observations: Observations) -> list[str]:
@@ -242,17 +252,6 @@ def _exponent(estimate: Any) -> str:
         return f"{fixed(value, decimals)} (no interval)"
     low, high = (fixed(end, decimals) for end in ends)
     return f"{fixed(value, decimals)} (90% interval {low} to {high})"
-
-
-def _reason(law: dict[str, Any]) -> str:
-    return str(law.get("reason") or "no reason given").rstrip(".")
-
-
-def _flag_words(law: dict[str, Any]) -> str:
-    codes = [
-        str(f.get("code", "")) if isinstance(f, dict) else str(f) for f in law.get("flags") or []
-    ]
-    return listed([code.replace("_", " ") for code in codes]) if codes else ""
 
 
 def size_of_study(document: dict[str, Any], observations: Observations) -> str:

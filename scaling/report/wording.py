@@ -23,11 +23,11 @@ STATES = {
     "refused": "refused",
 }
 PARAMS = {
-    "given": "parameters N (as counted in the table)",
-    "effective": "parameters N_eff (training FLOP per token / 6)",
-    "total": "parameters N (all, embeddings included)",
-    "matmul": "parameters N_mm (in matrix products, output head included)",
-    "non_embedding": "parameters N (without embeddings, 12 · layers · width²)",
+    "given": "N (as counted in the table)",
+    "effective": "N_eff (training FLOP per token / 6)",
+    "total": "N (all, embeddings included)",
+    "matmul": "N_mm (in matrix products, head included)",
+    "non_embedding": "N (without embeddings, 12 layers · width²)",
 }
 FLOPS = {
     "given": "training compute C (FLOP, as in the table)",
@@ -41,7 +41,9 @@ class Axes:
     """The label of each quantity, with unit and convention."""
 
     params: str
+    params_opt: str
     tokens: str
+    tokens_opt: str
     flops: str
     loss: str
     token: str
@@ -64,9 +66,13 @@ def axes(document: dict[str, Any], observations: Observations) -> Axes:
     token = "byte" if is_bytes(observations) else "token"
     bits = (document.get("options") or {}).get("loss_unit") == "bpb"
     loss_unit = "bits per byte" if bits else f"nats per {token}"
+    params = PARAMS.get(str(convention.get("params")), "N")
+    optimal = params.replace("N", "N*", 1) if params.startswith("N ") else f"N*, as {params}"
     return Axes(
-        params=PARAMS.get(str(convention.get("params")), "parameters N"),
-        tokens=f"training tokens D ({token}s)" if token == "byte" else "training tokens D",
+        params=f"parameters {params}",
+        params_opt=f"optimal parameters {optimal}",
+        tokens=f"training {token}s D",
+        tokens_opt=f"optimal training {token}s D*",
         flops=FLOPS.get(str(convention.get("flops")), "training compute C (FLOP)"),
         loss=f"final held-out loss ({loss_unit})",
         token=token,
@@ -74,9 +80,35 @@ def axes(document: dict[str, Any], observations: Observations) -> Axes:
     )
 
 
+PARAMETERS = {
+    "a": "a in N* = k C^a",
+    "b": "b in D* = k C^b",
+    "n_coef": "k of N*",
+    "d_coef": "k of D*",
+    "E": "E, irreducible loss",
+    "alpha": "α, exponent of N in the loss",
+    "beta": "β, exponent of D in the loss",
+    "A": "A, scale of the N term",
+    "B": "B, scale of the D term",
+}
+
+
 def law_name(key: str) -> str:
     """A law's name in a sentence."""
     return LAWS.get(key, key.replace("_", " "))
+
+
+def flags(node: dict[str, Any]) -> list[tuple[str, str]]:
+    """The doubts of a law or a valley as (code in words, sentence)."""
+    return [
+        (str(flag.get("code")).replace("_", " "), str(flag.get("text") or flag.get("code")))
+        for flag in node.get("flags") or []
+    ]
+
+
+def reason(law: dict[str, Any]) -> str:
+    """Why a law was refused, without a full stop."""
+    return str(law.get("reason") or "no reason given").rstrip(".")
 
 
 def stands(law: Any) -> bool:

@@ -1,0 +1,108 @@
+// The page's explorer: the optimum of a budget, and the loss of one model, from the scene's lines.
+// Comes after page.js, whose scene, numbers and colours it uses.
+
+const byId = (id) => document.getElementById(id);
+
+function between(xs, ys, x) { // straight in log-log; null where either side is unknown
+  if (x < xs[0] * 0.9999 || x > xs[xs.length - 1] * 1.0001) return null;
+  let i = 0;
+  while (i < xs.length - 2 && xs[i + 1] < x) i++;
+  if (ys[i] === null || ys[i + 1] === null) return null;
+  const t = Math.min(1, Math.max(0, Math.log(x / xs[i]) / Math.log(xs[i + 1] / xs[i])));
+  return Math.exp(Math.log(ys[i]) + t * Math.log(ys[i + 1] / ys[i]));
+}
+
+function answer(list, rows, beyond) {
+  list.classList.toggle("beyond", beyond);
+  list.replaceChildren(...rows.map(([term, value, note]) => {
+    const row = document.createElement("div"), dt = document.createElement("dt"), dd = document.createElement("dd");
+    dt.textContent = term;
+    dd.textContent = value;
+    if (note) {
+      const small = document.createElement("small");
+      small.textContent = note;
+      dd.append(small);
+    }
+    row.append(dt, dd);
+    return row;
+  }));
+}
+
+function explore(flops) {
+  const law = scene.laws[byId("explore-law").value], { line, range } = law;
+  const status = byId("explore-status"), read = (name) => between(line.flops, line[name], flops);
+  const beyond = flops < range[0] * 0.999 || flops > range[1] * 1.001;
+  const n = read("n");
+  const span = `${power(range[0])} to ${power(range[1])} FLOP`;
+  status.classList.toggle("beyond", beyond);
+  status.textContent = !beyond ? `Inside the compute measured, ${span}.`
+    : n === null ? `Too far from the compute measured, ${span}: no answer.`
+    : `Extrapolated, ${flops > range[1] ? power(flops / range[1], 2) + " times above" : power(range[0] / flops, 2) + " times below"} ` +
+      `the compute measured (${span}). No interval covers an error of the form.`;
+  const spread = (name, write) => {
+    const [low, high] = [read(`${name}_low`), read(`${name}_high`)];
+    return low === null || high === null ? "no interval here" : `90%: ${write(low)} to ${write(high)}`;
+  };
+  const loss = read("loss"), d = read("d");
+  answer(byId("explore-answers"), n === null ? [] : [
+    ["optimal parameters N*", count(n), spread("n", count)],
+    [`optimal ${scene.axes.token}s D*`, count(d), spread("d", count)],
+    [`${scene.axes.token}s per parameter`, d === null ? "unknown" : power(d / n), ""],
+    [`loss (${scene.axes.loss_unit})`, loss === null ? "not stated here" : loss.toFixed(3), loss === null ? "" : spread("loss", (x) => x.toFixed(3))],
+  ], beyond);
+  const mark = (x) => ({ type: "line", xref: x, yref: x === "x" ? "y domain" : "y2 domain", x0: flops, x1: flops, y0: 0, y1: 1,
+    line: { color: css("--faint"), width: 1.5, dash: "dot" } });
+  Plotly.relayout("plot-allocation", { shapes: n === null ? [] : [mark("x"), mark("x2")] });
+}
+
+function readModel() {
+  const { E, A, B, alpha, beta } = scene.surface.constants;
+  const surface = (n, d) => E + A * n ** -alpha + B * d ** -beta;
+  const n = amount(byId("model-n").value), d = amount(byId("model-d").value);
+  byId("model-n").setAttribute("aria-invalid", String(n === null));
+  byId("model-d").setAttribute("aria-invalid", String(d === null));
+  if (n === null || d === null) return answer(byId("model-answers"), [], false);
+  const c = 6 * n * d;
+  const best = Math.exp((Math.log(alpha * A / (beta * B)) + beta * Math.log(c / 6)) / (alpha + beta));
+  const least = surface(best, c / 6 / best), loss = surface(n, d);
+  const outside = (value, values) => value < Math.min(...values) || value > Math.max(...values);
+  const beyond = outside(n, scene.points.params) || outside(d, scene.points.tokens);
+  answer(byId("model-answers"), [
+    [`loss (${scene.axes.loss_unit})`, loss.toFixed(3), beyond ? "extrapolated: no run this size or length" : "inside the runs"],
+    ["compute C = 6 N D", `${power(c)} FLOP`, ""],
+    ["least loss for this compute", least.toFixed(3), `at N = ${count(best)}, D = ${count(c / 6 / best)}; this model is ${(loss - least).toFixed(3)} above`],
+  ], beyond);
+}
+
+function startExplorer() {
+  const box = byId("explore-c"), slider = byId("explore-slider"), law = byId("explore-law");
+  if (!box) return;
+  const ends = () => { const f = scene.laws[law.value].line.flops; return [Math.log(f[0]), Math.log(f[f.length - 1])]; };
+  const fromBox = () => {
+    const flops = amount(box.value);
+    box.setAttribute("aria-invalid", String(flops === null));
+    if (flops === null) return;
+    const [low, high] = ends();
+    slider.value = String(1000 * (Math.log(flops) - low) / (high - low));
+    explore(flops);
+  };
+  slider.addEventListener("input", () => {
+    const [low, high] = ends();
+    box.value = power(Math.exp(low + slider.value / 1000 * (high - low)));
+    box.setAttribute("aria-invalid", "false");
+    explore(amount(box.value));
+  });
+  box.addEventListener("input", fromBox);
+  law.addEventListener("change", fromBox);
+  const { range, line } = scene.laws[law.value];
+  box.value = power(Math.sqrt(range[0] * range[1]));
+  fromBox();
+  if (!scene.surface) return;
+  // At first a model twice too large for its compute: it shows what being off the optimum costs.
+  byId("model-n").value = count(2 * between(line.flops, line.n, Math.sqrt(range[0] * range[1])));
+  byId("model-d").value = count(between(line.flops, line.d, Math.sqrt(range[0] * range[1])) / 2);
+  for (const id of ["model-n", "model-d"]) byId(id).addEventListener("input", readModel);
+  readModel();
+}
+
+startExplorer();
