@@ -22,6 +22,7 @@ from scaling.fit.summary import summary
 from scaling.report.document import write_report
 from scaling.run import local, nodes
 from scaling.run.request import Request, read_request
+from training.signals import stop_at_once
 
 
 def main(arguments: Arguments) -> int:
@@ -35,9 +36,10 @@ def main(arguments: Arguments) -> int:
         return local.show_status(request)
     if request.command.mode == "work" or not nodes.plans_here():
         return local.join(request)
-    # NO_RESULT comes before NO_LAW, and both before DONE.
-    complete, stands = local.run(request), fit_and_report(request)
-    return complete or stands
+    with stop_at_once():  # until a worker takes over what signals do
+        complete = local.run(request)
+        stands = fit_and_report(request)
+    return complete or stands  # NO_RESULT comes before NO_LAW, and both before DONE
 
 
 def fit_and_report(request: Request) -> int:

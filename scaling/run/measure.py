@@ -11,12 +11,12 @@ from scaling.plan.cost import CPU_REFERENCE, Measured, StepTime, calibrate
 from scaling.plan.grid import Plan, Trial
 from scaling.run import store
 from scaling.run.config import LauncherConfig
-from scaling.run.progress import Silent
+from scaling.run.progress import Running
 from scaling.run.slots import Slot
 from scaling.run.worker import Worker
 from training.config import RuntimeConfig, TrainConfig, trial_id
 from training.metrics import read_metrics
-from training.record import read_record
+from training.record import RunRecord
 
 MAX_CELLS = 8  # as many as calibrate needs to fit all its coefficients
 SECONDS_A_CELL = 0.5
@@ -39,14 +39,31 @@ def measure(
     copies = math.ceil(len(slots) / len(cells))
     trials = [_shortened(cell, seed) for seed in range(copies) for cell in cells]
     with tempfile.TemporaryDirectory(prefix="measure-") as name:
-        Worker(Path(name), trials, slots, runtime, Silent(), launcher, keep=False).run()
-        found = [_read(store.trial_folder(Path(name), trial), trial.config) for trial in trials]
-    measured = [pair[0] for pair in found if pair]
+        clock = _Clock()
+        Worker(Path(name), trials, slots, runtime, clock, launcher).run()
+        measured = [_step(store.trial_folder(Path(name), trial), trial) for trial in clock.done]
     on_cpu = runtime.device == "cpu"
     if not measured or (len(measured) < MAX_CELLS and not on_cpu):
         return None
-    step_time = calibrate(measured, CPU_REFERENCE if on_cpu else None)
-    return replace(step_time, fixed_s=statistics.median(pair[1] for pair in found if pair))
+    fixed_s = statistics.median(clock.outside_steps_s)
+    return replace(calibrate(measured, CPU_REFERENCE if on_cpu else None), fixed_s=fixed_s)
+
+
+class _Clock:
+    """Notes of each trial that was done how long it took outside its steps."""
+
+    def __init__(self) -> None:
+        self.done: list[Trial] = []
+        self.outside_steps_s: list[float] = []
+
+    def ended(self, trial: Trial, record: RunRecord | None, elapsed_s: float, note: str) -> None:
+        """Another trial ended."""
+        if record and record.train_s is not None:
+            self.done.append(trial)
+            self.outside_steps_s.append(elapsed_s - record.train_s)
+
+    def tick(self, running: Sequence[Running], waiting: Sequence[Trial], elsewhere: int) -> None:
+        """Nothing."""
 
 
 def _spread(plan: Plan) -> list[TrainConfig]:
@@ -75,12 +92,8 @@ def _reference_step_s(config: TrainConfig) -> float:
     return CPU_REFERENCE.step_s(config.model, config.schedule.batch_tokens)
 
 
-def _read(folder: Path, config: TrainConfig) -> tuple[Measured, float] | None:
-    """Seconds a step (the median, so that warm-up does not count), and those outside steps."""
-    record = read_record(folder)
-    rates = [row["tokens_per_s"] for row in read_metrics(folder) if row["tokens_per_s"]]
-    if record is None or record.status == "failed" or not rates or record.wall_s is None:
-        return None
-    batch = config.schedule.batch_tokens
-    outside_s = max(0.0, record.wall_s - (record.train_s or 0.0))
-    return Measured(config.model, batch, batch / statistics.median(rates)), outside_s
+def _step(folder: Path, trial: Trial) -> Measured:
+    """The median, so that the first steps, which wait for memory and caches, do not count."""
+    config = trial.config
+    rate = statistics.median(row["tokens_per_s"] for row in read_metrics(folder))
+    return Measured(config.model, config.schedule.batch_tokens, config.schedule.batch_tokens / rate)

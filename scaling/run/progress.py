@@ -5,6 +5,8 @@ Nothing here starts a thread: the worker forks, and a fork copies the locks of t
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -13,21 +15,32 @@ from rich.text import Text
 from scaling.plan.cost import makespan_s
 from scaling.plan.grid import Trial
 from scaling.plan.table import duration
+from scaling.run.slots import Slot
 from scaling.run.store import TrialState
-from scaling.run.worker import Running
+from training.attempt import Attempt
 from training.record import RunRecord
 
 _REFRESH_S = 0.5
 
 
-class Silent:
-    """Shows nothing."""
+@dataclass(frozen=True)
+class Running:
+    """A trial in a slot, since `started_s` of the monotonic clock."""
+
+    trial: Trial
+    attempt: Attempt
+    slot: Slot
+    started_s: float
+
+
+class Display(Protocol):
+    """Who is told how the work goes; called from the worker's loop, so it must be quick."""
 
     def ended(self, trial: Trial, record: RunRecord | None, elapsed_s: float, note: str) -> None:
-        """Nothing."""
+        """A trial ended here: with its record, or with a note why it will be tried again."""
 
     def tick(self, running: Sequence[Running], waiting: Sequence[Trial], elsewhere: int) -> None:
-        """Nothing."""
+        """Some tens of milliseconds went by."""
 
 
 class Progress:

@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,7 +38,9 @@ class Task:
 
 
 class Slot(Protocol):
-    """One place for one trial at a time."""
+    """One place for one trial at a time; `compiles`: trials of one shape belong together."""
+
+    compiles: bool
 
     def start(self, task: Task) -> None:
         """Begin a task; the slot must be free."""
@@ -58,6 +61,8 @@ class ForkedSlot:
     torch is imported once, here, so that a trial starts in milliseconds. `run` is called in the
     child and returns its exit status.
     """
+
+    compiles = False
 
     def __init__(self, run: Callable[[Task], int]):
         self._run = run
@@ -120,6 +125,8 @@ class ServedSlot:
     failure. `command` is what a rank runs (see `serve`); it gets RANK and its relatives, and
     `environment` (which names its devices).
     """
+
+    compiles = True
 
     def __init__(self, command: Sequence[str], ranks: int, environment: Mapping[str, str]):
         self._command = list(command)
@@ -202,6 +209,24 @@ def serve(run: Callable[[Task], int], owner: int) -> None:
         values = json.loads(line)
         os.environ["MASTER_PORT"] = str(values.pop("port"))
         replies.write(f"{run(Task(**values))}\n".encode())
+
+
+@contextmanager
+def output_to(log: Path) -> Iterator[None]:
+    """Send standard output and error, also of libraries below Python, to the end of a file."""
+    kept = [os.dup(1), os.dup(2)]
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in enumerate(kept, 1):
+            os.dup2(descriptor, number)
+        for descriptor in (file, *kept):
+            os.close(descriptor)
 
 
 def die_with(owner: int) -> None:

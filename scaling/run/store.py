@@ -91,8 +91,11 @@ def place_plan(out: Path, asked: StoredPlan, extend: bool) -> StoredPlan:
     With `extend` another grid of the same setting and data is united with the stored one, trial by
     trial and by id. Raises BadInput for another setting, other data, or another grid without it.
     """
-    if write_once(out / PLAN, _text(asked)):
-        return asked
+    try:
+        if write_once(out / PLAN, _text(asked)):
+            return asked
+    except OSError as error:
+        raise BadInput(f"out: {out}: {error.strerror}; it must be a folder to write in") from None
     stored = read_plan(out)
     check_setting(out, stored, asked.plan.base)
     check_data(out, stored, asked.data_digest)

@@ -17,17 +17,27 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 from configs.errors import BadInput, StopRequested
 from configs.load import build
 from scaling.plan.grid import Trial
 from scaling.run import deaths, store
 from scaling.run.config import LauncherConfig
-from scaling.run.slots import DIED, RECORDED, SPOILT, STOP_SIGNALS, STOPPED, Slot, Task, serve
+from scaling.run.progress import Display, Running
+from scaling.run.slots import (
+    DIED,
+    RECORDED,
+    SPOILT,
+    STOP_SIGNALS,
+    STOPPED,
+    Slot,
+    Task,
+    output_to,
+    serve,
+)
 from training.attempt import Attempt, Busy, Finished, Watch, attempts, claim
 from training.config import RuntimeConfig, TrainConfig, as_mapping
 from training.record import RunRecord, blank_record, publish, read_record
@@ -35,26 +45,6 @@ from training.record import RunRecord, blank_record, publish, read_record
 POLL_S = 0.02
 RECHECK_S = 0.5
 MAX_FRUITLESS_DEATHS = 3
-
-
-@dataclass(frozen=True)
-class Running:
-    """A trial in a slot, since `started_s` of the monotonic clock."""
-
-    trial: Trial
-    attempt: Attempt
-    slot: Slot
-    started_s: float
-
-
-class Display(Protocol):
-    """Who is told how the work goes; called from the worker's loop, so it must be quick."""
-
-    def ended(self, trial: Trial, record: RunRecord | None, elapsed_s: float, note: str) -> None:
-        """A trial ended here: with its record, or with a note why it will be tried again."""
-
-    def tick(self, running: Sequence[Running], waiting: Sequence[Trial], elsewhere: int) -> None:
-        """Some tens of milliseconds went by."""
 
 
 class Worker:
@@ -146,20 +136,21 @@ class Worker:
                 config = replace(trial.config, runtime=self._runtime)
                 store.write_config(folder, config)
                 self._free.pop()
-                self._last_shape[slot] = _shape(trial)
+                if slot.compiles:
+                    self._last_shape[slot] = _shape(trial)
                 slot.start(Task(str(folder), claimed.number, as_mapping(config)))
                 self._running.append(Running(trial, claimed, slot, time.monotonic()))
             else:
                 assert isinstance(claimed, Finished)
 
     def _next_for(self, slot: Slot) -> Trial:
-        """The longest trial of the shape that this slot has compiled, else the longest."""
+        """The longest trial of the shape that this slot has compiled, else the longest of all."""
         shape = self._last_shape.get(slot)
-        for index, trial in enumerate(self._pending):
-            if _shape(trial) == shape:
-                del self._pending[index]
-                return trial
-        return self._pending.popleft()
+        same = (index for index, trial in enumerate(self._pending) if _shape(trial) == shape)
+        index = next(same, 0) if shape else 0
+        trial = self._pending[index]
+        del self._pending[index]
+        return trial
 
     def _judge(self, running: Running, status: int) -> None:
         """What the end of a process means for its trial."""
@@ -266,7 +257,7 @@ def run_task(task: Task) -> int:
 
     attempt = Attempt(Path(task.folder), task.attempt)
     config = build(TrainConfig, task.config)
-    with _output_to(attempt.folder / "log.txt"):
+    with output_to(attempt.folder / "log.txt"):
         try:
             with joined(config.runtime) as ranks:
                 record = train(config, attempt, ranks, quiet=True)
@@ -285,24 +276,6 @@ def run_task(task: Task) -> int:
             record = blank_record(config, attempt.number, "failed", reason)
             publish(attempt, record)
     return RECORDED if record.status in ("done", "diverged") else SPOILT
-
-
-@contextmanager
-def _output_to(log: Path) -> Iterator[None]:
-    """Send standard output and error, also of libraries below Python, to the end of a file."""
-    kept = [os.dup(1), os.dup(2)]
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, descriptor in enumerate(kept, 1):
-            os.dup2(descriptor, number)
-        for descriptor in (file, *kept):
-            os.close(descriptor)
 
 
 def _shape(trial: Trial) -> object:
