@@ -30,6 +30,7 @@ from scaling.fit.observations import Observations
 from scaling.fit.uncertainty import estimate, generator
 from scaling.fit.valleys import (
     METHODS,
+    Method,
     Valley,
     find_valleys,
     vertex_variance,
@@ -38,7 +39,7 @@ from scaling.fit.valleys import (
 )
 
 _ENOUGH_BUDGETS = 5
-HEADLINE = "parabola"
+HEADLINE: Method = "parabola"
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,16 @@ class IsoflopFit:
 
 
 def fit_isoflop(
-    observations: Observations, n_bootstrap: int, seed: int, tolerance: float
+    observations: Observations,
+    n_bootstrap: int,
+    seed: int,
+    tolerance: float,
+    methods: tuple[Method, ...] = METHODS,
 ) -> IsoflopFit:
-    """Fit N* and D* against C through the valleys' vertices. Refuses rather than raises."""
+    """Fit N* and D* against C through the valleys' vertices. Refuses rather than raises.
+
+    `methods` must hold the headline; the others cost resamples of their own.
+    """
     valleys = find_valleys(observations, tolerance)
     usable = [valley for valley in valleys if valley.reason is None]
     if len(usable) < FEWEST_POINTS:
@@ -64,7 +72,7 @@ def fit_isoflop(
     noise = valley_noise(usable)
     draws = noise_draws(usable, noise, n_bootstrap, generator(seed, "isoflop"))
     lines: dict[str, _Lines | None] = {
-        method: _lines(usable, noise, draws, method, seed) for method in METHODS
+        method: _lines(usable, noise, draws, method, seed) for method in methods
     }
     head = lines[HEADLINE]
     if head is None:
@@ -127,7 +135,7 @@ class _Vertices:
 
 
 def _lines(
-    usable: Sequence[Valley], noise: Noise, draws: list[np.ndarray], method: Any, seed: int
+    usable: Sequence[Valley], noise: Noise, draws: list[np.ndarray], method: Method, seed: int
 ) -> _Lines | None:
     rng = generator(seed, f"isoflop {method}")
     points, samples = [], []
@@ -159,7 +167,7 @@ def _lines(
     return _Lines(n, d, n_samples, d_samples, point, sample, float(np.sqrt(scatter)))
 
 
-def _vertex(valley: Valley, losses: np.ndarray, method: Any) -> tuple[np.ndarray, ...]:
+def _vertex(valley: Valley, losses: np.ndarray, method: Method) -> tuple[np.ndarray, ...]:
     log_n, loss = vertices(valley, losses, method)
     log_d, log_c = valley.at(log_n)
     return log_n, log_d, log_c, loss

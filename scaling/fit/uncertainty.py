@@ -27,8 +27,10 @@ def estimate(
 ) -> Estimate:
     """`value` with the spread of its resamples (R,); nan marks a resample without an answer."""
     samples = samples[np.isfinite(samples)]
-    if value is None or samples.size < FEWEST_RESAMPLES:
-        return Estimate(value, bound=bound)
+    if value is None or not np.isfinite(value):
+        return Estimate(None, bound=bound)
+    if samples.size < FEWEST_RESAMPLES:
+        return Estimate(float(value), bound=bound)
     intervals: dict[str, tuple[float, float]] = {}
     for name, level in LEVELS.items():
         low, high = np.quantile(samples, [0.5 - level / 2, 0.5 + level / 2])

@@ -1,0 +1,225 @@
+"""Approach 2: exact where it is exact, biased as published where not, refused where it is blind."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fit_examples import isoflop_rows, observations
+
+from scaling.fit.isoflop import fit_isoflop
+from scaling.fit.laws import PUBLISHED
+from scaling.fit.lines import between_valleys, regress
+from scaling.fit.observations import Exclusion
+from scaling.fit.valleys import WINDOW_FACTOR, budgets, find_valleys, parabola
+
+TIED = PUBLISHED["muennighoff_c4"]
+BUDGETS = np.geomspace(1e17, 1e19, 5)
+SIZES = np.geomspace(1 / 4, 4, 7)
+
+
+def law(rows, resamples=0, **changes):
+    return fit_isoflop(replace(observations(rows), **changes), resamples, 0, 0.2).law
+
+
+def vertex_line(surface, flops, width, points):
+    """Slope and intercept of log10 D* against log10 C by parabolas through whole valleys."""
+    log_d = []
+    for budget in flops:
+        x = np.linspace(-np.log(width), np.log(width), points)
+        n, d = surface.optimal_allocation(budget)
+        loss = surface.predict_loss(n * np.exp(-x), d * np.exp(x))
+        _, slope, bend = parabola(x, loss[None])[0]
+        log_d.append(np.log10(d) - slope / (2 * bend) / np.log(10))
+    return np.polyfit(np.log10(flops), log_d, 1)
+
+
+def test_bias_of_the_vertex_on_the_printed_chinchilla_surface():
+    surface = PUBLISHED["hoffmann_printed"]
+    slope, intercept = vertex_line(surface, np.geomspace(1e17, 1e21, 5), 16, 15)
+    true = [np.log10(surface.optimal_allocation(c)[1]) for c in (1e17, 1e21)]
+    true_slope = (true[1] - true[0]) / 4
+    assert (slope, true_slope) == pytest.approx((0.548387, 0.548387), abs=1e-6)
+    assert true[0] - 17 * true_slope == pytest.approx(-0.555357, abs=1e-6)
+    assert intercept == pytest.approx(-0.578092, abs=1e-6)
+    foretold = 10 ** (intercept + 24 * slope)
+    assert foretold / surface.optimal_allocation(1e24)[1] - 1 == pytest.approx(-0.0510, abs=1e-4)
+
+
+@pytest.mark.parametrize(("width", "bias"), [(2, -0.003), (4, -0.013), (8, -0.029), (16, -0.051)])
+def test_bias_of_the_vertex_grows_with_the_width_of_the_grid(width, bias):
+    surface = PUBLISHED["hoffmann_printed"]
+    slope, intercept = vertex_line(surface, np.geomspace(1e17, 1e21, 5), width, 15)
+    foretold = 10 ** (intercept + 24 * slope)
+    assert foretold / surface.optimal_allocation(1e24)[1] - 1 == pytest.approx(bias, abs=6e-4)
+
+
+@pytest.mark.parametrize("method", ["parabola", "robust", "spline"])
+def test_equal_exponents_are_recovered_exactly(method):
+    fitted = law(isoflop_rows(TIED, BUDGETS, SIZES), resamples=60)
+    found = fitted.details["methods"][method]
+    assert found["a"]["value"] == pytest.approx(0.5, abs=1e-6)
+    assert found["b"]["value"] == pytest.approx(0.5, abs=1e-6)
+    for valley in fitted.details["valleys"]:
+        n, d = TIED.optimal_allocation(valley["flops"])
+        assert valley["n_opt"]["value"] == pytest.approx(n, rel=1e-6)
+        assert valley["d_opt"]["value"] == pytest.approx(d, rel=1e-6)
+    assert fitted.estimates["n_coef"].value * 1e18**0.5 == pytest.approx(
+        TIED.optimal_allocation(1e18)[0], rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["hoffmann", "besiroglu"])
+def test_unequal_exponents_are_recovered_within_two_thousandths(name):
+    surface = PUBLISHED[name]
+    fitted = law(isoflop_rows(surface, BUDGETS, SIZES))
+    assert fitted.status == "ok"
+    assert fitted.estimates["a"].value == pytest.approx(surface.a, abs=2e-3)
+    assert fitted.estimates["b"].value == pytest.approx(surface.b, abs=2e-3)
+
+
+def test_tokens_are_fitted_apart_from_parameters():
+    rows = isoflop_rows(TIED, BUDGETS, SIZES)
+    for row in rows:
+        row["tokens"] *= (row["flops"] / 1e17) ** 0.1
+    fitted = law(rows)
+    assert fitted.estimates["a"].value == pytest.approx(0.5, abs=1e-6)
+    assert fitted.estimates["b"].value == pytest.approx(0.6, abs=1e-6)
+    assert "flops_mismatch" in {flag.code for flag in fitted.flags}
+
+
+def open_valley(row):
+    return 3 - 0.1 * np.log(row["params"])
+
+
+def concave_valley(row, centre):
+    return 3 - 0.1 * (np.log(row["params"]) - centre) ** 2
+
+
+def test_open_valleys_have_no_vertex():
+    rows = isoflop_rows(TIED, BUDGETS, SIZES)
+    for row in rows:
+        row["loss"] = open_valley(row)
+    fitted = law(rows)
+    assert fitted.status == "refused"
+    assert "0 budgets with a vertex, expected at least 3" in fitted.reason
+    assert "open: the largest of its 7 sizes has the lowest loss" in fitted.reason
+    assert not fitted.estimates
+
+
+def test_concave_valleys_have_no_vertex():
+    rows = isoflop_rows(TIED, BUDGETS, SIZES)
+    for row in rows:
+        row["loss"] = concave_valley(row, np.log(TIED.optimal_allocation(row["flops"])[0]))
+    assert law(rows).status == "refused"
+
+
+def test_a_dent_in_a_concave_valley_is_no_vertex():
+    rows = isoflop_rows(TIED, BUDGETS, SIZES)
+    for row in rows:
+        centre = np.log(TIED.optimal_allocation(row["flops"])[0])
+        row["loss"] = concave_valley(row, centre)
+        if abs(np.log(row["params"]) - centre) < 0.1:
+            row["loss"] -= 0.3
+    fitted = law(rows)
+    assert fitted.status == "refused"
+    assert "not convex around its lowest loss" in fitted.reason
+
+
+def test_one_open_valley_is_left_out_and_flagged():
+    rows = isoflop_rows(TIED, BUDGETS, SIZES)
+    for row in rows:
+        if row["flops"] == BUDGETS[-1]:
+            row["loss"] = open_valley(row)
+    fitted = law(rows)
+    assert fitted.status == "flagged"
+    assert {flag.code for flag in fitted.flags} == {"edge_valley", "few_budgets"}
+    assert fitted.estimates["a"].value == pytest.approx(0.5, abs=1e-6)
+    assert fitted.details["valleys"][-1]["n_opt"]["value"] is None
+    assert fitted.details["valleys"][-1]["flags"][0]["code"] == "edge_valley"
+
+
+def test_two_budgets_are_refused():
+    fitted = law(isoflop_rows(TIED, BUDGETS[:2], SIZES))
+    assert fitted.reason == "2 budgets with a vertex, expected at least 3"
+
+
+def test_two_sizes_are_no_valley():
+    fitted = law(isoflop_rows(TIED, BUDGETS, [1.0, 2.0]))
+    assert fitted.status == "refused"
+    assert "2 sizes, expected at least 3" in fitted.reason
+
+
+def test_no_vertex_lies_outside_the_sampled_sizes():
+    for seed in range(20):
+        rows = isoflop_rows(TIED, BUDGETS, SIZES * 3, sigma=0.05, seed=seed)
+        for valley in fit_isoflop(observations(rows), 0, 0, 0.2).valleys:
+            sizes = np.exp(valley.log_n[[0, -1]])
+            if valley.reason is None:
+                vertex = valley.log_n[np.argmin(valley.loss)]
+                assert sizes[0] < np.exp(vertex) < sizes[1]
+
+
+def test_a_missing_edge_run_is_flagged():
+    rows = isoflop_rows(TIED, BUDGETS, SIZES)
+    lost = rows.pop()
+    gone = Exclusion("big", "status oom", lost["flops_budget"], lost["params"])
+    fitted = law(rows, excluded=(gone,))
+    assert "edge_valley" in {flag.code for flag in fitted.flags}
+    assert any("run big at its edge is missing" in flag.text for flag in fitted.flags)
+
+
+def test_a_missing_inner_run_is_not_flagged():
+    rows = isoflop_rows(TIED, BUDGETS, SIZES)
+    lost = rows.pop(-3)
+    gone = Exclusion("inner", "status failed", lost["flops_budget"], lost["params"])
+    assert law(rows, excluded=(gone,)).status == "ok"
+
+
+def test_one_bad_run_moves_the_robust_exponent_less():
+    rows = isoflop_rows(PUBLISHED["besiroglu"], BUDGETS, np.geomspace(1 / 4, 4, 11), 0.002)
+    rows[9]["loss"] += 0.2
+    methods = law(rows).details["methods"]
+    off = {name: abs(methods[name]["a"]["value"] - 0.5126) for name in ("parabola", "robust")}
+    assert off["robust"] < 0.5 * off["parabola"]
+
+
+def test_unnamed_budgets_are_found_by_their_flop():
+    rows = isoflop_rows(TIED, BUDGETS, SIZES)
+    for index, row in enumerate(rows):
+        del row["flops_budget"]
+        row["flops"] *= 1 + 0.02 * (index % 3)
+    groups = budgets(observations(rows), 0.2)
+    assert [len(members) for _, members in groups] == [7] * 5
+    assert law(rows).estimates["a"].value == pytest.approx(0.5, abs=0.01)
+
+
+def test_runs_scattered_in_flop_are_no_budgets():
+    rng = np.random.default_rng(0)
+    rows = isoflop_rows(TIED, 10 ** rng.uniform(17, 21, 25), [0.5, 2.0])
+    for row in rows:
+        del row["flops_budget"]
+        row["flops"] *= float(np.exp(rng.uniform(-0.5, 0.5)))
+    assert find_valleys(observations(rows), 0.2) == ()
+
+
+def test_the_window_is_the_sizes_within_its_factor_and_at_least_five():
+    wide = find_valleys(observations(isoflop_rows(TIED, [1e18], np.geomspace(1 / 64, 64, 13))), 0.2)
+    assert wide[0].window.sum() == 5
+    dense = find_valleys(observations(isoflop_rows(TIED, [1e18], np.geomspace(1 / 8, 8, 25))), 0.2)
+    assert np.ptp(dense[0].log_n[dense[0].window]) == pytest.approx(2 * np.log(WINDOW_FACTOR))
+
+
+def test_scatter_between_points_is_what_their_own_variance_leaves_over():
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 10, 400)
+    y = 1 + 0.5 * x + rng.normal(0, 0.1, 400) + rng.normal(0, 0.2, 400)
+    assert between_valleys(x, y, np.full(400, 0.01)) == pytest.approx(0.04, rel=0.2)
+    assert between_valleys(x, y, np.full(400, 0.2)) == 0.0
+
+
+def test_regress_is_weighted_and_needs_three_points():
+    x = np.array([[0.0, 1.0, 2.0, 3.0]])
+    y = np.array([[0.0, 1.0, 2.0, 99.0]])
+    line = regress(x, y, np.array([1.0, 1.0, 1.0, 0.0]))
+    assert (line.slope[0], line.log_scale[0]) == pytest.approx((1.0, 0.0))
+    assert np.isnan(regress(x, np.array([[0.0, 1.0, np.nan, np.nan]]), np.ones(4)).slope[0])

@@ -1,0 +1,253 @@
+"""Approach 3 against certified optima, known surfaces, and data that identify nothing."""
+
+import numpy as np
+import pytest
+from fit_examples import config, isoflop_rows, observations
+
+from scaling.fit.columns import read_rows
+from scaling.fit.descent import Rows, descend, objective, predicted
+from scaling.fit.laws import PUBLISHED
+from scaling.fit.observations import observe
+from scaling.fit.parametric import centred, fit_parametric, minimise, resample
+from scaling.fit.uncertainty import case_weights, generator
+
+LEAST_SQUARES = 1e9  # a Huber width that no residual reaches
+# chinchilla_epoch.md: rows, residual, delta, (E, A, B, alpha, beta), objective.
+CERTIFIED = [
+    (240, "log", 1e-3, (1.8172181, 477.82587, 2143.4174, 0.3473105, 0.3671724), 1.0182740178006e-3),
+    (240, "log", 1e-6, (1.8168443, 481.93442, 2085.0013, 0.3478043, 0.3658442), None),
+    (240, "log", 1e-4, (1.815824, 478.6887, 2065.4130, 0.347409, 0.365385), 1.11778748164e-4),
+    (
+        240,
+        "log",
+        LEAST_SQUARES,
+        (1.864550, 593.3221, 4875.638, 0.360253, 0.405883),
+        5.73094349585e-3,
+    ),
+    (240, "loss", LEAST_SQUARES, (1.882814, 567.8054, 7581.852, 0.357615, 0.427621), None),
+    (245, "log", 1e-3, (1.891338, 495.7260, 12845.613, 0.349313, 0.453049), 1.82601052307e-3),
+    (
+        245,
+        "log",
+        LEAST_SQUARES,
+        (1.991830, 749.5379, 370523.2, 0.372098, 0.612048),
+        3.54952157893e-2,
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def chinchilla():
+    import os
+
+    def read(rows: int):
+        where = ["where.excluded_by_besiroglu=0"] if rows == 240 else []
+        asked = config(f"runs={os.environ['REFERENCE_DIR']}/chinchilla_epoch.csv", *where)
+        return observe(read_rows(asked)[0], asked)
+
+    return read
+
+
+@pytest.mark.needs_reference
+@pytest.mark.parametrize(("rows", "residual", "delta", "optimum", "value"), CERTIFIED)
+def test_certified_optima_of_the_chinchilla_runs(chinchilla, rows, residual, delta, optimum, value):
+    runs = chinchilla(rows)
+    data, centre = centred(runs.params, runs.tokens, runs.loss, residual)
+    point = minimise(data, delta)
+    E, A, B, alpha, beta = point.theta
+    found = (E, A * np.exp(alpha * centre[0]), B * np.exp(beta * centre[1]), alpha, beta)
+    assert len(runs) == rows
+    assert point.certified
+    assert alpha == pytest.approx(optimum[3], abs=1e-4)
+    assert beta == pytest.approx(optimum[4], abs=1e-4)
+    assert found[:3] == pytest.approx(optimum[:3], rel=1e-4)
+    assert point.starts_at_optimum > 0.9 * point.starts
+    if value is not None:
+        assert point.objective == pytest.approx(value, rel=1e-6)
+    if delta == 1e-6:
+        misfit = np.log(predicted(point.theta[None], data)[0] / data.loss)
+        assert np.abs(misfit).mean() == pytest.approx(0.00470623, rel=1e-6)
+
+
+@pytest.mark.needs_reference
+@pytest.mark.parametrize(
+    ("name", "value"), [("hoffmann", 1.2312e-3), ("hoffmann_printed", 4.121e-3)]
+)
+def test_published_constants_score_worse(chinchilla, name, value):
+    runs, surface = chinchilla(240), PUBLISHED[name]
+    data, centre = centred(runs.params, runs.tokens, runs.loss)
+    theta = [
+        surface.E,
+        surface.A * np.exp(-surface.alpha * centre[0]),
+        surface.B * np.exp(-surface.beta * centre[1]),
+        surface.alpha,
+        surface.beta,
+    ]
+    found = objective(np.array([theta]), data, np.ones((1, 240)), 1e-3)[0]
+    assert found == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.needs_reference
+def test_bootstrap_standard_errors_of_the_chinchilla_runs(chinchilla):
+    law = fit_parametric(chinchilla(240), 4000, seed=0).law
+    assert law.status == "ok"
+    stated = {"E": 0.02516, "A": 117.7, "B": 1406.7, "alpha": 0.01480, "beta": 0.02018}
+    for name, se in stated.items():
+        assert law.estimates[name].se == pytest.approx(se, rel=0.08), name
+    assert law.estimates["a"].value == pytest.approx(0.5138995, abs=1e-6)
+    assert law.estimates["a"].ci80 == pytest.approx((0.4922, 0.5410), abs=3e-3)
+    assert law.estimates["a"].ci95 == pytest.approx((0.4812, 0.5571), abs=4e-3)
+    assert law.details["failed_resamples"] == 0
+
+
+@pytest.mark.needs_reference
+@pytest.mark.parametrize(
+    ("table", "where", "optimum", "value"),
+    [
+        (
+            "gadre2024_overtraining",
+            "train_dataset=c4_original",
+            (1.620024, 122.55, 242.61, 0.252574, 0.262229),
+            0.0005299541305,
+        ),
+        (
+            "gadre2024_overtraining",
+            "train_dataset=rpj",
+            (1.720245, 106.09, 297.98, 0.243084, 0.273005),
+            0.0004265108272,
+        ),
+        (
+            "gadre2024_overtraining",
+            "train_dataset=rw_original",
+            (1.701340, 76.774, 384.16, 0.222587, 0.289773),
+            0.0004757255016,
+        ),
+        (
+            "olmo_ladder_curves",
+            "role=train",
+            (1.040143, 13.710316, 30.742603, 0.112234, 0.157696),
+            3.209386069e-05,
+        ),
+    ],
+)
+def test_optima_of_other_published_runs(reference_dir, table, where, optimum, value):
+    asked = config(f"runs={reference_dir}/{table}.csv", f"where.{where}")
+    law = fit_parametric(observe(read_rows(asked)[0], asked), 0, seed=0).law
+    found = [law.estimates[name].value for name in ("E", "A", "B", "alpha", "beta")]
+    assert found == pytest.approx(optimum, rel=1e-4)
+    assert law.details["objective"] == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["hoffmann", "besiroglu", "muennighoff_c4"])
+def test_a_surface_without_noise_is_recovered(name):
+    surface = PUBLISHED[name]
+    rows = isoflop_rows(surface, np.geomspace(1e17, 1e20, 5), np.geomspace(1 / 4, 4, 7))
+    fitted = fit_parametric(observations(rows), 60, seed=0)
+    for parameter in ("E", "A", "B", "alpha", "beta", "a"):
+        estimate = fitted.law.estimates[parameter]
+        assert estimate.value == pytest.approx(getattr(surface, parameter), rel=1e-6), parameter
+        assert estimate.se < 1e-6 * estimate.value
+    assert fitted.law.details["converged"]
+
+
+def test_gradient_and_hessian_are_those_of_the_objective():
+    from scaling.fit.descent import _expand
+
+    rng = np.random.default_rng(0)
+    rows = Rows(rng.normal(size=30), rng.normal(size=30), rng.uniform(2, 4, 30))
+    weights = rng.integers(0, 3, (1, 30)).astype(float)
+    theta = np.array([[1.7, 0.6, 0.5, 0.3, 0.4]])
+    for residual in ("log", "loss"):
+        data = Rows(rows.log_n, rows.log_d, rows.loss, residual)
+        _, slope, curvature, _ = _expand(theta, data, weights, 0.2)
+        for index in range(5):
+            step = np.zeros(5)
+            step[index] = 1e-6
+            ahead, _, _, _ = _expand(theta + step, data, weights, 0.2)
+            behind, _, _, _ = _expand(theta - step, data, weights, 0.2)
+            assert slope[0, index] == pytest.approx((ahead - behind)[0] / 2e-6, rel=1e-5)
+            up = _expand(theta + step, data, weights, 0.2)[1]
+            down = _expand(theta - step, data, weights, 0.2)[1]
+            assert curvature[0, index] == pytest.approx((up - down)[0] / 2e-6, rel=2e-4, abs=1e-4)
+
+
+def test_a_resample_ends_where_a_fit_of_its_rows_ends():
+    rows = isoflop_rows(
+        PUBLISHED["besiroglu"], np.geomspace(1e17, 1e19, 5), np.geomspace(1 / 4, 4, 7), 0.01
+    )
+    runs = observations(rows)
+    data, _ = centred(runs.params, runs.tokens, runs.loss)
+    weights = case_weights(len(runs), 12, generator(0, "test"))
+    together = resample(data, minimise(data, 1e-3).theta, weights, 1e-3)
+    for member, weight in zip(together.objective, weights, strict=True):
+        index = np.repeat(np.arange(len(runs)), weight.astype(int))
+        alone = minimise(Rows(data.log_n[index], data.log_d[index], data.loss[index]), 1e-3)
+        assert member == pytest.approx(alone.objective, rel=1e-6)
+
+
+def test_a_floor_that_does_not_show_is_null_at_its_bound():
+    rng = np.random.default_rng(1)
+    surface = PUBLISHED["besiroglu"]
+    rows = isoflop_rows(surface, np.geomspace(1e17, 1e19, 4), np.geomspace(1 / 3, 3, 5))
+    for row in rows:
+        # A pure power law in N and D has no floor; noise then leaves E at 0 or near it.
+        clean = 90 * row["params"] ** -0.2 + 60 * row["tokens"] ** -0.15
+        row["loss"] = clean - 0.3 + 0.0005 * rng.standard_normal()
+    law = fit_parametric(observations(rows), 100, seed=0).law
+    assert law.status == "flagged"
+    assert {"term_at_bound", "floor_unidentified"} <= {flag.code for flag in law.flags}
+    assert law.estimates["E"].value is None
+    assert law.estimates["E"].bound == "low"
+    assert law.estimates["a"].value is not None
+
+
+def test_five_points_are_refused():
+    rows = isoflop_rows(PUBLISHED["besiroglu"], [1e18], np.geomspace(1 / 3, 3, 5))
+    law = fit_parametric(observations(rows), 100, seed=0).law
+    assert law.status == "refused"
+    assert law.reason == "5 distinct (N, D) points, expected at least 6"
+    assert not law.estimates
+
+
+def test_runs_of_one_size_are_refused():
+    rows = [{"params": 1e8, "tokens": 1e9 * k, "loss": 3 + 1 / k} for k in range(1, 12)]
+    law = fit_parametric(observations(rows), 100, seed=0).law
+    assert law.reason == "1 distinct N, expected at least 3 to see an exponent"
+
+
+def test_a_loss_that_does_not_depend_on_size_is_refused():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"params": n, "tokens": d, "loss": 2 + 900 * d**-0.35 + 1e-4 * rng.standard_normal()}
+        for n in np.geomspace(1e7, 1e9, 5)
+        for d in np.geomspace(1e8, 1e10, 5)
+    ]
+    law = fit_parametric(observations(rows), 100, seed=0).law
+    assert law.status == "refused" or "term_at_bound" in {flag.code for flag in law.flags}
+
+
+def test_a_descent_cut_short_is_not_called_converged():
+    rows = isoflop_rows(
+        PUBLISHED["besiroglu"], np.geomspace(1e17, 1e19, 5), np.geomspace(1 / 4, 4, 7), 0.01
+    )
+    runs = observations(rows)
+    data, _ = centred(runs.params, runs.tokens, runs.loss)
+    start = np.array([[1.0, 1.0, 1.0, 1.0, 1.0]])
+    cut = descend(start, data, np.ones((1, len(runs))), (1e-3,), max_steps=2)
+    assert not cut.converged[0]
+
+
+def test_a_starved_optimiser_gives_a_refusal_and_no_number(monkeypatch):
+    from scaling.fit import parametric
+
+    def starved(theta, rows, weights, deltas, free=(True,) * 5, max_steps=200):
+        return descend(theta, rows, weights, deltas[-1:], free, 1 if all(free) else max_steps)
+
+    monkeypatch.setattr(parametric, "descend", starved)
+    rows = isoflop_rows(
+        PUBLISHED["besiroglu"], np.geomspace(1e17, 1e19, 5), np.geomspace(1 / 4, 4, 7), 0.01
+    )
+    law = fit_parametric(observations(rows), 100, seed=0).law
+    assert law.status == "refused"
+    assert law.reason.startswith("not converged")
+    assert not law.estimates

@@ -1,0 +1,93 @@
+"""Intervals cover what they say they cover, and resampling repeats itself."""
+
+import numpy as np
+import pytest
+from fit_examples import isoflop_rows, observations
+
+from scaling.fit.isoflop import fit_isoflop
+from scaling.fit.laws import PUBLISHED
+from scaling.fit.parametric import fit_parametric
+from scaling.fit.uncertainty import case_weights, estimate, generator, t_scale
+
+SURFACE = PUBLISHED["besiroglu"]
+
+
+def coverage(fit, simulations, budgets, factors, sigma):
+    """Share of simulated sweeps whose 90% interval of a holds the truth."""
+    inside = []
+    for seed in range(simulations):
+        runs = observations(isoflop_rows(SURFACE, budgets, factors, sigma, seed))
+        interval = fit(runs, seed).estimates["a"].ci90
+        inside.append(interval[0] <= SURFACE.a <= interval[1])
+    return np.mean(inside)
+
+
+def test_nominal_90_percent_of_valleys_covers():
+    share = coverage(
+        lambda runs, seed: fit_isoflop(runs, 300, seed, 0.2, methods=("parabola",)).law,
+        200,
+        np.geomspace(1e16, 1e18, 5),
+        np.geomspace(1 / 4, 4, 7),
+        0.01,
+    )
+    assert 0.82 <= share <= 0.97
+
+
+def test_nominal_90_percent_of_four_small_valleys_covers():
+    share = coverage(
+        lambda runs, seed: fit_isoflop(runs, 300, seed, 0.2, methods=("parabola",)).law,
+        200,
+        np.geomspace(1e16, 3e17, 4),
+        np.geomspace(1 / 3, 3, 5),
+        0.01,
+    )
+    assert 0.82 <= share <= 0.97
+
+
+def test_nominal_90_percent_of_the_surface_covers():
+    share = coverage(
+        lambda runs, seed: fit_parametric(runs, 80, seed).law,
+        200,
+        np.geomspace(1e16, 1e18, 5),
+        np.geomspace(1 / 4, 4, 7),
+        0.01,
+    )
+    assert 0.82 <= share <= 0.97
+
+
+def test_percentiles_and_spread_of_known_samples():
+    samples = np.arange(1001) / 1000
+    found = estimate(0.5, samples)
+    assert found.se == pytest.approx(np.sqrt(1 / 12), rel=2e-3)
+    assert found.ci80 == pytest.approx((0.1, 0.9))
+    assert found.ci90 == pytest.approx((0.05, 0.95))
+    assert found.ci95 == pytest.approx((0.025, 0.975))
+
+
+def test_failed_resamples_are_left_out_and_too_few_give_no_interval():
+    samples = np.arange(100.0)
+    samples[:50] = np.nan
+    assert estimate(1.0, samples).ci90 is not None
+    samples[:70] = np.nan
+    assert estimate(1.0, samples).ci90 is None
+    assert estimate(1.0, samples).value == 1.0
+
+
+def test_a_value_that_is_no_number_is_unknown():
+    assert estimate(float("nan"), np.arange(100.0)).value is None
+    assert estimate(float("inf"), np.arange(100.0)).value is None
+
+
+def test_draws_depend_on_seed_and_purpose_alone():
+    first = case_weights(20, 5, generator(0, "parametric"))
+    assert (first == case_weights(20, 5, generator(0, "parametric"))).all()
+    assert (first != case_weights(20, 5, generator(1, "parametric"))).any()
+    assert (first != case_weights(20, 5, generator(0, "isoflop"))).any()
+    assert (first.sum(axis=1) == 20).all()
+
+
+def test_an_unknown_noise_level_has_the_tails_of_student():
+    rng = generator(0, "test")
+    spread = t_scale(8, 200_000, rng) * rng.standard_normal(200_000)
+    assert np.quantile(spread, 0.95) == pytest.approx(1.860, abs=0.02)
+    assert (t_scale(np.inf, 10, rng) == 1).all()
