@@ -37,6 +37,15 @@ class Child:
         os.waitpid(self.pid, 0)
         raise TimeoutError(f"child still running after {timeout_s} s:\n{self.log.read_text()}")
 
+    def until(self, condition: Callable[[], Any], timeout_s: float = 30) -> None:
+        """Let it run until `condition` holds; an error if it ends before, or never gets there."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            ended = os.waitpid(self.pid, os.WNOHANG)[0] != 0
+            if ended or time.monotonic() > deadline:
+                raise RuntimeError(f"not so before the child's end:\n{self.log.read_text()}")
+            time.sleep(0.002)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)

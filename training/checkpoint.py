@@ -133,10 +133,12 @@ def read(path: Path) -> Checkpoint:
 
 def remove_leftovers(attempt: Attempt) -> None:
     """Remove what killed owners left half-written, now that the trial is this attempt's."""
+    left = list(attempt.trial.glob(".record.json.*"))
     for folder in attempts(attempt.trial):
         if folder != attempt.folder:
-            for path in (*folder.glob(".*.tmp"), *(folder / "checkpoints").glob(".*")):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            left += [*folder.glob(".*.tmp"), *(folder / "checkpoints").glob(".*")]
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def remove_all(trial: Path) -> None:

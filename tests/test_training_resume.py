@@ -1,0 +1,213 @@
+"""Killed and continued is the same as never killed, wherever the knife falls."""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from kill_harness import CALLS, counting_calls, die_at_call, fork
+from tiny_training import alone, claimed, prepared_config, tiny_config, train_once, write_text
+
+import training.checkpoint
+import training.loop
+from configs.errors import BadInput, StopRequested
+from training.metrics import read_metrics
+from training.record import read_record
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    torch.set_num_threads(1)
+    return prepared_config(tmp_path_factory.mktemp("resume"), STEPS)
+
+
+@pytest.fixture(scope="module")
+def reference(config, tmp_path_factory):
+    """The record of the run that nothing happened to."""
+    return train_once(config, tmp_path_factory.mktemp("reference") / "trial")
+
+
+def killed(config, trial: Path, wound: Callable[[], Any]) -> int:
+    """Train in a child that does `wound` to itself first; its end."""
+
+    def body() -> None:
+        wound()
+        train_once(config, trial)
+
+    return fork(body, trial.parent / f"{trial.name}.log").wait()
+
+
+def assert_ends_like(trial: Path, config, reference) -> None:
+    ended = read_record(trial)
+    record = ended or train_once(config, trial)
+    assert record.weights_digest == reference.weights_digest
+    assert record.loss == reference.loss
+    assert record.bitwise and record.status == "done"
+    rows = read_metrics(trial)
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    checkpoints = list(trial.glob("attempt-*/checkpoints/*"))
+    assert 1 <= len(checkpoints) <= training.checkpoint.KEEP + 1
+    if ended is None:  # nothing half-written stays behind
+        assert not list(trial.rglob(".*"))
+
+
+def test_two_runs_end_in_the_same_bits(config, reference, tmp_path):
+    assert train_once(config, tmp_path / "trial").weights_digest == reference.weights_digest
+
+
+def test_a_kill_before_any_call_that_changes_the_disk_changes_nothing(config, reference, tmp_path):
+    with counting_calls() as calls:
+        train_once(config, tmp_path / "counted")
+    assert set(calls) <= set(CALLS) and calls.count("rename") >= STEPS
+    for index in range(len(calls)):
+        trial = tmp_path / f"trial{index}"
+        assert killed(config, trial, lambda i=index: die_at_call(i, after=False)) == -9
+        assert_ends_like(trial, config, reference)
+
+
+@pytest.mark.parametrize("nth", range(1, 2 * STEPS + 1))
+def test_a_kill_half_way_through_a_file_changes_nothing(config, reference, tmp_path, nth):
+    """Every second file is state.pt, the others meta.json."""
+
+    def wound() -> None:
+        write, files = training.checkpoint._write, 0
+
+        def half(path: Path, fill: Callable[[Any], Any]) -> tuple[int, str]:
+            nonlocal files
+            files += 1
+            if files == nth:
+                size, _ = write(path, fill)
+                with path.open("r+b") as file:
+                    file.truncate(size // 2)
+                signal.raise_signal(signal.SIGKILL)
+            return write(path, fill)
+
+        training.checkpoint._write = half
+
+    assert killed(config, tmp_path / "trial", wound) == -9
+    assert_ends_like(tmp_path / "trial", config, reference)
+
+
+def test_kills_at_random_times_change_nothing(config, reference, tmp_path):
+    """Forty kills spread over trials that are each killed until they end."""
+    times = random.Random(0)
+    kills, trials = 0, 0
+    while kills < 40:
+        trial = tmp_path / f"trial{trials}"
+        trials += 1
+        while read_record(trial) is None and kills < 40:
+            child = fork(lambda t=trial: train_once(config, t), tmp_path / "log")
+            time.sleep(times.uniform(0, 0.25))
+            child.kill()
+            kills += child.wait() == -9
+        assert_ends_like(trial, config, reference)
+
+
+def test_a_second_attempt_that_dies_too_early_to_save_costs_nothing(config, reference, tmp_path):
+    trial = tmp_path / "trial"
+    with counting_calls() as calls:
+        train_once(config, tmp_path / "counted")
+    killed(config, trial, lambda: die_at_call(len(calls) - 12, after=False))
+    for _ in range(3):
+        killed(config, trial, lambda: die_at_call(6, after=False))
+    assert_ends_like(trial, config, reference)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_saved_and_loses_no_step(tmp_path, number):
+    config = prepared_config(tmp_path, 400, runtime__checkpoint_every_s=1e6)
+    trial = tmp_path / "trial"
+    child = fork(lambda: train_once(config, trial), tmp_path / "log")
+    child.until(lambda: read_metrics(trial))
+    child.kill(number)
+    assert child.wait() == 1
+    assert "StopRequested: after step" in child.log.read_text()
+    rows = read_metrics(trial)
+    [saved] = (trial / "attempt-001/checkpoints").iterdir()
+    assert saved.name == f"step-{rows[-1]['step']:08d}"
+    assert claimed(trial).number == 2  # an owner that stopped is known to be gone
+
+
+def test_a_second_ctrl_c_exits_at_once(tmp_path):
+    config = prepared_config(tmp_path, 4000)
+
+    def stubborn() -> None:
+        training.loop.Saver.save_if_due = lambda self, now: time.sleep(60 if now else 0)
+        train_once(config, tmp_path / "trial")
+
+    child = fork(stubborn, tmp_path / "log")
+    child.until(lambda: read_metrics(tmp_path / "trial"))
+    child.kill(signal.SIGINT)
+    time.sleep(0.3)
+    child.kill(signal.SIGINT)
+    assert child.wait(5) == 130
+
+
+def test_an_owner_that_was_taken_over_saves_and_publishes_nothing(config, tmp_path, monkeypatch):
+    trial = tmp_path / "trial"
+    attempt = claimed(trial)
+    attempt.release()
+    claimed(trial)
+    with pytest.raises(StopRequested, match="taken over"):
+        training.loop.train(config, attempt, alone(), quiet=True)
+    assert not list(trial.glob("attempt-001/checkpoints/*"))
+
+
+def test_another_schedule_is_refused_with_its_fields(config, tmp_path):
+    trial = tmp_path / "trial"
+    killed(config, trial, lambda: die_at_call(30, after=False))
+    other = replace(config, schedule=replace(config.schedule, tokens=128 * (STEPS + 1)))
+    with pytest.raises(BadInput, match=r"schedule\.tokens: 384, now 512"):
+        train_once(other, trial)
+    changed = replace(config, optimizer=replace(config.optimizer, lr=0.5, eps=1e-6))
+    with pytest.raises(BadInput, match=r"optimizer\.eps: .*optimizer\.lr: 0\.01, now 0\.5"):
+        train_once(changed, trial)
+
+
+def test_other_data_is_refused(tmp_path):
+    config = prepared_config(tmp_path, STEPS)
+    killed(config, tmp_path / "trial", lambda: die_at_call(30, after=False))
+    write_text(tmp_path / "text", seed=1)
+    with pytest.raises(BadInput, match="data: train shard 0"):
+        train_once(config, tmp_path / "trial")
+
+
+def test_a_change_of_place_goes_on_and_is_told(config, reference, tmp_path):
+    trial = tmp_path / "trial"
+    killed(config, trial, lambda: die_at_call(30, after=False))
+    elsewhere = replace(config, runtime=replace(config.runtime, micro_batch=3))
+    record = train_once(elsewhere, trial)
+    assert record.status == "done" and record.bitwise is False
+    assert record.loss == pytest.approx(reference.loss, abs=1e-5)
+    log = (trial / "attempt-002/log.txt").read_text()
+    assert "micro_batch: 8, now 3" in log
+
+
+def test_the_first_decisions_are_kept(config, tmp_path):
+    trial = tmp_path / "trial"
+    elsewhere = replace(config, runtime=replace(config.runtime, micro_batch=3))
+    killed(elsewhere, trial, lambda: die_at_call(30, after=False))
+    record = train_once(config, trial)  # asks for nothing, so gets what was decided
+    assert json.loads((trial / "attempt-002/runtime.json").read_text())["micro_batch"] == 3
+    assert record.bitwise
+
+
+def test_evaluation_on_the_way_changes_no_weight(config, reference, tmp_path):
+    often = replace(config, runtime=replace(config.runtime, evaluate_every_steps=1))
+    record = train_once(often, tmp_path / "trial")
+    assert record.weights_digest == reference.weights_digest
+    assert all("val_loss" in row for row in read_metrics(tmp_path / "trial"))
+
+
+def test_another_seed_is_another_run(config, reference, tmp_path):
+    record = train_once(replace(config, seed=1), tmp_path / "trial")
+    assert record.weights_digest != reference.weights_digest
+    assert tiny_config(tmp_path).seed == 0
