@@ -42,7 +42,7 @@ def test_fit_json_is_the_document(written: Path) -> None:
 def test_markdown_states_the_result_and_its_limits(written: Path) -> None:
     text = (written / "fit.md").read_text()
     for expected in (
-        "By IsoFLOP valleys the optimal model grows as C^0.42 (90% interval 0.39 to 0.45)",
+        "Compute-optimal size grows as C^0.42 (90% interval 0.39 to 0.45) and data as C^0.58",
         "This is a test of the machinery",
         "the tokens here are bytes",
         "| trial-9-9 | diverged: loss not finite at 120 |",

@@ -19,19 +19,21 @@ BEYOND = 10.0  # the explorer goes this factor beyond the budgets, greyed
 _QUANTITIES = {"n": "n_opt", "d": "d_opt", "loss": "loss"}
 
 
-def frontiers(
-    document: dict[str, Any], observations: Observations, budgets: list[float]
-) -> dict[str, dict[str, Any]]:
+def frontiers(document: dict[str, Any], observations: Observations) -> dict[str, dict[str, Any]]:
     """Per law that allocates compute: status, reason, measured range, and the line or null.
+
+    The range is that of the valleys' vertices, or of the runs for a law without valleys.
 
     The line: flops, and n, d, loss each with _low and _high, as lists of one length with nulls.
     """
-    measured = budgets or [float(c) for c in observations.flops]
+    runs = [float(c) for c in observations.flops]
     result = {}
     for key in ("isoflop", "parametric", "envelope"):
         law = (document.get("laws") or {}).get(key)
         if not isinstance(law, dict):
             continue
+        vertices = [float(v["flops"]) for v in law.get("valleys") or [] if point(v.get("n_opt"))]
+        measured = vertices or runs
         result[key] = {
             "name": law_name(key),
             "status": law.get("status"),

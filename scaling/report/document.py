@@ -15,9 +15,9 @@ from scaling.report.method import METHOD
 from scaling.report.scene import scene as compose_scene
 from scaling.report.sections import Picture, Section, sections
 from scaling.report.tables import Table
+from scaling.report.wording import visible
 
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def write_report(fit: Fit, out: Path) -> Path:
@@ -97,8 +97,7 @@ def markdown(
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is: no markup, no HTML, no control characters."""
-    plain = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-    plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN_SPECIAL.sub(r"\\\1", plain)
 
 

@@ -83,15 +83,20 @@ def bars(middle: list[float], ends: list[tuple[float, float] | None]) -> np.ndar
 def log_flops(axes: Axes, label: str) -> None:
     """A log axis of compute in powers of ten."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(numticks=20))
+    low, high = axes.xaxis.get_view_interval()
+    steps = (1,) if math.log10(high / low) > 2 else (1, 3)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
     axes.xaxis.set_major_formatter(FuncFormatter(_power_of_ten))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(label)
 
 
 def _power_of_ten(value: float, _: int | None = None) -> str:
-    exponent = str(round(math.log10(value)))
-    return "10" + exponent.translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    mantissa, exponent = f"{value:.0e}".split("e")
+    leading = "" if mantissa == "1" else f"{mantissa}·"
+    return (
+        leading + "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    )
 
 
 def log_counts(axes: Axes, which: str, label: str) -> None:

@@ -88,13 +88,15 @@ def decimals_for(estimate: Any, least: int = 2, most: int = 4) -> int:
     return min(most, max(least, -math.floor(math.log10((ends[1] - ends[0]) / 3))))
 
 
-def with_interval(estimate: Any, write: Callable[[float], str] | None = None) -> str:
+def with_interval(
+    estimate: Any, write: Callable[[float], str] | None = None, missing: str = UNKNOWN
+) -> str:
     """`0.42 (0.39 to 0.45)`: value and 90% interval; a bound is said in words."""
     value, ends = point(estimate), interval(estimate)
     if value is None:
         bound = estimate.get("bound") if isinstance(estimate, Mapping) else None
         words = {"low": "at its lower bound", "high": "at its upper bound"}.get(bound or "", "")
-        return f"not identified ({words})" if words else UNKNOWN
+        return f"not identified ({words})" if words else missing
     if write is None:
         decimals = decimals_for(estimate)
         write = power if abs(value) >= 1000 else lambda number: fixed(number, decimals)

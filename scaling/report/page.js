@@ -80,8 +80,13 @@ function axis(title, extra = {}) {
   };
 }
 
-const flopAxis = (extra = {}) => axis(scene.axes.flops,
-  { type: "log", dtick: 1, exponentformat: "power", showexponent: "all", ...extra });
+function powerOfTen(x) {
+  const [mantissa, exponent] = x.toExponential(0).split("e");
+  return `${mantissa === "1" ? "" : mantissa + "·"}10<sup>${Number(exponent)}</sup>`;
+}
+
+const flopAxis = (values, extra = {}) =>
+  axis(scene.axes.flops, { type: "log", ...logTicks(values, powerOfTen, narrow.matches ? 4 : 6), ...extra });
 
 function show(key, traces, layout) {
   const node = document.getElementById(`plot-${key}`);
@@ -187,8 +192,8 @@ function drawAllocation() {
   const stacked = narrow.matches;
   show("allocation", traces, {
     height: stacked ? 760 : 500,
-    xaxis: flopAxis({ domain: stacked ? [0, 1] : [0, 0.44], anchor: "y" }),
-    xaxis2: flopAxis({ domain: stacked ? [0, 1] : [0.56, 1], anchor: "y2" }),
+    xaxis: flopAxis(all("flops"), { domain: stacked ? [0, 1] : [0, 0.44], anchor: "y" }),
+    xaxis2: flopAxis(all("flops"), { domain: stacked ? [0, 1] : [0.56, 1], anchor: "y2" }),
     yaxis: axis(scene.axes.params_opt,
       { type: "log", domain: stacked ? [0.58, 1] : [0, 1], ...logTicks(all("n"), count) }),
     yaxis2: axis(scene.axes.tokens_opt, { type: "log", domain: stacked ? [0, 0.4] : [0, 1], anchor: "x2", ...logTicks(all("d"), count) }),
@@ -208,13 +213,14 @@ function drawSurface() {
     });
   }
   const { line, range } = scene.laws.parametric;
-  const inside = line.flops.map((c) => c >= range[0] * 0.999 && c <= range[1] * 1.001);
-  traces.push({ x: line.flops, y: line.n.map((n, i) => inside[i] ? n : null), mode: "lines", name: "efficient frontier",
-    line: { color: css("--parametric"), width: 3.5, dash: "dash" }, hoverinfo: "text", hovertext: line.flops.map((c, i) => `frontier<br>C ${power(c)} FLOP<br>N* ${count(line.n[i])}`) });
+  const inside = line.flops.map((_, i) => i).filter((i) => line.flops[i] >= range[0] * 0.999 && line.flops[i] <= range[1] * 1.001);
+  traces.push({ x: inside.map((i) => line.flops[i]), y: inside.map((i) => line.n[i]), mode: "lines", name: "efficient frontier",
+    line: { color: css("--parametric"), width: 3.5, dash: "dash" }, hoverinfo: "text",
+    hovertext: inside.map((i) => `frontier<br>C ${power(line.flops[i])} FLOP<br>N* ${count(line.n[i])}`) });
   traces.push({ ...pick(scene.points, () => true, "flops", "params"), name: "runs",
     marker: { size: 8, color: scene.points.loss, colorscale: scale(), reversescale: false, line: { width: 1, color: css("--ground") },
       colorbar: colorbar(scene.axes.loss) } });
-  show("surface", traces, { xaxis: flopAxis(), margin: { l: 56, r: 44, t: 60, b: 48 },
+  show("surface", traces, { xaxis: flopAxis(scene.points.flops), margin: { l: 56, r: 44, t: 60, b: 48 },
     yaxis: axis(scene.axes.params, { type: "log", ...logTicks(scene.points.params, count, 8) }) });
 }
 
@@ -233,7 +239,7 @@ function drawResiduals() {
     traces.push({ x: [c / 1.25, c * 1.25], y: [mean, mean], mode: "lines", line: { color: css("--ink"), width: 2 },
       showlegend: false, hoverinfo: "text", hovertext: `mean of this budget ${mean.toFixed(2)}%` });
   }
-  show("residuals", traces, { xaxis: flopAxis(), yaxis: axis("observed loss over fitted loss, minus one (%)",
+  show("residuals", traces, { xaxis: flopAxis(flops), yaxis: axis("observed loss over fitted loss, minus one (%)",
     { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1.5 }) });
 }
 
@@ -250,7 +256,7 @@ function drawCurves() {
   traces.push({ ...pick(scene.points, () => true, "flops", "loss"), showlegend: false,
     marker: { size: 8, color: scene.points.params.map(Math.log10), cmin: low, cmax: high, colorscale: scale(), line: { width: 1, color: css("--ground") },
       colorbar: colorbar(scene.axes.params, { tickvals: ticks.tickvals.map(Math.log10), ticktext: ticks.ticktext }) } });
-  show("curves", traces, { xaxis: flopAxis(), margin: { l: 56, r: 12, t: 60, b: 48 },
+  show("curves", traces, { xaxis: flopAxis(scene.curves.flatMap((c) => c.flops)), margin: { l: 56, r: 12, t: 60, b: 48 },
     yaxis: axis(`training loss; points: held-out (${scene.axes.loss_unit})`, { type: "log",
       ...logTicks(scene.curves.flatMap((c) => c.loss), (v) => String(Number(v.toPrecision(2))), 8) }) });
 }

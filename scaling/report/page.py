@@ -10,6 +10,7 @@ import base64
 import hashlib
 import importlib.util
 import json
+import re
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -20,10 +21,11 @@ from scaling.report import verdict
 from scaling.report.method import METHOD
 from scaling.report.sections import Picture, Section
 from scaling.report.tables import Table
-from scaling.report.wording import HEADLINE_LAWS, STATES, law_name
+from scaling.report.wording import HEADLINE_LAWS, STATES, law_name, visible
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("page.js", "explorer.js")
+_POWER = re.compile(r"\b([CND])\^(\d\.\d+|[abαβ])(?!\w)")
 _MARKS = {"ok": "✓", "flagged": "!", "refused": "✕"}
 
 
@@ -41,7 +43,7 @@ def render(
         "<header>",
         f'<p class="kicker">{_text(verdict.size_of_study(document, observations))}</p>',
         "<h1>Scaling-law fit</h1>",
-        f'<p class="headline">{_text(verdict.headline(document))}</p>',
+        f'<p class="headline">{_sentence(verdict.headline(document))}</p>',
         _states(document),
         "</header>",
         _verdict(judged),
@@ -99,10 +101,13 @@ def _digest(script: str) -> str:
 
 
 def _text(text: str) -> str:
-    """HTML text or attribute; control characters, which HTML forbids, are shown as replaced."""
-    return escape(
-        "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    )
+    """HTML text or attribute value."""
+    return escape(visible(text))
+
+
+def _sentence(text: str) -> str:
+    """HTML text in which C^0.42 is a power."""
+    return _POWER.sub(r"\1<sup>\2</sup>", _text(text))
 
 
 def _states(document: dict[str, Any]) -> str:
@@ -140,7 +145,7 @@ def _contents(parts: tuple[Section, ...]) -> str:
 def _section(part: Section, scene: dict[str, Any]) -> str:
     inner = [f"<h2>{_text(part.title)}</h2>"]
     if part.lead:
-        inner.append(f'<p class="lead">{_text(part.lead)}</p>')
+        inner.append(f'<p class="lead">{_sentence(part.lead)}</p>')
     inner += [_figure(picture) for picture in part.pictures]
     if part.key == "allocation":
         inner.append(_explorer(scene))
@@ -201,23 +206,31 @@ def _explorer(scene: dict[str, Any]) -> str:
 def _table(table: Table) -> str:
     if not table.rows:
         return f'<p class="absent">{_text(table.empty)}</p>'
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in table.columns)
+    head = "".join(f'<th scope="col">{_sentence(name)}</th>' for name in table.columns)
     rows = "".join(
         "<tr>"
         + "".join(
-            f'<td data-label="{_text(name)}">{_text(cell)}</td>'
+            f'<td data-label="{_text(name)}"{_width(cell)}>{_sentence(cell)}</td>'
             for name, cell in zip(table.columns, row, strict=True)
         )
         + "</tr>"
         for row in table.rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return (
+        f'<div class="table"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _width(cell: str) -> str:
+    """Numbers with their intervals stay on one line where there is room; sentences wrap."""
+    return ' class="short"' if len(cell) <= 24 else ""
 
 
 def _method() -> str:
     items = []
     for step in METHOD:
-        equation = f'<p class="equation">{_text(step.equation)}</p>' if step.equation else ""
+        equation = f'<p class="equation">{_sentence(step.equation)}</p>' if step.equation else ""
         source = (
             f' <a href="{_text(step.source[1])}" rel="noreferrer">{_text(step.source[0])}</a>.'
             if step.source

@@ -39,7 +39,7 @@ def scene(document: dict[str, Any], observations: Observations, curves: Curves) 
         "seeds": _seeds(observations, curves, membership),
         "budgets": groups,
         "valleys": _valleys(document, valleys),
-        "laws": frontiers(document, observations, groups),
+        "laws": frontiers(document, observations),
         "surface": contours(document, observations),
         "curves": _curves(observations, curves),
     }

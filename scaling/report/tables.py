@@ -66,10 +66,10 @@ def valleys(document: dict[str, Any], token: str) -> Table:
         rows.append(
             (
                 power(valley.get("flops")),
-                with_interval(valley.get("n_opt"), count),
-                with_interval(valley.get("d_opt"), count),
-                fixed(d / n, 1) if n and d else UNKNOWN,
-                with_interval(valley.get("loss"), _loss_writer(valley.get("loss"))),
+                with_interval(valley.get("n_opt"), count, "no vertex"),
+                with_interval(valley.get("d_opt"), count, "none"),
+                fixed(d / n, 1) if n and d else "none",
+                with_interval(valley.get("loss"), _loss_writer(valley.get("loss")), "none"),
                 str(valley.get("n_points", UNKNOWN)),
                 "; ".join(text for _, text in wording.flags(valley)) or "none",
             )
@@ -111,7 +111,7 @@ def predictions(document: dict[str, Any], token: str) -> Table:
             with_interval(row.get("n_total"), count),
             with_interval(row.get("d_opt"), count),
             with_interval(row.get("tokens_per_param"), lambda ratio: power(ratio)),
-            with_interval(row.get("loss"), _loss_writer(row.get("loss"))),
+            with_interval(row.get("loss"), _loss_writer(row.get("loss")), "not of this law"),
         )
         for row in document.get("predictions") or []
     ]
@@ -126,8 +126,8 @@ def conventions(document: dict[str, Any]) -> Table:
     """The exponents under every way of counting N and C."""
     rows = [
         (
-            str(row.get("params")).replace("_", " "),
-            str(row.get("flops")).replace("_", " "),
+            wording.PARAMS.get(str(row.get("params")), str(row.get("params"))),
+            {"6nd": "6 N D"}.get(str(row.get("flops")), str(row.get("flops"))),
             wording.law_name(str(row.get("law"))),
             _exponent(row, "a"),
             _exponent(row, "b"),

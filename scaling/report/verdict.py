@@ -51,24 +51,26 @@ class Verdict:
 def headline(document: dict[str, Any]) -> str:
     """One sentence: the exponents by approach with intervals and the state of each law."""
     laws = document.get("laws") or {}
-    parts = []
-    for key in wording.HEADLINE_LAWS:
-        law = laws.get(key)
-        if not isinstance(law, dict):
-            continue
-        name = wording.law_name(key)
-        if wording.stands(law):
-            codes = [code for code, _ in wording.flags(law)]
-            parts.append(
-                f"by {name} the optimal model grows as C^{_exponent(law.get('a'))} and its data "
-                f"as C^{_exponent(law.get('b'))}{f' [flagged: {listed(codes)}]' if codes else ''}"
-            )
-        else:
-            parts.append(f"{name}: refused, {wording.reason(law)}")
-    if not parts:
+    asked = [key for key in wording.HEADLINE_LAWS if isinstance(laws.get(key), dict)]
+    standing = [key for key in asked if wording.stands(laws[key])]
+    if not asked:
         return "No law of compute-optimal size was asked for."
-    sentence = "; ".join(parts)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    parts = []
+    for key in standing:
+        law, first = laws[key], key == standing[0]
+        n, d = (_power_of_c(law.get(name), first and name == "a") for name in ("a", "b"))
+        codes = list(dict.fromkeys(code for code, _ in wording.flags(law)))
+        doubt = f" (flagged: {listed(codes)})" if codes else ""
+        subject = ("Compute-optimal size grows as ", "data as ") if first else ("as ", "")
+        parts.append(f"{subject[0]}{n} and {subject[1]}{d} by {wording.law_name(key)}{doubt}")
+    parts += [
+        f"{wording.law_name(key)} refused: {wording.reason(laws[key])}"
+        for key in asked
+        if key not in standing
+    ]
+    if not standing:
+        parts.insert(0, "No law of compute-optimal size stands")
+    return f"{'; '.join(parts)}."
 
 
 def judge(document: dict[str, Any], observations: Observations) -> Verdict:
@@ -79,6 +81,8 @@ def judge(document: dict[str, Any], observations: Observations) -> Verdict:
             [
                 *_refusals(document),
                 *_too_small(document, observations),
+                *_disagreement(document),
+                *_missed_holdout(document),
                 *_unknown_noise(observations),
                 *_training_doubts(observations),
                 *_convention_spread(document),
@@ -89,42 +93,59 @@ def judge(document: dict[str, Any], observations: Observations) -> Verdict:
 
 
 def budgets(document: dict[str, Any]) -> list[float]:
-    """The budgets of the valleys, ascending."""
+    """The budgets whose valley has a vertex, ascending."""
     law = (document.get("laws") or {}).get("isoflop") or {}
-    return sorted(v["flops"] for v in law.get("valleys") or [] if v.get("flops"))
+    return sorted(v["flops"] for v in law.get("valleys") or [] if point(v.get("n_opt")))
 
 
 def _shows(document: dict[str, Any], observations: Observations) -> list[str]:
     laws = document.get("laws") or {}
     found = []
-    span = _span(document, observations)
-    for key in wording.HEADLINE_LAWS:
-        law = laws.get(key)
-        if wording.stands(law):
-            found.append(
-                f"How compute divides between parameters and data on this corpus, with these "
-                f"shapes and training rules, {span}, by the {wording.law_name(key)}."
-            )
-            break
-    a = {k: interval((laws.get(k) or {}).get("a")) for k in wording.HEADLINE_LAWS}
-    first, second = a["isoflop"], a["parametric"]
-    if first and second:
-        agree = first[0] <= second[1] and second[0] <= first[1]
+    standing = [key for key in wording.HEADLINE_LAWS if wording.stands(laws.get(key))]
+    if standing:
         found.append(
-            "The two approaches agree on the exponent of N within their 90% intervals."
-            if agree
-            else "The two approaches disagree on the exponent of N: their 90% intervals are apart, "
-            "so the form of the surface or the reach of the valleys is wrong somewhere."
+            f"How compute divides between parameters and data on this corpus, with these shapes "
+            f"and training rules, from {_span(document, observations)}."
+        )
+    ends = {key: interval((laws.get(key) or {}).get("a")) for key in standing}
+    first, second = ends.get("isoflop"), ends.get("parametric")
+    if first and second and first[0] <= second[1] and second[0] <= first[1]:
+        found.append(
+            "That the two approaches do not contradict each other: the 90% intervals of the "
+            "exponent of N overlap."
         )
     held = document.get("holdout") or {}
-    if held.get("loss_error") is not None:
-        inside = _INSIDE.get(held.get("inside90"), "without")
-        found.append(
-            f"Fitted without the budget {power(held.get('flops'))}, the "
-            f"{wording.law_name(str(held.get('law')))} predicted the loss of its best run to "
-            f"{percent(held['loss_error'], 2)}, {inside} its 90% interval."
-        )
+    if held.get("loss_error") is not None and held.get("inside90") is not False:
+        found.append(f"One step beyond its range: {_held_out(held)}.")
     return found
+
+
+def _disagreement(document: dict[str, Any]) -> list[str]:
+    laws = document.get("laws") or {}
+    first, second = (interval((laws.get(k) or {}).get("a")) for k in wording.HEADLINE_LAWS)
+    if not first or not second or (first[0] <= second[1] and second[0] <= first[1]):
+        return []
+    return [
+        "Which exponent is right: the 90% intervals of the two approaches are apart, so the form "
+        "of the surface or the reach of the valleys is wrong somewhere."
+    ]
+
+
+def _missed_holdout(document: dict[str, Any]) -> list[str]:
+    held = document.get("holdout") or {}
+    if held.get("loss_error") is None or held.get("inside90") is not False:
+        return []
+    return [f"What lies beyond its range, not even one step: {_held_out(held)}."]
+
+
+def _held_out(held: dict[str, Any]) -> str:
+    inside = _INSIDE.get(held.get("inside90"))
+    where = f", {inside} its 90% interval" if inside else ""
+    return (
+        f"fitted without {power(held.get('flops'))} FLOP, the "
+        f"{wording.law_name(str(held.get('law')))} is off by {percent(held['loss_error'], 2)} at "
+        f"the best loss there{where}"
+    )
 
 
 def _span(document: dict[str, Any], observations: Observations) -> str:
@@ -132,12 +153,13 @@ def _span(document: dict[str, Any], observations: Observations) -> str:
     if found:
         decades = np.log10(found[-1] / found[0])
         return (
-            f"between {power(found[0])} and {power(found[-1])} FLOP "
+            f"{power(found[0])} to {power(found[-1])} FLOP "
             f"({plural(len(found), 'budget')}, {decades:.1f} decades)"
         )
     if len(observations.flops):
-        return f"between {power(observations.flops.min())} and {power(observations.flops.max())}"
-    return "over no runs"
+        low, high = float(observations.flops.min()), float(observations.flops.max())
+        return f"{power(low)} to {power(high)} FLOP"
+    return "no runs"
 
 
 def _too_small(document: dict[str, Any], observations: Observations) -> list[str]:
@@ -146,9 +168,10 @@ def _too_small(document: dict[str, Any], observations: Observations) -> list[str
         return ["Anything: no run was admitted to a fit."]
     top = float(observations.flops.max())
     if top < PLUMBING_FLOPS:
+        times = float(power(PUBLISHED_FLOPS / top, 1))
         found.append(
             f"Anything about language models at large: the largest run here spent {power(top)} "
-            f"FLOP, {power(PUBLISHED_FLOPS / top, 1)} times less than the smallest budget of "
+            f"FLOP, {times:,.0f} times less than the smallest budget of "
             f"Hoffmann et al. This is a test of the machinery. Its exponents are facts about this "
             f"corpus, these shapes and these training rules, not about language."
         )
@@ -243,15 +266,16 @@ def _convention_spread(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def _exponent(estimate: Any) -> str:
+def _power_of_c(estimate: Any, spell_out: bool) -> str:
+    """`C^0.42 (0.39 to 0.45)`; the first interval of a sentence says that it is 90%."""
     value, ends = point(estimate), interval(estimate)
     if value is None:
-        return "(unknown)"
+        return "an unknown power of C"
     decimals = decimals_for(estimate)
     if ends is None:
-        return f"{fixed(value, decimals)} (no interval)"
+        return f"C^{fixed(value, decimals)} (no interval)"
     low, high = (fixed(end, decimals) for end in ends)
-    return f"{fixed(value, decimals)} (90% interval {low} to {high})"
+    return f"C^{fixed(value, decimals)} ({'90% interval ' if spell_out else ''}{low} to {high})"
 
 
 def size_of_study(document: dict[str, Any], observations: Observations) -> str:
@@ -260,7 +284,7 @@ def size_of_study(document: dict[str, Any], observations: Observations) -> str:
     parts = [f"{plural(int(inputs.get('used') or 0), 'run')} of {inputs.get('planned', 0)} used"]
     if len(observations.loss):
         parts += [
-            _span(document, observations).removeprefix("between "),
+            _span(document, observations),
             f"{count(float(observations.params.min()))} to "
             f"{count(float(observations.params.max()))} parameters",
         ]

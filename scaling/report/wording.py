@@ -1,5 +1,6 @@
 """What the quantities of a study are called: axes with unit and convention, laws, flags."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ STATES = {
 }
 PARAMS = {
     "given": "N (as counted in the table)",
-    "effective": "N_eff (training FLOP per token / 6)",
+    "effective": "N_eff (FLOP per token / 6)",
     "total": "N (all, embeddings included)",
     "matmul": "N_mm (in matrix products, head included)",
     "non_embedding": "N (without embeddings, 12 layers · width²)",
@@ -67,12 +68,11 @@ def axes(document: dict[str, Any], observations: Observations) -> Axes:
     bits = (document.get("options") or {}).get("loss_unit") == "bpb"
     loss_unit = "bits per byte" if bits else f"nats per {token}"
     params = PARAMS.get(str(convention.get("params")), "N")
-    optimal = params.replace("N", "N*", 1) if params.startswith("N ") else f"N*, as {params}"
     return Axes(
         params=f"parameters {params}",
-        params_opt=f"optimal parameters {optimal}",
+        params_opt=f"optimal {params}",
         tokens=f"training {token}s D",
-        tokens_opt=f"optimal training {token}s D*",
+        tokens_opt=f"optimal D (training {token}s)",
         flops=FLOPS.get(str(convention.get("flops")), "training compute C (FLOP)"),
         loss=f"final held-out loss ({loss_unit})",
         token=token,
@@ -80,6 +80,7 @@ def axes(document: dict[str, Any], observations: Observations) -> Axes:
     )
 
 
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 PARAMETERS = {
     "a": "a in N* = k C^a",
     "b": "b in D* = k C^b",
@@ -91,6 +92,14 @@ PARAMETERS = {
     "A": "A, scale of the N term",
     "B": "B, scale of the D term",
 }
+
+
+def visible(text: str) -> str:
+    """Text whose control, direction and half characters show as replaced.
+
+    They could steer a terminal, reorder what a reader sees, or have no UTF-8.
+    """
+    return _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def law_name(key: str) -> str:
