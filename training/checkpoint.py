@@ -76,8 +76,7 @@ def save(attempt: Attempt, meta: Meta, state: dict[str, Any]) -> Path:
         building = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=attempt.checkpoints))
         size, sha256 = _write(building / "state.pt", lambda file: torch.save(state, file))
         values = {"schema": SCHEMA, "size": size, "sha256": sha256, **asdict(meta)}
-        text = to_json({**values, "digest": _digest(values)}).encode()
-        _write(building / "meta.json", lambda file: file.write(text))
+        _write(building / "meta.json", lambda file: file.write(_sealed(values)))
         _sync(building)
         if attempt.fenced():
             raise StopRequested(f"{attempt.folder} was taken over by a later attempt")
@@ -169,11 +168,16 @@ def _all(trial: Path) -> list[Path]:
 
 
 def _prune(attempt: Attempt, step: int) -> None:
-    """Keep the newest KEEP up to `step`; what lies beyond it was passed over as unreadable."""
+    """Keep the newest KEEP steps up to `step`, of each the latest attempt's.
+
+    What lies beyond `step`, or was written again, was passed over as unreadable.
+    """
     last = f"step-{step:08d}"
-    valid = [path for path in _all(attempt.trial) if path.name <= last]
-    for path in _all(attempt.trial):
-        if path not in valid[-KEEP:]:
+    there = _all(attempt.trial)
+    by_step = {path.name: path for path in there if path.name <= last}
+    kept = list(by_step.values())[-KEEP:]
+    for path in there:
+        if path not in kept:
             _remove(path)
 
 
@@ -188,8 +192,9 @@ def _remove(path: Path) -> None:
 
 def _check(path: Path) -> Meta:
     """The meta of a checkpoint whose files are what was written; BadInput if they are not."""
-    values = read_json(path / "meta.json")
-    if not isinstance(values, dict) or values.pop("digest", None) != _digest(values):
+    content = read_json(path / "meta.json")
+    values = content.get("values") if isinstance(content, dict) else None
+    if not isinstance(values, dict) or (path / "meta.json").read_bytes() != _sealed(values):
         raise BadInput(f"{path}: damaged: meta.json does not match its own digest")
     if values["schema"] != SCHEMA:
         raise BadInput(f"{path}: found schema {values['schema']}, expected {SCHEMA}")
@@ -210,8 +215,10 @@ def _check(path: Path) -> Meta:
     return build(Meta, {k: v for k, v in values.items() if k not in ("schema", "size", "sha256")})
 
 
-def _digest(values: Any) -> str:
-    return hashlib.sha256(to_json(values).encode()).hexdigest()
+def _sealed(values: Any) -> bytes:
+    """meta.json: the values and their digest."""
+    seal = hashlib.sha256(to_json(values).encode()).hexdigest()
+    return to_json({"values": values, "digest": seal}).encode()
 
 
 @dataclass

@@ -1,0 +1,71 @@
+"""The held-out loss: the plain mean over a fixed set, whoever computes which part."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import alone, prepared_config, tiny_config
+
+import training.evaluate
+from data.manifest import read_manifest
+from data.prepare import prepare
+from data.shards import open_split
+from model.gpt import GPT
+from training.dataset import open_data
+from training.evaluate import evaluate
+
+
+@pytest.fixture
+def model(tmp_path) -> GPT:
+    return GPT(tiny_config(tmp_path).model, torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def windows() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (37, 17))
+
+
+def test_it_is_the_mean_over_all_positions(model, windows):
+    tokens = torch.from_numpy(windows)
+    with torch.no_grad():
+        expected = model(tokens[:, :-1], tokens[:, 1:]).item()
+    assert evaluate(model, windows, alone(), nullcontext) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("tokens_per_chunk", [16, 80, 160, 16 * 37])
+def test_the_cut_into_chunks_does_not_show(model, windows, monkeypatch, tokens_per_chunk):
+    whole = evaluate(model, windows, alone(), nullcontext)
+    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda config: tokens_per_chunk)
+    assert evaluate(model, windows, alone(), nullcontext) == pytest.approx(whole, abs=1e-6)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_ranks_share_a_set_that_they_do_not_divide(model, windows, monkeypatch, world_size):
+    """Each rank's sum by itself; together they are the value of one rank."""
+    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda config: 32)
+    whole = evaluate(model, windows, alone(), nullcontext)
+    parts = []
+    for rank in range(world_size):
+        ranks = replace(alone(), rank=rank, world_size=world_size)
+        monkeypatch.setattr(type(ranks), "sum", lambda self, *values: list(values))
+        parts.append(evaluate(model, windows, ranks, nullcontext))
+    assert sum(parts) == pytest.approx(whole, abs=1e-12)
+
+
+def test_it_draws_nothing_and_leaves_training_mode_on(model, windows):
+    before = torch.get_rng_state()
+    evaluate(model, windows, alone(), nullcontext)
+    assert torch.equal(before, torch.get_rng_state())
+    assert model.training and all(p.grad is None for p in model.parameters())
+
+
+def test_the_held_out_windows_are_of_the_validation_split(tmp_path):
+    config = prepared_config(tmp_path)
+    data = open_data(config, alone())
+    folder = prepare(config.data, tmp_path / "shards")
+    split = open_split(folder, read_manifest(folder), "val")
+    text = np.concatenate([shard.read(0, shard.n_tokens) for shard in split.shards]).tobytes()
+    assert data.windows.shape == (37, 17)
+    assert all(window.astype(np.uint16).tobytes() in text for window in data.windows)

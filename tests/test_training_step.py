@@ -1,0 +1,166 @@
+"""One step: the exact gradient of the global batch, AdamW as written down, nothing not finite."""
+
+import math
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_training import alone, claimed, prepared_config, tiny_config, train_once
+from torch import nn
+
+from model.gpt import GPT
+from training.config import OptimizerConfig
+from training.dataset import open_data
+from training.environment import decide
+from training.loop import train
+from training.metrics import read_metrics
+from training.optimizer import build_optimizer
+from training.record import read_record
+from training.run import Run, build_run
+from training.step import accumulate_gradients, train_step
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    config = prepared_config(tmp_path)
+    return build_run(config, alone(), decide(config, alone(), None), open_data(config, alone()))
+
+
+def gradient(run: Run, micro_batch: int) -> tuple[float, torch.Tensor]:
+    run.model.zero_grad()
+    loss = accumulate_gradients(run.network, *run.batch(0), micro_batch, nullcontext)
+    parts = [p.grad.flatten() for p in run.model.parameters() if p.grad is not None]
+    return loss.item(), torch.cat(parts)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3, 5, 7, 8, 100])
+def test_micro_batches_change_neither_loss_nor_gradient(run, micro_batch):
+    loss, expected = gradient(run, 8)
+    part_loss, found = gradient(run, micro_batch)
+    assert part_loss == pytest.approx(loss, rel=1e-6)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_whole_run_hardly_depends_on_the_micro_batch(tmp_path):
+    config = prepared_config(tmp_path)
+    losses = []
+    for micro_batch in (None, 3):
+        trial = tmp_path / f"micro{micro_batch}"
+        runtime = replace(config.runtime, micro_batch=micro_batch)
+        train_once(replace(config, runtime=runtime), trial)
+        losses.append([row["loss"] for row in read_metrics(trial)])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_adamw_is_the_published_update():
+    """Loshchilov and Hutter 2019, algorithm 2, written out; decay on the matrix only."""
+    config = OptimizerConfig("adamw", lr=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.5,
+                             grad_clip=1.0)  # fmt: skip
+    model = nn.Linear(3, 2)
+    optimizer = build_optimizer(model, config)
+    expected = {name: p.detach().double().clone() for name, p in model.named_parameters()}
+    moments = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in expected.items()}
+    draws = torch.Generator().manual_seed(0)
+    for t in range(1, 21):
+        for name, parameter in model.named_parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=draws)
+            g, (m, v) = parameter.grad.double(), moments[name]
+            m.mul_(0.9).add_(0.1 * g)
+            v.mul_(0.99).add_(0.01 * g**2)
+            step = (m / (1 - 0.9**t)) / ((v / (1 - 0.99**t)).sqrt() + 1e-8)
+            decay = 0.5 if parameter.ndim == 2 else 0.0
+            expected[name] -= 0.1 * (step + decay * expected[name])
+        optimizer.step()
+    for name, parameter in model.named_parameters():
+        assert torch.allclose(parameter.double(), expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_decay_acts_on_matrices_and_embeddings_only(tmp_path):
+    config = tiny_config(tmp_path)
+    model = GPT(config.model, torch.Generator().manual_seed(0))
+    decayed, free = build_optimizer(model, config.optimizer).param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert {"wte.weight", "wpe.weight"} < {names[id(p)] for p in decayed["params"]}
+    assert all(names[id(p)].endswith(".bias") or "ln_" in names[id(p)] for p in free["params"])
+    assert len(decayed["params"]) + len(free["params"]) == len(names)
+
+
+def test_one_batch_is_learnt_by_heart(run):
+    batch = run.batch(0)
+    run.batch = lambda step: batch  # type: ignore[method-assign]
+    for _ in range(200):
+        run.step = 1  # the peak of the schedule
+        last = train_step(run, stop=False)
+    assert last.loss < 0.05
+
+
+def test_the_rate_is_the_schedules_and_the_gradient_is_clipped(run):
+    before = [p.detach().clone() for p in run.model.parameters()]
+    step = train_step(run, stop=False)
+    assert step.lr == pytest.approx(run.config.optimizer.lr / 2)
+    assert run.optimizer.param_groups[0]["lr"] == step.lr
+    assert any(not torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
+    run.model.wte.weight.data.mul_(100)
+    assert train_step(run, stop=False).grad_norm > 1  # as it was before clipping
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_what_is_not_finite_is_not_applied(run, value, where):
+    before = [p.detach().clone() for p in run.model.parameters()]
+    if where == "loss":
+        network = run.network
+        run.network = lambda tokens, targets: network(tokens, targets) * value
+    else:
+        run.model.ln_f.bias.register_hook(lambda gradient: gradient * value)
+    assert not train_step(run, stop=False).is_finite
+    assert run.step == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
+
+
+def test_a_diverged_run_says_where_and_saves_nothing_of_it(tmp_path, monkeypatch):
+    forward, calls = GPT.forward, 0
+
+    def poisoned(self, tokens_BT, targets_BT=None):
+        nonlocal calls
+        calls += 1
+        return forward(self, tokens_BT, targets_BT) * (math.nan if calls == 3 else 1.0)
+
+    monkeypatch.setattr(GPT, "forward", poisoned)
+    record = train_once(prepared_config(tmp_path), tmp_path / "trial")
+    assert record.status == "diverged" and record.reason and "at step 3" in record.reason
+    assert (record.steps, record.loss, record.weights_digest) == (2, None, None)
+    names = [path.name for path in (tmp_path / "trial/attempt-001/checkpoints").iterdir()]
+    assert sorted(names) == ["step-00000001", "step-00000002"]
+    assert read_record(tmp_path / "trial") == record
+
+
+def test_out_of_memory_is_an_end_with_its_micro_batch(tmp_path, monkeypatch):
+    def forward(self, tokens_BT, targets_BT=None):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nDetails")
+
+    monkeypatch.setattr(GPT, "forward", forward)
+    record = train_once(prepared_config(tmp_path), tmp_path / "trial")
+    assert record.status == "oom" and record.peak_memory
+    assert record.reason == (
+        "step 1, 8 sequences a pass: CUDA out of memory. Tried to allocate 9 GiB."
+    )
+
+
+def test_an_address_space_that_ends_is_out_of_memory_too(tmp_path, monkeypatch):
+    def forward(self, tokens_BT, targets_BT=None):
+        return torch.empty(1 << 60)
+
+    monkeypatch.setattr(GPT, "forward", forward)
+    assert train_once(prepared_config(tmp_path), tmp_path / "trial").status == "oom"
+
+
+def test_a_defect_is_not_a_result(tmp_path, monkeypatch):
+    config = prepared_config(tmp_path)
+    attempt = claimed(tmp_path / "trial")
+    monkeypatch.setattr(GPT, "forward", lambda *_: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError) as caught:
+        train(config, attempt, alone(), quiet=True)
+    assert caught.value.__notes__ == ["rank 0, after step 0"]
