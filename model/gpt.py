@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import GPTConfig
+from model.loss import cross_entropy
 
 LAYER_NORM_EPS = 1e-5
 
@@ -34,8 +35,16 @@ class Attention(nn.Module):
             part_BTE.unflatten(-1, (self.n_head, -1)).transpose(1, 2)
             for part_BTE in self.c_attn(x_BTE).chunk(3, dim=-1)
         )
-        y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
+        y_BHTK = _attend(q_BHTK, k_BHTK, v_BHTK)
         return self.c_proj(y_BHTK.transpose(1, 2).flatten(-2))
+
+
+def _attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
+    """Causal attention; in float32 on a CPU, whose bf16 kernel is the slower one backwards."""
+    if q_BHTK.device.type == "cpu" and q_BHTK.dtype is torch.bfloat16:
+        with torch.autocast("cpu", enabled=False):
+            return _attend(q_BHTK.float(), k_BHTK.float(), v_BHTK.float()).bfloat16()
+    return F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
 
 
 class MLP(nn.Module):
@@ -103,7 +112,7 @@ class GPT(nn.Module):
         logits_BTV.detach()[..., self.config.vocab_size :] = -math.inf
         if targets_BT is None:
             return logits_BTV
-        return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
+        return cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten())
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
