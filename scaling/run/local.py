@@ -3,11 +3,14 @@
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from configs.errors import BadInput, ExitStatus
-from data.manifest import Manifest, read_manifest
+from data.loader import Loader, evaluation_windows
+from data.manifest import read_manifest
 from data.prepare import prepare
+from data.shards import open_split
 from scaling.fit.tables import write_runs_csv
 from scaling.plan.cost import StepTime
 from scaling.plan.grid import Plan, plan_grid
@@ -56,7 +59,7 @@ def show_plan(request: Request) -> ExitStatus:
     """Print the plan and its cost, measured on this machine; nothing is written into `out`."""
     assert request.grid is not None
     machine = this_machine(request.base.runtime, request.launcher)
-    tokens = prepared_data(request.base).split("train").tokens
+    tokens = prepared_data(request.base).tokens_per_epoch
     with tempfile.TemporaryDirectory(prefix="compile-") as cache:
         plan, step_time = predicted_plan(request, tokens, machine, Path(cache))
     cost = totals(plan, machine.n_slots, step_time)
@@ -88,10 +91,10 @@ def place_sweep(request: Request, machine: Machine) -> StoredPlan:
     known = store.read_plan(out) if (out / store.PLAN).exists() else None
     if known:
         store.check_setting(out, known, base)
-    manifest = prepared_data(base)
+    data = prepared_data(base)
+    tokens = data.tokens_per_epoch
     if known:
-        store.check_data(out, known, manifest.digest)
-    tokens = manifest.split("train").tokens
+        store.check_data(out, known, data.digest)
     if known and (
         request.grid is None
         or not store.asks_for_more(out, known, plan_grid(base, request.grid, tokens), extend)
@@ -99,7 +102,7 @@ def place_sweep(request: Request, machine: Machine) -> StoredPlan:
         return known
     plan, step_time = predicted_plan(request, tokens, machine, out / CACHE)
     print(total_line(totals(plan, machine.n_slots, step_time)), flush=True)
-    return store.place_plan(out, StoredPlan(plan, manifest.digest, request.launcher), extend)
+    return store.place_plan(out, StoredPlan(plan, data.digest, request.launcher), extend)
 
 
 def predicted_plan(
@@ -114,15 +117,26 @@ def predicted_plan(
     return plan_grid(request.base, request.grid, tokens, step_time), step_time
 
 
-def prepared_data(config: TrainConfig) -> Manifest:
-    """The manifest of the trial's data, prepared once; BadInput if the model cannot read it."""
-    manifest = read_manifest(prepare(config.data, Path(config.runtime.data_dir)))
+@dataclass(frozen=True)
+class Prepared:
+    """What a plan needs to know of its data: the manifest's digest, and training tokens."""
+
+    digest: str
+    tokens_per_epoch: int
+
+
+def prepared_data(config: TrainConfig) -> Prepared:
+    """Prepare the data, once; BadInput where no trial could train on it."""
+    folder = prepare(config.data, Path(config.runtime.data_dir))
+    manifest, block_size = read_manifest(folder), config.model.block_size
     if manifest.vocab_size != config.model.vocab_size:
         raise BadInput(
             f"model.vocab_size: found {config.model.vocab_size}, expected {manifest.vocab_size} "
             f"for data.tokenizer={config.data.tokenizer}"
         )
-    return manifest
+    loader = Loader(open_split(folder, manifest, "train"), block_size, config.seed)
+    evaluation_windows(open_split(folder, manifest, "val"), block_size, config.evaluation.tokens)
+    return Prepared(manifest.digest, loader.tokens_per_epoch)
 
 
 def work(

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -215,18 +215,16 @@ def serve(run: Callable[[Task], int], owner: int) -> None:
 def output_to(log: Path) -> Iterator[None]:
     """Send standard output and error, also of libraries below Python, to the end of a file."""
     kept = [os.dup(1), os.dup(2)]
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, descriptor in enumerate(kept, 1):
-            os.dup2(descriptor, number)
-        for descriptor in (file, *kept):
-            os.close(descriptor)
+    # Streams of their own, too: sys.stdout may be a display's, which the fork has copied.
+    with log.open("a", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        try:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            for number, descriptor in enumerate(kept, 1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
 
 
 def die_with(owner: int) -> None:

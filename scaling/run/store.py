@@ -10,6 +10,7 @@ There is no other memory of a sweep: what these files say is what any worker, an
 """
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,7 @@ def read_plan(out: Path) -> StoredPlan:
     A trial's id digests its config, so that no trial can be read otherwise than it was planned.
     """
     path = out / PLAN
+    _require_folder(out)
     values = read_json(path)
     if not isinstance(values, dict):
         raise BadInput(f"{path}: found no mapping, expected a plan")
@@ -79,6 +81,8 @@ def read_plan(out: Path) -> StoredPlan:
         launcher = build(LauncherConfig, own["launcher"], "launcher")
         if not isinstance(own["data_digest"], str):
             raise BadInput(f"data_digest: found {own['data_digest']!r}, expected text")
+        if plan.setting != setting_digest(plan.base):
+            raise BadInput(f"setting: found {plan.setting}, expected {setting_digest(plan.base)}")
         stale = own["stale"] or []
         if not set(stale) <= {trial.id for trial in plan.trials}:
             raise BadInput("stale: names a trial that is not among trials")
@@ -91,6 +95,7 @@ def place_plan(out: Path, asked: StoredPlan, extend: bool) -> StoredPlan:
     With `extend` another grid of the same setting and data is united with the stored one, trial by
     trial and by id. Raises BadInput for another setting, other data, or another grid without it.
     """
+    _require_folder(out)
     try:
         if write_once(out / PLAN, _text(asked)):
             return asked
@@ -175,8 +180,10 @@ def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
         folder = trial_folder(out, trial)
         record = read_record(folder)
         if record and record.status in kinds:
+            last = attempts(folder)[-1]
+            write_atomic(last / "released", "")  # its owner may live, and be at other trials
             with suppress(FileNotFoundError):  # another process moved it just now
-                os.rename(folder / RECORD, attempts(folder)[-1] / RECORD)
+                os.rename(folder / RECORD, last / RECORD)
                 again.append(trial.id)
     return tuple(again)
 
@@ -213,6 +220,11 @@ def _unite(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
     )
 
 
+def _require_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"out: {out}: found a file, expected a folder")
+
+
 def _ids(plan: Plan) -> set[str]:
     return {trial.id for trial in plan.trials}
 
@@ -245,4 +257,4 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        raise BadInput(f"{path}: {str(error).removeprefix('plan.json: ')}") from None
+        raise BadInput(f"{path}: {re.sub(r'^plan.json[:.] ?', '', str(error))}") from None
