@@ -77,7 +77,7 @@ def fit(config: FitConfig) -> Fit:
         },
         "provenance": _provenance(config),
         "convention": _convention(rows, own, config),
-        "warnings": _warnings(observations, isoflop, parametric, config),
+        "warnings": _warnings(rows, observations, isoflop, parametric, config),
         "laws": {law.name: law.document() for law in laws},
         "conventions": _conventions(rows, config),
         "predictions": predictions(flops, observations, isoflop, parametric),
@@ -201,6 +201,7 @@ def _has(rows: Sequence[Row], name: str) -> bool:
 
 
 def _warnings(
+    rows: Sequence[Row],
     observations: Observations,
     isoflop: IsoflopFit | None,
     parametric: ParametricFit | None,
@@ -210,6 +211,10 @@ def _warnings(
     if observations.excluded:
         text = f"{len(observations.excluded)} of {observations.planned} planned runs are not used"
         found.append({"code": "excluded_runs", "text": text})
+    stale = sorted(str(row.values["run_id"]) for row in rows if row.values.get("stale"))
+    if stale:
+        text = f"{len(stale)} runs that the plan no longer asks for: {', '.join(stale[:5])}"
+        found.append({"code": "stale_runs", "text": text})
     epochs = observations.columns.get("epochs")
     if epochs is not None and np.nanmax(epochs) > 1:
         text = f"{int((epochs > 1).sum())} runs saw their data more than once"

@@ -97,8 +97,8 @@ def read_table(path: Path) -> Table:
 def read_sweep(folder: Path) -> Table:
     """The run table of a sweep directory, one row a planned trial and one a stale record.
 
-    A trial without a record has status `unfinished` and no loss; a record whose trial the plan no
-    longer asks for is marked stale=1. Raises BadInput.
+    A trial without a record has status `unfinished` and no loss; one that the plan no longer asks
+    for is marked stale=1 and read all the same. Raises BadInput.
     """
     plan_path = folder / "plan.json"
     if not plan_path.is_file():
@@ -106,6 +106,8 @@ def read_sweep(folder: Path) -> Table:
     plan = read_json(plan_path)
     if not isinstance(plan, dict) or not isinstance(plan.get("trials"), list):
         raise BadInput(f"{plan_path}: no list of trials; expected the plan of a sweep")
+    if not all(isinstance(trial, dict) and "id" in trial for trial in plan["trials"]):
+        raise BadInput(f"{plan_path}: a trial without an id; expected the plan of a sweep")
     if plan.get("schema", _SCHEMA) > _SCHEMA:
         raise BadInput(
             f"{plan_path}: schema {plan['schema']}, expected at most {_SCHEMA}; "
@@ -115,13 +117,12 @@ def read_sweep(folder: Path) -> Table:
         path.parent.name: (path, read_json(path))
         for path in sorted((folder / "trials").glob("*/record.json"))
     }
-    rows = []
+    rows, stale = [], set(plan.get("stale") or ())
     for trial in plan["trials"]:
         path, record = records.pop(trial["id"], (plan_path, None))
-        rows.append(_sweep_row(path, trial, record))
-    rows += [
-        _sweep_row(path, {"id": name}, record) for name, (path, record) in sorted(records.items())
-    ]
+        rows.append(_sweep_row(path, trial, record, trial["id"] in stale))
+    for name, (path, record) in sorted(records.items()):
+        rows.append(_sweep_row(path, {"id": name}, record, stale=True))
     if not rows:
         raise BadInput(f"{plan_path}: no trials; expected at least one")
     columns = tuple(dict.fromkeys(name for row in rows for name in row.values))
@@ -140,7 +141,7 @@ def write_runs_csv(folder: Path) -> Path:
     return folder / "runs.csv"
 
 
-def _sweep_row(path: Path, trial: Mapping[str, Any], record: Any) -> Row:
+def _sweep_row(path: Path, trial: Mapping[str, Any], record: Any, stale: bool) -> Row:
     if record is not None and not (isinstance(record, dict) and "status" in record):
         raise BadInput(f"{path}: no status; expected the record of a trial")
     values: dict[str, Any] = dict.fromkeys(RUN_TABLE)
@@ -155,7 +156,7 @@ def _sweep_row(path: Path, trial: Mapping[str, Any], record: Any) -> Row:
         values["flops"] = record.get("flops_exact")
     values["run_id"] = trial["id"]
     values["flops_budget"] = trial.get("flops_budget")
-    values["stale"] = int("flops_budget" not in trial)
+    values["stale"] = int(stale)
     return Row(str(path), values)
 
 

@@ -1,0 +1,333 @@
+"""From files to fit.json: its shape, its sums, its exit statuses, and that order changes no bit."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fit_examples import config, isoflop_rows, write_csv
+from fit_schema import problems
+
+import fit as entry
+from configs.errors import BadInput, ExitStatus
+from configs.files import to_json
+from configs.load import run_entry
+from scaling.fit.fit import fit, folder_name, parts
+from scaling.fit.laws import PUBLISHED
+from scaling.fit.summary import summary
+from scaling.fit.tables import read_sweep, write_runs_csv
+
+ROOT = Path(__file__).resolve().parent.parent
+SURFACE = PUBLISHED["besiroglu"]
+QUICK = "n_bootstrap=60"
+
+
+def table(folder, name="runs.csv", budgets=5, sizes=7, sigma=0.005, **columns):
+    rows = isoflop_rows(
+        SURFACE, np.geomspace(1e17, 1e19, budgets), np.geomspace(1 / 4, 4, sizes), sigma
+    )
+    for index, row in enumerate(rows):
+        row |= {"run_id": f"run-{index:03d}", **columns}
+    return write_csv(folder / name, rows)
+
+
+def run(*overrides, root="fit"):
+    return run_entry(entry.main, root, "", list(overrides))
+
+
+def fitted(*overrides):
+    return fit(config(*overrides))
+
+
+def check(document):
+    """What every fit.json must satisfy."""
+    assert problems(json.loads(to_json(document))) == []
+    inputs = document["inputs"]
+    assert inputs["planned"] == inputs["used"] + len(inputs["excluded"])
+    assert inputs["observations"] == inputs["used"] - inputs["merged"]
+
+
+def test_fit_json_of_a_table(tmp_path):
+    found = fitted(f"runs={table(tmp_path)}", QUICK, "predict.flops=[1e21]")
+    check(found.document)
+    assert found.document["status"] == "ok"
+    assert found.document["convention"] == {"params": "given", "flops": "given"}
+    assert len(found.document["laws"]["parametric"]["residuals"]) == len(found.observations) == 35
+    far = [row for row in found.document["predictions"] if row["flops"] == 1e21]
+    assert {row["law"] for row in far} == {"isoflop", "parametric"}
+    for row in far:
+        n, d = SURFACE.optimal_allocation(1e21)
+        assert row["n_opt"]["value"] == pytest.approx(n, rel=0.3)
+        assert row["n_opt"]["value"] * row["d_opt"]["value"] == pytest.approx(1e21 / 6, rel=0.02)
+    held = found.document["holdout"]
+    assert held["status"] == "ok"
+    assert abs(held["loss_error"]) < 0.01
+    assert abs(held["n_opt_error"]) < 0.2
+
+
+def test_the_order_of_rows_changes_no_bit_of_the_laws(tmp_path):
+    path = table(tmp_path)
+    lines = path.read_text().splitlines()
+    shuffled = lines[1:]
+    random.Random(1).shuffle(shuffled)
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join([lines[0], *shuffled]) + "\n")
+    one, two = (fitted(f"runs={p}", QUICK).document for p in (path, other))
+    for part in ("laws", "predictions", "holdout", "inputs", "warnings"):
+        assert to_json(one[part]) == to_json(two[part])
+
+
+def test_no_bootstrap_gives_numbers_without_intervals(tmp_path):
+    document = fitted(f"runs={table(tmp_path)}", "n_bootstrap=0").document
+    check(document)
+    assert document["laws"]["isoflop"]["a"]["value"] is not None
+    assert document["laws"]["isoflop"]["a"]["ci90"] is None
+
+
+def test_one_row_is_refused_with_a_page(tmp_path, capsys):
+    path = write_csv(tmp_path / "one.csv", [{"params": 1e6, "tokens": 1e8, "loss": 3.0}])
+    assert run(f"runs={path}", f"out={tmp_path / 'out'}", QUICK) == ExitStatus.NO_LAW
+    document = json.loads((tmp_path / "out" / "fit.json").read_text())
+    check(document)
+    assert document["status"] == "refused"
+    assert (tmp_path / "out" / "report.html").exists()
+    assert "refused: 1 distinct (N, D) points" in capsys.readouterr().out
+
+
+def test_two_budgets_leave_the_surface_standing(tmp_path):
+    document = fitted(f"runs={table(tmp_path, budgets=2)}", QUICK).document
+    check(document)
+    assert document["laws"]["isoflop"]["status"] == "refused"
+    assert document["laws"]["parametric"]["status"] in ("ok", "flagged")
+    assert document["status"] == "flagged"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "status"),
+    [
+        ([], "flagged"),
+        (["laws=[parametric]"], "ok"),
+        (["laws=[isoflop]"], "refused"),
+        (["laws=[isoflop,parametric]"], "refused"),
+        (["require=[isoflop]"], "refused"),
+        (["require=[parametric]"], "flagged"),
+        (["require=[]"], "flagged"),
+        (["laws=[isoflop]", "require=[]"], "flagged"),
+    ],
+)
+def test_what_must_stand(tmp_path, overrides, status):
+    path = table(tmp_path, budgets=2, sigma=0.0005)
+    found = fitted(f"runs={path}", QUICK, *overrides)
+    if status == "ok":
+        assert found.document["status"] != "refused"
+    else:
+        assert found.document["status"] == status
+    assert found.stands == (status != "refused")
+
+
+def test_by_fits_each_value_apart(tmp_path):
+    one, other = table(tmp_path, "a.csv"), table(tmp_path, "b.csv", sigma=0.01)
+    lines = [f"{line},x" for line in one.read_text().splitlines()[1:]]
+    lines += [f"{line},../y" for line in other.read_text().splitlines()[1:]]
+    header = one.read_text().splitlines()[0] + ",kind"
+    path = tmp_path / "both.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    out = tmp_path / "out"
+    assert run(f"runs={path}", "by=kind", f"out={out}", QUICK) == ExitStatus.DONE
+    assert sorted(p.parent.name for p in out.glob("*/fit.json")) == ["%2E.%2Fy", "x"]
+    document = json.loads((out / "x" / "fit.json").read_text())
+    check(document)
+    assert document["inputs"]["where"] == {"kind": "x"}
+
+
+@pytest.mark.parametrize("value", ["..", ".", "a/b", "-rf", "x" * 500, "ä\n\x00", "", "%2E"])
+def test_folder_names_are_one_level_and_distinct(value):
+    name = folder_name(value)
+    assert name not in ("", ".", "..")
+    assert "/" not in name and not name.startswith(("-", ".")) and len(name.encode()) <= 200
+    assert name.isprintable()
+
+
+def test_folders_without_out_follow_the_input(tmp_path):
+    assert parts(config("runs=tables/a.csv"))[0][0] == Path("fits/a")
+    assert parts(config(f"runs={tmp_path}"))[0][0] == tmp_path / "fit"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("runs=null", "runs: missing"),
+        ("laws=[]", "laws: found an empty list"),
+        ("laws=[isoflops]", "laws"),
+        ("delta=0", "delta: found 0"),
+        ("n_bootstrap=-1", "n_bootstrap: found -1"),
+        ("n_bootstraps=10", "unknown key; did you mean n_bootstrap?"),
+        ("holdout=bottom", "holdout"),
+        ("holdout=-1.0", "holdout: found -1"),
+        ("predict.flops=[0]", "predict.flops: found 0"),
+        ("by=nothing", "by: no column 'nothing'"),
+    ],
+)
+def test_a_bad_option_is_status_2_and_writes_nothing(tmp_path, capsys, override, says):
+    out = tmp_path / "out"
+    status = run(f"runs={table(tmp_path)}", f"out={out}", override)
+    assert status == ExitStatus.BAD_INPUT
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_out_that_cannot_be_made_is_status_2(tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert run(f"runs={table(tmp_path)}", f"out={blocked}/x", QUICK) == ExitStatus.BAD_INPUT
+    assert "out: " in capsys.readouterr().err
+
+
+def test_holdout_at_a_flop_or_not_at_all(tmp_path):
+    path = table(tmp_path)
+    held = fitted(f"runs={path}", QUICK, "holdout=3e18").document["holdout"]
+    assert held["status"] == "ok" and held["flops"] >= 3e18
+    assert fitted(f"runs={path}", QUICK, "holdout=none").document["holdout"]["status"] == "none"
+    none = fitted(f"runs={path}", QUICK, "holdout=1e30").document["holdout"]
+    assert none["status"] == "refused"
+
+
+def sweep(folder, states=("done",) * 15, stale=0):
+    """A sweep directory of three budgets of five sizes, with the states given in order."""
+    records = isoflop_rows(SURFACE, (1e17, 1e18, 1e19), np.geomspace(1 / 3, 3, 5), 0.002)
+    trials = []
+    for index, (row, state) in enumerate(zip(records, states, strict=True)):
+        name = f"{index:012x}"
+        trials.append({"id": name, "flops_budget": row["flops_budget"], "predicted_s": 1.0})
+        trial = folder / "trials" / name
+        (trial / "attempt-001").mkdir(parents=True)
+        rows = [{"step": s, "tokens": s, "loss": 5.0 - s, "flops": s} for s in (1, 2)]
+        metrics = trial / "attempt-001" / "metrics.jsonl"
+        metrics.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        if state == "waiting":
+            continue
+        done = state == "done"
+        record = {
+            "schema": 1,
+            "id": name,
+            "status": state,
+            "reason": None if done else "loss not finite",
+            "loss": row["loss"] if done else None,
+            "params_effective": row["params"],
+            "params_total": 1.2 * row["params"],
+            "params_non_embedding": 0.8 * row["params"],
+            "params_matmul": 0.9 * row["params"],
+            "flops_exact": row["flops"],
+            "flops_6nd": 6 * 1.2 * row["params"] * row["tokens"],
+            "tokens": row["tokens"],
+            "dataset": "files",
+            "vocab_size": 256,
+            "seed": 0,
+            "epochs": 0.5,
+        }
+        (trial / "record.json").write_text(json.dumps(record))
+    plan = {"schema": 1, "setting": "abc", "trials": trials[: len(trials) - stale]}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    return folder
+
+
+def test_a_sweep_directory_is_fitted_by_every_convention(tmp_path):
+    found = fitted(f"runs={sweep(tmp_path / 's')}", QUICK)
+    check(found.document)
+    assert found.document["convention"] == {"params": "effective", "flops": "exact"}
+    ways = {(c["params"], c["flops"], c["law"]) for c in found.document["conventions"]}
+    assert {(p, "exact", "isoflop") for p in ("effective", "total", "matmul")} <= ways
+    assert {("total", "6nd", "parametric"), ("effective", "6nd", "parametric")} <= ways
+    assert ("total", "exact", "parametric") not in ways
+    row = found.document["predictions"][0]
+    assert row["n_total"]["value"] == pytest.approx(1.2 * row["n_opt"]["value"])
+    assert [point["step"] for point in found.curves["000000000000"]] == [1, 2]
+
+
+def test_every_planned_trial_is_accounted_for(tmp_path):
+    states = ["done"] * 12 + ["diverged", "oom", "waiting"]
+    document = fitted(f"runs={sweep(tmp_path / 's', states)}", QUICK).document
+    check(document)
+    assert document["inputs"]["planned"] == 15
+    assert [e["reason"] for e in document["inputs"]["excluded"]] == [
+        "status diverged: loss not finite",
+        "status oom: loss not finite",
+        "status unfinished",
+    ]
+    assert "excluded_runs" in {warning["code"] for warning in document["warnings"]}
+
+
+def test_a_lost_edge_run_of_a_sweep_flags_its_valley(tmp_path):
+    states = ["done"] * 14 + ["oom"]
+    document = fitted(f"runs={sweep(tmp_path / 's', states)}", QUICK).document
+    flags = {flag["code"] for flag in document["laws"]["isoflop"]["flags"]}
+    assert "edge_valley" in flags
+    assert document["laws"]["isoflop"]["valleys"][-1]["flags"][0]["code"] == "edge_lost"
+
+
+def test_stale_trials_are_fitted_and_listed(tmp_path):
+    document = fitted(f"runs={sweep(tmp_path / 's', stale=1)}", QUICK).document
+    assert document["inputs"]["used"] == 15
+    assert "stale_runs" in {warning["code"] for warning in document["warnings"]}
+
+
+def test_two_sweeps_of_other_settings_are_refused(tmp_path):
+    one, other = sweep(tmp_path / "a"), sweep(tmp_path / "b")
+    plan = json.loads((other / "plan.json").read_text()) | {"setting": "xyz"}
+    (other / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(BadInput, match=r"setting: .* has abc and .* has xyz"):
+        fitted(f"runs=[{one},{other}]", QUICK)
+
+
+def test_runs_csv_is_a_run_table_of_the_sweep(tmp_path):
+    folder = sweep(tmp_path / "s", ["done"] * 13 + ["oom", "waiting"])
+    path = write_runs_csv(folder)
+    one, other = (fitted(f"runs={p}", QUICK).document for p in (folder, path))
+    assert to_json(one["laws"]) == to_json(other["laws"])
+    assert one["inputs"] == other["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "not strict JSON"),
+        ("[]", "no list of trials"),
+        ('{"trials": [{}]}', "a trial without an id"),
+        ('{"trials": []}', "no trials"),
+        ('{"schema": 9, "trials": []}', "schema 9, expected at most 1"),
+    ],
+)
+def test_a_damaged_plan_is_refused(tmp_path, content, says):
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(BadInput, match=says):
+        read_sweep(tmp_path)
+
+
+def test_the_summary_names_laws_flags_and_reasons(tmp_path):
+    text = summary(fitted(f"runs={table(tmp_path, budgets=2)}", QUICK).document)
+    assert "35 runs" not in text and "14 runs = 14 used + 0 excluded" in text
+    assert "refused: 2 budgets with a vertex, expected at least 3" in text
+    assert "L = E + A N^-alpha + B D^-beta: E " in text
+
+
+def test_the_entry_imports_no_torch_and_prints_where_the_report_is(tmp_path):
+    code = (
+        "import sys, fit; from configs.load import run_entry; "
+        f"status = run_entry(fit.main, 'fit', '', ['runs={table(tmp_path)}', "
+        f"'out={tmp_path / 'out'}', 'n_bootstrap=60']); "
+        "assert not {'torch', 'wandb'} & set(sys.modules); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in done.stdout
