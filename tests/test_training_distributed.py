@@ -1,0 +1,267 @@
+"""Ranks: they agree, fail together, wait for a limited time, and do not change the science."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from kill_harness import fork_ranks
+from tiny_training import claimed, prepared_config, tiny_config, train_once
+
+from configs.errors import BadInput
+from model.gpt import GPT
+from training.attempt import Attempt
+from training.distributed import Ranks, joined
+from training.loop import train
+from training.metrics import read_metrics
+from training.record import publish, read_record
+from training.trial import write_config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def together(config, folder: Path, body: Callable[[Ranks], object], n: int = 2) -> list[object]:
+    """What `body` returned (or the BadInput it raised, as text) on each of `n` forked ranks."""
+
+    def rank() -> None:
+        with joined(config.runtime) as ranks:
+            try:
+                answer = body(ranks)
+            except BadInput as error:
+                answer = f"BadInput: {error}"
+            (folder / f"answer{ranks.rank}.json").write_text(json.dumps(answer))
+
+    children = fork_ranks(rank, n, folder)
+    for child in children:
+        assert child.wait() == 0, child.log.read_text()
+    return [json.loads((folder / f"answer{rank}.json").read_text()) for rank in range(n)]
+
+
+def torchrun(*arguments: str, cwd: Path = ROOT, n: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.run(
+        [*command, f"--nproc_per_node={n}", *arguments],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_sums_and_messages_reach_every_rank(tmp_path):
+    def body(ranks: Ranks) -> object:
+        big = 2.0**53
+        return [
+            ranks.sum(ranks.rank + 1, 1 / 3, big),
+            ranks.from_main(lambda: {"from": ranks.rank, "text": "ä\n"}),
+            ranks.from_main(lambda: None),
+        ]
+
+    expected = [[6.0, 1.0, 3 * 2.0**53], {"from": 0, "text": "ä\n"}, None]
+    answers = together(tiny_config(tmp_path), tmp_path, body, n=3)
+    assert answers == [expected] * 3
+
+
+@pytest.mark.parametrize("guilty", [0, 1])
+def test_bad_input_on_one_rank_is_bad_input_on_all(tmp_path, guilty):
+    def body(ranks: Ranks) -> object:
+        def look() -> None:
+            if ranks.rank == guilty:
+                raise BadInput("shard 7: found nothing")
+
+        return ranks.everywhere(look)
+
+    text = "shard 7: found nothing" if guilty == 0 else "rank 1: shard 7: found nothing"
+    assert together(tiny_config(tmp_path), tmp_path, body) == [f"BadInput: {text}"] * 2
+
+
+def test_bad_input_of_rank_0_alone_does_not_leave_the_others_waiting(tmp_path):
+    def body(ranks: Ranks) -> object:
+        def refuse() -> None:
+            raise BadInput("out: a file")
+
+        return ranks.from_main(refuse)
+
+    assert together(tiny_config(tmp_path), tmp_path, body) == ["BadInput: out: a file"] * 2
+
+
+def test_ranks_with_another_config_are_refused(tmp_path):
+    def body(ranks: Ranks) -> object:
+        ranks.require_same("the config of the ranks", f"digest{ranks.rank}")
+        return None
+
+    [first, second] = together(tiny_config(tmp_path), tmp_path, body)
+    assert first == second
+    assert first == (
+        "BadInput: rank 1: the config of the ranks: found digest1, expected digest0 as on rank 0"
+    )
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused_by_all(tmp_path):
+    config = prepared_config(tmp_path)
+    attempt = claimed(tmp_path / "trial")
+    answers = together(config, tmp_path, lambda ranks: str(train(config, attempt, ranks)), n=3)
+    assert set(answers) == {
+        "BadInput: schedule.batch_tokens: found 8 sequences of 16 tokens a step, expected a "
+        "multiple of the 3 ranks"
+    }
+
+
+def train_on_two(config, trial: Path, folder: Path) -> Attempt:
+    attempt = claimed(trial)
+
+    def body(ranks: Ranks) -> object:
+        record = train(config, attempt, ranks, quiet=True)
+        if ranks.is_main:
+            publish(attempt, record)
+        return [record.status, record.reason]
+
+    first, second = together(config, folder, body)
+    assert first == second
+    return attempt
+
+
+def test_two_ranks_train_the_same_model_as_one(tmp_path):
+    """Under torchrun, by the script, with an uneven last micro-batch and evaluation on the way."""
+    config = prepared_config(tmp_path)
+    config = replace(config, runtime=replace(config.runtime, micro_batch=3, evaluate_every_steps=2))
+    one = train_once(config, tmp_path / "one")
+    write_config(tmp_path / "config", config)
+    result = torchrun(
+        "train.py",
+        "--config-dir",
+        str(tmp_path / "config"),
+        "--config-name",
+        "config",
+        f"out={tmp_path / 'two'}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("held-out") == 3  # rank 0 alone speaks
+    two = read_record(tmp_path / "two")
+    assert two is not None and two.status == "done" and two.world_size == 2
+    assert two.loss == pytest.approx(one.loss, abs=1e-5)
+    rows = zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True)
+    for row_of_one, row_of_two in rows:
+        for name in ("loss", "grad_norm", "val_loss"):
+            assert row_of_two.get(name) == pytest.approx(row_of_one.get(name), abs=1e-5)
+        assert row_of_one["tokens"] == row_of_two["tokens"]
+
+
+def test_the_held_out_loss_is_the_same_on_two_ranks(tmp_path):
+    """At the first step, where both have the same weights to the bit."""
+    config = prepared_config(tmp_path, 1, optimizer__lr=1e-12)
+    one = train_once(config, tmp_path / "one")
+    train_on_two(config, tmp_path / "two", tmp_path)
+    two = read_record(tmp_path / "two")
+    assert two is not None and two.loss == pytest.approx(one.loss, abs=1e-6)
+
+
+@pytest.mark.parametrize("guilty", [0, 1])
+def test_a_nan_on_one_rank_stops_all_within_the_step(tmp_path, monkeypatch, guilty):
+    forward = GPT.forward
+    calls = 0
+
+    def poisoned(self, tokens_BT, targets_BT=None):
+        nonlocal calls
+        calls += 1
+        here = calls == 3 and os.environ["RANK"] == str(guilty)
+        return forward(self, tokens_BT, targets_BT) * (math.nan if here else 1.0)
+
+    monkeypatch.setattr(GPT, "forward", poisoned)
+    train_on_two(prepared_config(tmp_path), tmp_path / "trial", tmp_path)
+    record = read_record(tmp_path / "trial")
+    assert record is not None and record.status == "diverged"
+    assert "at step 3" in str(record.reason) and record.steps == 2
+
+
+def test_two_ranks_killed_and_continued_end_in_the_same_bits(tmp_path, monkeypatch):
+    config = prepared_config(tmp_path)
+    train_on_two(config, tmp_path / "whole", tmp_path)
+    trial = tmp_path / "trial"
+    attempt = claimed(trial)
+
+    def body() -> None:
+        with joined(config.runtime) as ranks:
+            train(config, attempt, ranks, quiet=True)
+
+    children = fork_ranks(body, 2, tmp_path)
+    children[0].until(lambda: len(read_metrics(trial)) >= 3)
+    children[1].kill()
+    assert children[1].wait() == -9
+    children[0].kill()
+    children[0].wait()
+    attempt.release()
+    train_on_two(config, trial, tmp_path)
+    whole, record = read_record(tmp_path / "whole"), read_record(trial)
+    assert whole is not None and record is not None
+    assert record.attempts == 2 and record.bitwise
+    assert record.weights_digest == whole.weights_digest
+
+
+def test_the_loss_of_a_rank_ends_the_other_soon(tmp_path):
+    config = prepared_config(tmp_path, 4000, runtime__checkpoint_every_s=1e6)
+    attempt = claimed(tmp_path / "trial")
+
+    def body() -> None:
+        with joined(config.runtime) as ranks:
+            train(config, attempt, ranks, quiet=True)
+
+    children = fork_ranks(body, 2, tmp_path)
+    children[0].until(lambda: read_metrics(attempt.trial))
+    children[1].kill()
+    start = time.monotonic()
+    assert children[0].wait(15) == 1
+    assert time.monotonic() - start < 15
+    assert "rank 0, after step" in children[0].log.read_text()
+    children[1].wait()
+
+
+def test_a_rank_that_hangs_ends_the_other_at_the_limit(tmp_path):
+    config = prepared_config(tmp_path, 4000, runtime__checkpoint_every_s=1e6)
+    config = replace(config, runtime=replace(config.runtime, timeout_s=2))
+    attempt = claimed(tmp_path / "trial")
+
+    def body() -> None:
+        with joined(config.runtime) as ranks:
+            train(config, attempt, ranks, quiet=True)
+
+    children = fork_ranks(body, 2, tmp_path)
+    children[0].until(lambda: read_metrics(attempt.trial))
+    children[1].kill(signal.SIGSTOP)
+    start = time.monotonic()
+    assert children[0].wait(20) == 1
+    assert time.monotonic() - start < 12
+    children[1].kill()
+    children[1].wait()
+
+
+def test_a_signal_to_one_rank_stops_all_at_the_same_step(tmp_path):
+    config = prepared_config(tmp_path, 4000, runtime__checkpoint_every_s=1e6)
+    attempt = claimed(tmp_path / "trial")
+
+    def body() -> None:
+        with joined(config.runtime) as ranks:
+            train(config, attempt, ranks, quiet=True)
+
+    children = fork_ranks(body, 2, tmp_path)
+    children[0].until(lambda: read_metrics(attempt.trial))
+    children[1].kill(signal.SIGTERM)
+    assert [child.wait(15) for child in children] == [1, 1]
+    texts = [child.log.read_text().strip().splitlines()[-1] for child in children]
+    assert texts[0] == texts[1] and "StopRequested: after step" in texts[0]
+    [saved] = attempt.checkpoints.iterdir()
+    assert f"step {int(saved.name[5:])} of" in texts[0]
+
+
+def test_threads_and_device_are_this_process_own(tmp_path):
+    with joined(tiny_config(tmp_path).runtime) as ranks:
+        assert ranks == Ranks(0, 1, 1, torch.device("cpu"), 60)
