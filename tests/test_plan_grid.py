@@ -190,7 +190,7 @@ def test_a_cell_of_too_many_epochs_is_left_out():
         (8e11, 48),
         (8e11, 64),
     ]
-    assert plan.left_out[0].reason == "1.65 epochs, expected at most data.max_epochs 1"
+    assert plan.left_out[0].reason == "1.24 epochs, expected at most data.max_epochs 1"
     assert len(widths(plan)[2.5e10]) == 5
 
 
