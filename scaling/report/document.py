@@ -11,6 +11,7 @@ from configs.files import to_json, write_atomic
 from scaling.fit.fit import Fit
 from scaling.fit.observations import Observations
 from scaling.report import page, verdict
+from scaling.report.headline import headline, size_of_study
 from scaling.report.method import METHOD
 from scaling.report.scene import scene as compose_scene
 from scaling.report.sections import Picture, Section, sections
@@ -55,9 +56,9 @@ def markdown(
     lines = [
         "# Scaling-law fit",
         "",
-        escape(verdict.headline(document)),
+        escape(headline(document)),
         "",
-        escape(verdict.size_of_study(document, observations)) + ".",
+        escape(size_of_study(document, observations)) + ".",
         "",
         "## What this study can and cannot show",
         "",

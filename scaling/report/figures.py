@@ -173,6 +173,7 @@ def _residuals(scene: dict[str, Any]) -> Figure:
     points = scene["points"]
     percent = 100 * np.expm1(array(points["residual"]))
     flops = array(points["flops"])
+    half = (flops.max() / flops.min()) ** 0.04  # of the bar of a mean
     axes.axhline(0, color=SOFT, lw=1)
     for i in sorted(set(points["budget"])):
         here = select(points, i)
@@ -181,7 +182,7 @@ def _residuals(scene: dict[str, Any]) -> Figure:
         )
         if i >= 0:
             middle = np.exp(np.log(flops[here]).mean())
-            axes.plot([middle / 1.25, middle * 1.25], [percent[here].mean()] * 2, color=INK, lw=1.8)
+            axes.plot([middle / half, middle * half], [percent[here].mean()] * 2, color=INK, lw=1.8)
     log_flops(axes, scene["axes"]["flops"])
     axes.set_ylabel("observed loss over fitted loss, minus one (%)")
     axes.legend(title="budget; bar: its mean", ncols=2)

@@ -57,10 +57,10 @@ const budgetShade = (i) => i < 0 ? css("--faint") : shade(scene.budgets.length <
 const budgetSymbol = (i) => i < 0 ? "circle" : SYMBOLS[i % SYMBOLS.length];
 const scale = () => [0, 0.25, 0.5, 0.75, 1].map((x) => [x, shade(x)]);
 
-function logTicks(values, write, wanted = 6) {
+function logTicks(values, write, wanted = 6, fine = [[1, 1.5, 2, 3, 5, 7], [1, 1.2, 1.5, 1.8, 2, 2.3, 2.6, 3, 3.5, 4, 5, 6, 7, 8]]) {
   const known = values.filter((v) => v > 0);
   const [low, high] = [Math.min(...known) / 1.2, Math.max(...known) * 1.2];
-  const candidates = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7], [1, 1.2, 1.5, 1.8, 2, 2.3, 2.6, 3, 3.5, 4, 5, 6, 7, 8]];
+  const candidates = [[1], [1, 3], [1, 2, 5], ...fine];
   let best = null;
   for (const steps of candidates) {
     const found = [];
@@ -86,7 +86,7 @@ function powerOfTen(x) {
 }
 
 const flopAxis = (values, extra = {}) =>
-  axis(scene.axes.flops, { type: "log", ...logTicks(values, powerOfTen, narrow.matches ? 4 : 6), ...extra });
+  axis(scene.axes.flops, { type: "log", ...logTicks(values, powerOfTen, narrow.matches ? 4 : 6, [[1, 2, 3, 4, 5, 6, 7, 8, 9]]), ...extra });
 
 function show(key, traces, layout) {
   const node = document.getElementById(`plot-${key}`);
@@ -227,6 +227,7 @@ function drawSurface() {
 function drawResiduals() {
   const { residual, flops, budget } = scene.points;
   if (!residual) return;
+  const half = (Math.max(...flops) / Math.min(...flops)) ** 0.04; // of the bar of a mean
   const percents = { ...scene.points, percent: residual.map((r) => 100 * (Math.exp(r) - 1)) };
   const traces = [];
   for (const i of groups()) {
@@ -236,7 +237,7 @@ function drawResiduals() {
     if (i < 0) continue;
     const mean = index.reduce((sum, k) => sum + percents.percent[k], 0) / index.length;
     const c = Math.exp(index.reduce((sum, k) => sum + Math.log(flops[k]), 0) / index.length);
-    traces.push({ x: [c / 1.25, c * 1.25], y: [mean, mean], mode: "lines", line: { color: css("--ink"), width: 2 },
+    traces.push({ x: [c / half, c * half], y: [mean, mean], mode: "lines", line: { color: css("--ink"), width: 2 },
       showlegend: false, hoverinfo: "text", hovertext: `mean of this budget ${mean.toFixed(2)}%` });
   }
   show("residuals", traces, { xaxis: flopAxis(flops), yaxis: axis("observed loss over fitted loss, minus one (%)",

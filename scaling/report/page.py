@@ -18,6 +18,7 @@ from typing import Any
 
 from scaling.fit.observations import Observations
 from scaling.report import verdict
+from scaling.report.headline import headline, size_of_study
 from scaling.report.method import METHOD
 from scaling.report.sections import Picture, Section
 from scaling.report.tables import Table
@@ -41,9 +42,9 @@ def render(
     judged = verdict.judge(document, observations)
     body = [
         "<header>",
-        f'<p class="kicker">{_text(verdict.size_of_study(document, observations))}</p>',
+        f'<p class="kicker">{_text(size_of_study(document, observations))}</p>',
         "<h1>Scaling-law fit</h1>",
-        f'<p class="headline">{_sentence(verdict.headline(document))}</p>',
+        f'<p class="headline">{_sentence(headline(document))}</p>',
         _states(document),
         "</header>",
         _verdict(judged),

@@ -17,7 +17,7 @@ from scaling.report.allocation import frontiers
 from scaling.report.numbers import interval, point, rounded
 from scaling.report.surface import contours, residuals
 
-CURVE_BINS = 120
+CURVE_BINS = 40  # few enough that a batch's noise averages out late in a run
 _TOLERANCE = 0.1  # of configs/fit.yaml, for a document that does not state its own
 
 Curves = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -140,6 +140,12 @@ def pictures(document: dict[str, Any], scene: dict[str, Any]) -> dict[str, Pictu
     noted = f" Not drawn: {'; '.join(refused)}." if refused else ""
     no_surface = _refusal(laws.get("parametric"), "parametric surface")
     axes = scene["axes"]
+    shape = (
+        "Curves are parabolas in log N over the sizes they were fitted to; a diamond with a bar is "
+        "a vertex with its 90% interval."
+        if stands(laws.get("isoflop"))
+        else f"Runs only: {_refusal(laws.get('isoflop'), 'law of the valleys')}."
+    )
     averaged = bool(scene["seeds"]["run_id"])
     seeds = " Small faint markers are the single seeds of an average." if averaged else ""
     return {
@@ -153,9 +159,7 @@ def pictures(document: dict[str, Any], scene: dict[str, Any]) -> dict[str, Pictu
         "valleys": Picture(
             "valleys",
             "Loss against size at each budget",
-            "One colour and shape a budget, lighter for more compute. Curves are parabolas in "
-            "log N over the sizes they were fitted to; a diamond with a bar is a vertex with its "
-            f"90% interval.{seeds}{noted if 'isoflop' in _refused(laws) else ''}",
+            f"One colour and shape a budget, lighter for more compute. {shape}{seeds}",
             None if scene["budgets"] else "no run states a compute budget, so runs form no valley",
         ),
         "surface": Picture(
@@ -182,10 +186,6 @@ def pictures(document: dict[str, Any], scene: dict[str, Any]) -> dict[str, Pictu
             None if scene["curves"] else "the runs were given as final losses only",
         ),
     }
-
-
-def _refused(laws: dict[str, Any]) -> set[str]:
-    return {key for key, law in laws.items() if law and law.get("status") == "refused"}
 
 
 def _refusal(law: Any, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The report's judgement in sentences: the headline, what the study shows and what it cannot show.
+"""The report's judgement in sentences: what the study shows, and what it cannot show.
 
 Every sentence follows from the document and its observations by a rule stated here; thresholds are
 those of the protocol (five budgets, two decades, 500 steps) and of published studies.
@@ -11,9 +11,8 @@ import numpy as np
 
 from scaling.fit.observations import Observations
 from scaling.report import wording
+from scaling.report.headline import budgets, span
 from scaling.report.numbers import (
-    count,
-    decimals_for,
     fixed,
     interval,
     listed,
@@ -28,6 +27,9 @@ PLUMBING_FLOPS = 1e15
 
 PUBLISHED_FLOPS = 6e18
 """The smallest budget of Hoffmann et al. 2022."""
+
+OPEN_EXPONENT = 0.2
+"""An interval of a as wide as this holds both Kaplan's and Chinchilla's answer, or nearly."""
 
 LEAST_BUDGETS = 5
 LEAST_DECADES = 2.0
@@ -48,31 +50,6 @@ class Verdict:
     doubts: tuple[str, ...]
 
 
-def headline(document: dict[str, Any]) -> str:
-    """One sentence: the exponents by approach with intervals and the state of each law."""
-    laws = document.get("laws") or {}
-    asked = [key for key in wording.HEADLINE_LAWS if isinstance(laws.get(key), dict)]
-    standing = [key for key in asked if wording.stands(laws[key])]
-    if not asked:
-        return "No law of compute-optimal size was asked for."
-    parts = []
-    for key in standing:
-        law, first = laws[key], key == standing[0]
-        n, d = (_power_of_c(law.get(name), first and name == "a") for name in ("a", "b"))
-        codes = list(dict.fromkeys(code for code, _ in wording.flags(law)))
-        doubt = f" (flagged: {listed(codes)})" if codes else ""
-        subject = ("Compute-optimal size grows as ", "data as ") if first else ("as ", "")
-        parts.append(f"{subject[0]}{n} and {subject[1]}{d} by {wording.law_name(key)}{doubt}")
-    parts += [
-        f"{wording.law_name(key)} refused: {wording.reason(laws[key])}"
-        for key in asked
-        if key not in standing
-    ]
-    if not standing:
-        parts.insert(0, "No law of compute-optimal size stands")
-    return f"{'; '.join(parts)}."
-
-
 def judge(document: dict[str, Any], observations: Observations) -> Verdict:
     """The verdict on a whole study."""
     return Verdict(
@@ -80,6 +57,7 @@ def judge(document: dict[str, Any], observations: Observations) -> Verdict:
         cannot=tuple(
             [
                 *_refusals(document),
+                *_open_exponent(document),
                 *_too_small(document, observations),
                 *_disagreement(document),
                 *_missed_holdout(document),
@@ -92,20 +70,14 @@ def judge(document: dict[str, Any], observations: Observations) -> Verdict:
     )
 
 
-def budgets(document: dict[str, Any]) -> list[float]:
-    """The budgets whose valley has a vertex, ascending."""
-    law = (document.get("laws") or {}).get("isoflop") or {}
-    return sorted(v["flops"] for v in law.get("valleys") or [] if point(v.get("n_opt")))
-
-
 def _shows(document: dict[str, Any], observations: Observations) -> list[str]:
     laws = document.get("laws") or {}
     found = []
     standing = [key for key in wording.HEADLINE_LAWS if wording.stands(laws.get(key))]
-    if standing:
+    if standing and not _open_exponent(document):
         found.append(
             f"How compute divides between parameters and data on this corpus, with these shapes "
-            f"and training rules, from {_span(document, observations)}."
+            f"and training rules, from {span(document, observations)}."
         )
     ends = {key: interval((laws.get(key) or {}).get("a")) for key in standing}
     first, second = ends.get("isoflop"), ends.get("parametric")
@@ -118,6 +90,21 @@ def _shows(document: dict[str, Any], observations: Observations) -> list[str]:
     if held.get("loss_error") is not None and held.get("inside90") is not False:
         found.append(f"One step beyond its range: {_held_out(held)}.")
     return found
+
+
+def _open_exponent(document: dict[str, Any]) -> list[str]:
+    """Said where not even the first law that stands says how compute divides."""
+    laws = document.get("laws") or {}
+    for key in wording.HEADLINE_LAWS:
+        if wording.stands(laws.get(key)):
+            ends = interval(laws[key].get("a"))
+            if ends is None or ends[1] - ends[0] <= OPEN_EXPONENT:
+                return []
+            return [
+                f"How compute divides between parameters and data: by {wording.by_law(key)} the "
+                f"90% interval of a, {fixed(ends[0], 2)} to {fixed(ends[1], 2)}, leaves it open."
+            ]
+    return []
 
 
 def _disagreement(document: dict[str, Any]) -> list[str]:
@@ -146,20 +133,6 @@ def _held_out(held: dict[str, Any]) -> str:
         f"{wording.law_name(str(held.get('law')))} is off by {percent(held['loss_error'], 2)} at "
         f"the best loss there{where}"
     )
-
-
-def _span(document: dict[str, Any], observations: Observations) -> str:
-    found = budgets(document)
-    if found:
-        decades = np.log10(found[-1] / found[0])
-        return (
-            f"{power(found[0])} to {power(found[-1])} FLOP "
-            f"({plural(len(found), 'budget')}, {decades:.1f} decades)"
-        )
-    if len(observations.flops):
-        low, high = float(observations.flops.min()), float(observations.flops.max())
-        return f"{power(low)} to {power(high)} FLOP"
-    return "no runs"
 
 
 def _too_small(document: dict[str, Any], observations: Observations) -> list[str]:
@@ -264,28 +237,3 @@ def _convention_spread(document: dict[str, Any]) -> list[str]:
         f"One exponent for every way of counting: on the same runs a goes from {fixed(low, 2)} to "
         f"{fixed(high, 2)} with what is counted as a parameter and as a FLOP (table Conventions)."
     ]
-
-
-def _power_of_c(estimate: Any, spell_out: bool) -> str:
-    """`C^0.42 (0.39 to 0.45)`; the first interval of a sentence says that it is 90%."""
-    value, ends = point(estimate), interval(estimate)
-    if value is None:
-        return "an unknown power of C"
-    decimals = decimals_for(estimate)
-    if ends is None:
-        return f"C^{fixed(value, decimals)} (no interval)"
-    low, high = (fixed(end, decimals) for end in ends)
-    return f"C^{fixed(value, decimals)} ({'90% interval ' if spell_out else ''}{low} to {high})"
-
-
-def size_of_study(document: dict[str, Any], observations: Observations) -> str:
-    """The study in one line: runs, budgets, sizes."""
-    inputs = document.get("inputs") or {}
-    parts = [f"{plural(int(inputs.get('used') or 0), 'run')} of {inputs.get('planned', 0)} used"]
-    if len(observations.loss):
-        parts += [
-            _span(document, observations),
-            f"{count(float(observations.params.min()))} to "
-            f"{count(float(observations.params.max()))} parameters",
-        ]
-    return ", ".join(parts)

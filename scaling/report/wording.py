@@ -94,6 +94,11 @@ PARAMETERS = {
 }
 
 
+def by_law(key: str) -> str:
+    """A law's name with its article, as in `by the parametric surface`."""
+    return f"the {law_name(key)}" if key == "parametric" else law_name(key)
+
+
 def visible(text: str) -> str:
     """Text whose control, direction and half characters show as replaced.
 
