@@ -7,6 +7,7 @@ instead of seconds. A child never returns into the test.
 import os
 import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -63,6 +64,7 @@ def fork(function: Callable[[], Any], log: Path) -> Child:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
         result = function()
         status = result if isinstance(result, int) else 0
     except BaseException:

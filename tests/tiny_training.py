@@ -31,7 +31,9 @@ def write_text(folder: Path, n_words: int = 6000, seed: int = 0) -> Path:
     words = random.Random(seed)
     for index in range(24):
         text = " ".join(words.choice(WORDS.split()) for _ in range(n_words // 24))
-        (folder / f"{index:02d}.txt").write_text(text + "\n")
+        path = folder / f"{index:02d}.txt"
+        if not path.exists() or path.read_text() != text:  # else its shards would be made again
+            path.write_text(text)
     return folder
 
 
@@ -46,7 +48,7 @@ def tiny_config(folder: Path, steps: int = 6, **changes: Any) -> TrainConfig:
             path=str(folder / "text"),
             tokenizer="bytes",
             val_fraction=0.2,
-            max_epochs=1000,
+            max_epochs=1000.0,
         ),
         optimizer=OptimizerConfig(
             name="adamw", lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, grad_clip=1.0

@@ -1,0 +1,229 @@
+"""train.py as a command: what it ends in, what it leaves, and what it does not touch."""
+
+import hashlib
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from kill_harness import fork
+from tiny_training import claimed, prepared_config, tiny_config
+
+import train
+from configs.load import run_entry
+from data.prepare import prepare
+from model.gpt import GPT
+from training.config import TrainConfig, trial_id
+from training.metrics import read_metrics
+from training.record import read_record
+from training.trial import read_config, write_config
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run train.py in this process on a tiny config; gives the exit status."""
+
+    def call(*overrides: str, config: TrainConfig | None = None) -> int:
+        folder = tmp_path / f"config{len(list(tmp_path.glob('config*')))}"
+        write_config(folder, config or prepared_config(tmp_path))
+        return entry("--config-dir", str(folder), "--config-name", "config", *overrides)
+
+    return call
+
+
+def entry(*arguments: str) -> int:
+    return run_entry(train.main, "train", train.DESCRIPTION, list(arguments))
+
+
+def tree(folder: Path) -> dict[str, tuple[str, int]]:
+    return {
+        str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_run_leaves_the_folder_of_a_trial(command, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command(f"out={out}") == 0
+    record = read_record(out)
+    assert record is not None and record.status == "done" and record.loss is not None
+    assert record.id == trial_id(read_config(out))
+    assert len(read_metrics(out)) == record.steps == 6
+    names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "record.json",
+        "attempt-001/owner.json",
+        "attempt-001/heartbeat",
+        "attempt-001/runtime.json",
+        "attempt-001/metrics.jsonl",
+        "attempt-001/log.txt",
+        "attempt-001/checkpoints/step-00000006/state.pt",
+        "attempt-001/checkpoints/step-00000006/meta.json",
+    } <= names
+    output = capsys.readouterr().out
+    assert "step 6/6" in output and f"{out}: loss" in output
+
+
+def test_a_finished_run_is_not_touched(command, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command(f"out={out}") == 0
+    before = tree(out)
+    assert command(f"out={out}") == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert tree(out) == before
+
+
+def test_its_config_runs_it_again_elsewhere(command, tmp_path):
+    assert command(f"out={tmp_path / 'out'}") == 0
+    again = ["--config-dir", str(tmp_path / "out"), "--config-name", "config"]
+    assert entry(*again, f"out={tmp_path / 'again'}") == 0
+    first, second = read_record(tmp_path / "out"), read_record(tmp_path / "again")
+    assert first is not None and second is not None
+    assert (first.id, first.weights_digest) == (second.id, second.weights_digest)
+
+
+def test_without_out_the_folder_has_the_name_of_the_trial(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command() == 0
+    assert (tmp_path / "runs" / trial_id(tiny_config(tmp_path)) / "record.json").exists()
+
+
+def test_checkpoints_need_not_be_kept(command, tmp_path):
+    assert command(f"out={tmp_path / 'out'}", "keep=none") == 0
+    assert not list(tmp_path.glob("out/attempt-*/checkpoints"))
+    assert read_record(tmp_path / "out") is not None
+
+
+def test_plan_says_what_it_would_cost_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert entry("experiment=smoke", "mode=plan") == 0
+    text = capsys.readouterr().out
+    assert "11,712" in text and "9.664e+09" in text and "256" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_measure_says_how_fast_and_leaves_no_run(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("training.report.MEASURE_S", 0.1)
+    assert command("mode=measure", f"out={tmp_path / 'out'}") == 0
+    text = capsys.readouterr().out
+    assert "tokens/s" in text and "MFU" in text and "MiB" in text
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean optimizer.lr?"),
+        ("mode=fly", "mode: found 'fly' (str), expected one of run, plan, measure"),
+        ("keep=some", "keep: found 'some' (str), expected one of final, none"),
+        ("grid=smoke", "grid=smoke: train.py trains one model and reads no grid"),
+        ("grid.budgets=[1e9]", "reads no grid"),
+        ("launcher=local", "reads no launcher"),
+        ("model.vocab_size=300", "model.vocab_size: found 300, expected 256"),
+        ("evaluation.tokens=100000000", "evaluation.tokens: found 100000000"),
+        ("data.max_epochs=0.001", "expected at most data.max_epochs 0.001"),
+        ("data.path=/nowhere", "/nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(command, tmp_path, capsys, override, expected):
+    assert command(override, f"out={tmp_path / 'out'}") == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err and captured.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_token_beyond_the_vocabulary_is_refused_before_step_0(command, tmp_path, capsys):
+    prepare(prepared_config(tmp_path).data, tmp_path / "shards")
+    [shard] = (tmp_path / "shards").glob("*/train_000000.bin")
+    data = bytearray(shard.read_bytes())
+    data[-2:] = (999).to_bytes(2, "little")
+    shard.write_bytes(data)
+    assert command(f"out={tmp_path / 'out'}") == 2
+    assert "found id 999" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["a file", "in a file"])
+def test_an_out_that_is_no_folder_is_refused(command, tmp_path, capsys, place):
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" if place == "a file" else tmp_path / "file" / "out"
+    assert command(f"out={out}") == 2
+    assert "file" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_trial_with_a_live_owner_is_refused_with_its_name(command, tmp_path, capsys):
+    out = tmp_path / "out"
+    claimed(out)
+    assert command(f"out={out}") == 2
+    error = capsys.readouterr().err
+    assert f"is being trained by {os.uname().nodename}:{os.getpid()}" in error
+
+
+def test_an_out_with_another_trial_is_refused_with_the_fields(command, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command(f"out={out}") == 0
+    assert command(f"out={out}", "optimizer.lr=0.5", "seed=3") == 2
+    error = capsys.readouterr().err
+    assert "optimizer.lr: 0.01, now 0.5" in error and "seed: 0, now 3" in error
+
+
+def test_a_diverged_run_ends_in_3_and_stays_ended(command, tmp_path, capsys, monkeypatch):
+    forward = GPT.forward
+    monkeypatch.setattr(GPT, "forward", lambda *tensors: forward(*tensors) * math.nan)
+    assert command(f"out={tmp_path / 'out'}") == 3
+    monkeypatch.undo()
+    assert command(f"out={tmp_path / 'out'}") == 3
+    assert "diverged: loss nan" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_in_75_and_the_same_command_goes_on(command, tmp_path, number):
+    config = prepared_config(tmp_path, 2000, runtime__checkpoint_every_s=1e6)
+    out = tmp_path / "out"
+    child = fork(lambda: command(f"out={out}", config=config), tmp_path / "log")
+    child.until(lambda: read_metrics(out))
+    child.kill(number)
+    assert child.wait() == 75
+    stopped = read_metrics(out)[-1]["step"]
+    assert f"stopped: after step {stopped} of 2000" in child.log.read_text()
+    assert read_record(out) is None
+
+    child = fork(lambda: command(f"out={out}", config=config), tmp_path / "log")
+    child.until(lambda: (out / "attempt-002/metrics.jsonl").exists() and read_metrics(out))
+    child.until(lambda: read_metrics(out)[-1]["step"] > stopped + 1)
+    child.kill(number)
+    assert child.wait() == 75
+    assert f"resumed at step {stopped}" in (out / "attempt-002/log.txt").read_text()
+
+
+def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):
+    def slow() -> int:
+        def sleep(*_: object) -> None:
+            (tmp_path / "asleep").touch()
+            signal.pause()
+
+        train.open_data = sleep
+        return command(f"out={tmp_path / 'out'}")
+
+    child = fork(slow, tmp_path / "log")
+    child.until((tmp_path / "asleep").exists)
+    child.kill(signal.SIGTERM)
+    assert child.wait() == 75
+    assert "before the first step" in child.log.read_text()
+
+
+def test_data_that_changes_under_a_run_stops_it_and_spares_the_checkpoint(command, tmp_path):
+    config = prepared_config(tmp_path, 2000)
+    out = tmp_path / "out"
+    child = fork(lambda: command(f"out={out}", config=config), tmp_path / "log")
+    child.until(lambda: read_metrics(out))
+    [shard] = (tmp_path / "shards").glob("*/train_000000.bin")
+    os.truncate(shard, 2000)
+    assert child.wait() == 2
+    assert "train_000000.bin" in child.log.read_text()
+    names = [path.name for path in (out / "attempt-001/checkpoints").iterdir()]
+    assert names and all(name.startswith("step-") for name in names)
