@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -116,25 +114,3 @@ def test_embedded_json_cannot_leave_its_element() -> None:
     assert json.loads(text) == value
     with pytest.raises(ValueError):
         embed(float("nan"))
-
-
-@pytest.mark.needs_browser
-def test_a_browser_draws_every_figure_and_runs_no_name(hostile: Path, tmp_path: Path) -> None:
-    dom = _in_chromium(hostile, tmp_path)
-    parsed = _Elements(dom)
-    assert "img" not in {tag for tag, _ in parsed.elements}
-    assert dom.count('class="main-svg"') >= 5
-    assert "Inside the compute measured" in parsed.text
-    assert "optimal parameters N*" in parsed.text
-
-
-def _in_chromium(page: Path, folder: Path) -> str:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("Chromium is not installed")
-    quiet = "--disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    quiet += "--disable-component-update --disable-sync --virtual-time-budget=8000"
-    command = [browser, "--headless", "--no-sandbox", *quiet.split(), "--window-size=1280,2000"]
-    command += [f"--user-data-dir={folder}/profile", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout

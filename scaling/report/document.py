@@ -40,12 +40,12 @@ def _write_figures(scene: dict[str, Any], pictures: list[Picture], folder: Path)
     from scaling.report import figures  # matplotlib takes most of a second to import
 
     for picture in pictures:
-        for suffix in ("png", "svg"):
-            path = folder / f"{picture.key}.{suffix}"
-            if picture.absent is None:
-                write_atomic(path, figures.draw(picture.key, scene, suffix))
-            else:
-                path.unlink(missing_ok=True)
+        if picture.absent is None:
+            for suffix, content in figures.draw(picture.key, scene).items():
+                write_atomic(folder / f"{picture.key}.{suffix}", content)
+        else:
+            for suffix in figures.SUFFIXES:
+                (folder / f"{picture.key}.{suffix}").unlink(missing_ok=True)
 
 
 def markdown(

@@ -34,15 +34,22 @@ LAW_COLORS = {"isoflop": "#0072b2", "parametric": "#d55e00", "envelope": "#007a5
 LAW_DASHES = {"isoflop": "-", "parametric": "--", "envelope": "-."}
 
 
-def draw(key: str, scene: dict[str, Any], suffix: str) -> bytes:
-    """Figure `key` of `scene` as the bytes of a png (200 dots an inch) or svg file."""
+SUFFIXES = ("png", "svg")
+
+
+def draw(key: str, scene: dict[str, Any]) -> dict[str, bytes]:
+    """Figure `key` of `scene` as the bytes of its files, by suffix; png has 160 dots an inch."""
+    files = {}
     with mpl.rc_context(STYLE):
         figure = _DRAWINGS[key](scene)
         FigureCanvasAgg(figure)
-        content = io.BytesIO()
-        metadata = {"Date": None} if suffix == "svg" else None
-        figure.savefig(content, format=suffix, dpi=200, metadata=metadata)
-    return content.getvalue()
+        for suffix in SUFFIXES:
+            content = io.BytesIO()
+            metadata = {"Date": None} if suffix == "svg" else None
+            figure.savefig(content, format=suffix, dpi=160, metadata=metadata)
+            figure.set_layout_engine("none")  # the second file keeps the layout of the first
+            files[suffix] = content.getvalue()
+    return files
 
 
 def _valleys(scene: dict[str, Any]) -> Figure:
