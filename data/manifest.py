@@ -68,7 +68,8 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Identity by content, 16 hex digits: equal wherever and whenever the data was prepared."""
-        return content_digest([asdict(self)[key] for key in ("vocab_size", "train", "val")])
+        shards = [[asdict(shard) for shard in split.shards] for split in (self.train, self.val)]
+        return content_digest([self.tokenizer, shards])
 
     def split(self, name: SplitName) -> SplitEntry:
         """The entry of `train` or `val`."""
@@ -104,13 +105,13 @@ def compare(stored: Manifest, present: Manifest) -> str | None:
     for field in ("tokenizer", "vocab_size", "end_of_text"):
         expected, found = getattr(stored, field), getattr(present, field)
         if expected != found:
-            return f"data: found {field} {found!r}, expected {expected!r} as at the start"
+            return f"data: found {field} {found!r}, expected {expected!r}"
     splits: tuple[SplitName, ...] = ("train", "val")
     for split in splits:
         pairs = zip_longest(stored.split(split).shards, present.split(split).shards)
         for index, (before, now) in enumerate(pairs):
             if before != now:
-                return f"data: {split} shard {index}: {_difference(before, now)} as at the start"
+                return f"data: {split} shard {index}: {_difference(before, now)}"
     return None
 
 
@@ -124,7 +125,5 @@ def _difference(before: ShardEntry | None, now: ShardEntry | None) -> str:
         return f"found {now.name}, expected {before.name}"
     if before.tokens != now.tokens:
         return f"found {now.tokens} tokens in {now.name}, expected {before.tokens}"
-    return (
-        f"found other content in {now.name}, sha256 {now.sha256[:16]}, expected "
-        + (before.sha256[:16])
-    )
+    digests = now.sha256[:16], before.sha256[:16]
+    return f"found other content in {now.name}, sha256 {digests[0]}, expected {digests[1]}"

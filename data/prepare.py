@@ -3,17 +3,19 @@
 Documents are divided by their own digest, so a text that occurs twice is never on both sides.
 """
 
+import fcntl
 import os
 import platform
 import shutil
+import socket
 import sys
 import tempfile
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +32,17 @@ from data.manifest import (
     ShardEntry,
     SplitEntry,
     SplitName,
+    compare,
     content_digest,
     read_manifest,
     write_manifest,
 )
-from data.shards import Ids, ShardWriter, file_digest, open_shard, open_split, verify
-from data.sources import Document, input_files, read_documents
-from data.tokenizer import VOCABULARIES, load_encoder
+from data.shards import ShardWriter, file_digest, open_shard, open_split, verify
+from data.sources import input_files, read_documents
+from data.tokenizer import VOCABULARIES, encode_here, encode_in_parallel, load_encoder
 
 PARALLEL_BYTES = 20_000_000  # below, starting processes costs more than it saves
-TASK_BYTES = 1_000_000
+ABANDONED_S = 60.0
 
 
 def prepare(config: DataConfig, data_dir: Path) -> Path:
@@ -53,27 +56,58 @@ def prepare(config: DataConfig, data_dir: Path) -> Path:
     folder = data_dir / f"{config.source}-{config.tokenizer}-{content_digest(recipe)}"
     if (folder / MANIFEST_NAME).is_file():
         return folder
+    if config.source != "shards":
+        load_encoder(config.tokenizer)  # refused, if at all, before anything is read or written
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=data_dir))
-    except OSError as error:
-        raise BadInput(f"runtime.data_dir: {data_dir}: {error.strerror}") from error
-    try:
-        building.chmod(0o755)  # other users of a shared folder read it too
-        make = _link if config.source == "shards" else _tokenize
-        write_manifest(building, make(config, recipe, building))
-        building.rename(folder)
+        with _building_folder(folder) as building:
+            make = _link if config.source == "shards" else _tokenize
+            write_manifest(building, make(config, recipe, building))
+            building.rename(folder)
     except OSError as error:
         if not (folder / MANIFEST_NAME).is_file():  # else another process was first
-            raise BadInput(f"{error.filename or folder}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+            raise BadInput(f"{error.filename or data_dir}: {error.strerror}") from error
     return folder
 
 
 def is_validation(utf8: bytes, val_fraction: float) -> bool:
     """Whether a document is held out: a fixed function of its text and the fraction."""
     return int.from_bytes(sha256(utf8).digest()[:8], "big") < val_fraction * 2**64
+
+
+@contextmanager
+def _building_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to build it in, removed at the end unless renamed.
+
+    It is locked while its process lives; those of this host that nobody holds any more, left by
+    processes that were killed, are removed.
+    """
+    prefix = f".{folder.name}.{socket.gethostname()}."
+    for other in folder.parent.glob(f"{prefix}*"):
+        # Held, or removed by another process, is an OSError. Between making and locking a folder
+        # there is a moment, which the age bridges.
+        with suppress(OSError):
+            if time.time() - other.stat().st_mtime > ABANDONED_S:
+                _remove_unheld(other)
+    building = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    descriptor = os.open(building, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks: there nothing is ever abandoned
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        building.chmod(0o755)  # other users of a shared folder read it too
+        yield building
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_unheld(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+    finally:
+        os.close(descriptor)
 
 
 def _recipe(config: DataConfig) -> dict[str, Any]:
@@ -93,7 +127,6 @@ def _recipe(config: DataConfig) -> dict[str, Any]:
 
 
 def _tokenize(config: DataConfig, recipe: dict[str, Any], folder: Path) -> Manifest:
-    load_encoder(config.tokenizer)  # before anything is read or started
     skipped: Counter[str] = Counter()
     splits: tuple[SplitName, SplitName] = ("train", "val")
     writers = {name: ShardWriter(folder, name) for name in splits}
@@ -101,7 +134,7 @@ def _tokenize(config: DataConfig, recipe: dict[str, Any], folder: Path) -> Manif
     separator = np.array([VOCABULARIES[config.tokenizer].end_of_text], dtype=np.uint16)
     size = sum(file.stat().st_size for file in input_files(config))
     parallel = config.tokenizer == "gpt2" and size > PARALLEL_BYTES
-    encode = _encode_in_parallel if parallel else _encode_here
+    encode = encode_in_parallel if parallel else encode_here
     for document, ids in encode(read_documents(config, skipped), config.tokenizer):
         name = splits[is_validation(document.utf8, config.val_fraction)]
         writers[name].write(np.concatenate([separator, ids]))
@@ -118,49 +151,6 @@ def _tokenize(config: DataConfig, recipe: dict[str, Any], folder: Path) -> Manif
         for name in splits
     }
     return _manifest(config, recipe, dict(skipped), entries)
-
-
-def _encode_here(documents: Iterator[Document], tokenizer: str) -> Iterator[tuple[Document, Ids]]:
-    for document in documents:
-        try:
-            yield document, load_encoder(tokenizer)(document.text)
-        except ValueError as error:
-            raise BadInput(f"{document.where}: found {error}") from error
-
-
-def _encode_in_parallel(
-    documents: Iterator[Document], tokenizer: str
-) -> Iterator[tuple[Document, Ids]]:
-    """The same in the same order by one process a core, a bounded number of tasks ahead."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    pending: deque[tuple[list[Document], Future[list[Ids]]]] = deque()
-    # spawn, not fork: the caller may hold threads or a GPU that a fork would break.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for task in _tasks(documents):
-            texts = [document.text for document in task]
-            pending.append((task, pool.submit(_encode_task, tokenizer, texts)))
-            if len(pending) > 2 * (workers or 1):
-                done, future = pending.popleft()
-                yield from zip(done, future.result(), strict=True)
-        for done, future in pending:
-            yield from zip(done, future.result(), strict=True)
-
-
-def _encode_task(tokenizer: str, texts: list[str]) -> list[Ids]:
-    return [load_encoder(tokenizer)(text) for text in texts]
-
-
-def _tasks(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    task: list[Document] = []
-    size = 0
-    for document in documents:
-        task.append(document)
-        size += len(document.utf8)
-        if size >= TASK_BYTES:
-            yield task
-            task, size = [], 0
-    if task:
-        yield task
 
 
 def _shard_files(root: Path) -> list[Path]:
@@ -181,8 +171,9 @@ def _split_of(path: Path) -> SplitName | None:
 
 def _link(config: DataConfig, recipe: dict[str, Any], folder: Path) -> Manifest:
     """Check ready shards, digest them and link to them."""
+    root = Path(recipe["path"])
     shards: dict[SplitName, list[ShardEntry]] = {"train": [], "val": []}
-    for path in _shard_files(Path(recipe["path"])):
+    for path in _shard_files(root):
         entry = ShardEntry(path.name, open_shard(path).n_tokens, file_digest(path))
         shards["train" if _split_of(path) == "train" else "val"].append(entry)
         (folder / path.name).symlink_to(path)
@@ -193,8 +184,15 @@ def _link(config: DataConfig, recipe: dict[str, Any], folder: Path) -> Manifest:
                 f"data.path: found the same content in {entry.name} and {trained[entry.sha256]}, "
                 "expected a validation split that is not trained on"
             )
-    entries = {name: SplitEntry(tuple(shards[name]), None, None) for name in shards}
-    return _manifest(config, recipe, {}, entries)
+    manifest = _manifest(
+        config, recipe, {}, {name: SplitEntry(tuple(shards[name]), None, None) for name in shards}
+    )
+    if not (root / MANIFEST_NAME).is_file():
+        return manifest
+    made = read_manifest(root)  # shards that were prepared elsewhere bring their text counts
+    if difference := compare(made, manifest):
+        raise BadInput(f"{root / MANIFEST_NAME}: {difference}")
+    return replace(manifest, skipped=made.skipped, train=made.train, val=made.val)
 
 
 def _manifest(

@@ -1,13 +1,20 @@
 """Text to token ids and the vocabulary that gives them meaning: bytes, or GPT-2's BPE."""
 
-from collections.abc import Callable
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import get_context
 
 import numpy as np
 import numpy.typing as npt
 
 from configs.errors import BadInput
+from data.sources import Document
+
+TASK_BYTES = 1_000_000
 
 Ids = npt.NDArray[np.uint16]
 
@@ -36,6 +43,52 @@ def load_encoder(tokenizer: str) -> Callable[[str], Ids]:
     text that it cannot hold.
     """
     return {"bytes": lambda: _encode_bytes, "gpt2": _load_gpt2}[tokenizer]()
+
+
+def encode_here(documents: Iterator[Document], tokenizer: str) -> Iterator[tuple[Document, Ids]]:
+    """Each document with its ids, in order; BadInput names a document that cannot be encoded."""
+    encode = load_encoder(tokenizer)
+    for document in documents:
+        try:
+            yield document, encode(document.text)
+        except ValueError as error:
+            raise BadInput(f"{document.where}: found {error}") from error
+
+
+def encode_in_parallel(
+    documents: Iterator[Document], tokenizer: str
+) -> Iterator[tuple[Document, Ids]]:
+    """The same in the same order by one process a core, a bounded number of tasks ahead."""
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    pending: deque[tuple[list[Document], Future[list[Ids]]]] = deque()
+    # spawn, not fork: the caller may hold threads or a GPU that a fork would break.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for task in _tasks(documents):
+            texts = [document.text for document in task]
+            pending.append((task, pool.submit(_encode_task, tokenizer, texts)))
+            if len(pending) > 2 * (workers or 1):
+                done, future = pending.popleft()
+                yield from zip(done, future.result(), strict=True)
+        for done, future in pending:
+            yield from zip(done, future.result(), strict=True)
+
+
+def _encode_task(tokenizer: str, texts: list[str]) -> list[Ids]:
+    encode = load_encoder(tokenizer)
+    return [encode(text) for text in texts]
+
+
+def _tasks(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    task: list[Document] = []
+    size = 0
+    for document in documents:
+        task.append(document)
+        size += len(document.utf8)
+        if size >= TASK_BYTES:
+            yield task
+            task, size = [], 0
+    if task:
+        yield task
 
 
 def _encode_bytes(text: str) -> Ids:

@@ -1,0 +1,84 @@
+"""Ids give the text back, and the counts are the published ones."""
+
+import lzma
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.errors import BadInput
+from data.sources import Document
+from data.tokenizer import VOCABULARIES, encode_here, encode_in_parallel, load_encoder
+
+
+def document(text: str, where: str = "somewhere:1") -> Document:
+    return Document(text, text.encode(), where)
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_byte_ids_are_the_utf8_bytes(text: str) -> None:
+    ids = load_encoder("bytes")(text)
+    assert ids.dtype == np.uint16
+    assert ids.astype(np.uint8).tobytes().decode() == text
+    assert VOCABULARIES["bytes"].end_of_text not in ids
+
+
+def test_text_with_the_separator_is_refused_by_name() -> None:
+    with pytest.raises(BadInput, match=r"book.txt: found a NUL character"):
+        list(encode_here(iter([document("a\0b", "book.txt")]), "bytes"))
+
+
+def test_processes_keep_the_order_of_documents() -> None:
+    texts = [str(number) * (50_000 * (number % 7) + 1) for number in range(40)]
+    documents = [document(text) for text in texts]
+    parallel = encode_in_parallel(iter(documents), "bytes")
+    for (here, ids), (there, same) in zip(
+        encode_here(iter(documents), "bytes"), parallel, strict=True
+    ):
+        assert here is there
+        np.testing.assert_array_equal(ids, same)
+
+
+@pytest.fixture
+def gpt2(data_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(data_dir / "tiktoken_cache"))
+    return load_encoder("gpt2")
+
+
+@pytest.mark.needs_reference
+def test_gpt2_counts_tiny_shakespeare_as_published(gpt2, data_dir: Path) -> None:
+    with lzma.open(data_dir / "eval" / "tinyshakespeare.txt.xz", "rt", newline="\n") as file:
+        assert len(gpt2(file.read())) == 338_025
+
+
+@pytest.mark.needs_reference
+def test_gpt2_vocabulary_is_tiktokens(gpt2) -> None:
+    import tiktoken
+
+    encoding = tiktoken.get_encoding("gpt2")
+    vocabulary = VOCABULARIES["gpt2"]
+    assert (vocabulary.size, vocabulary.end_of_text) == (encoding.n_vocab, encoding.eot_token)
+    assert gpt2("Hello world").tolist() == [15496, 995]
+    assert vocabulary.end_of_text not in gpt2("<|endoftext|>")
+
+
+def test_gpt2_without_files_and_network_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("text\n" * 1000)
+    (tmp_path / "cache").mkdir()
+    unreachable = {name: "http://127.0.0.1:9" for name in ("https_proxy", "HTTPS_PROXY")}
+    command = ["-m", "data.prepare", "source=files", "tokenizer=gpt2", f"path={tmp_path}"]
+    result = subprocess.run(
+        [sys.executable, *command, f"out={tmp_path / 'out'}"],
+        env=os.environ | unreachable | {"TIKTOKEN_CACHE_DIR": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "TIKTOKEN_CACHE_DIR" in result.stderr
+    assert not (tmp_path / "out").exists()
