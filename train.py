@@ -23,7 +23,7 @@ from training.signals import stop_at_once
 from training.trial import finished, take
 
 DESCRIPTION = "Train one GPT-2-style model."
-SWEEPS_ONLY = ("grid", "launcher")
+SWEEPS_ONLY = ("grid", "launcher", "fit")
 
 
 @dataclass(frozen=True)
