@@ -14,6 +14,8 @@ import sys
 # Before numpy and torch: this process forks, and a pool of threads would not live in the children.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
+from omegaconf import OmegaConf
+
 from configs.errors import ExitStatus
 from configs.load import Arguments, build, compose_config, run_entry
 from scaling.fit.config import FitConfig
@@ -34,18 +36,22 @@ def main(arguments: Arguments) -> int:
         return local.show_plan(request)
     if request.command.mode == "status":
         return local.show_status(request)
-    if request.command.mode == "work" or not nodes.plans_here():
-        return local.join(request)
     with stop_at_once():  # until a worker takes over what signals do
-        complete = local.run(request)
+        if request.command.mode == "work" or not nodes.plans_here():
+            return local.join(request)
+        states = local.run(request)
+        if not any(state.state == "done" for state in states):
+            return ExitStatus.NO_RESULT
+        # NO_RESULT comes before NO_LAW, and both before DONE.
         stands = fit_and_report(request)
-    return complete or stands  # NO_RESULT comes before NO_LAW, and both before DONE
+        return local.outcome(states) or stands
 
 
-def fit_and_report(request: Request) -> int:
+def fit_and_report(request: Request) -> ExitStatus:
     """Fit the laws to what the sweep has, and say where the report is; NO_LAW if none stands."""
     out = request.command.folder
-    values = compose_config("fit") | request.fit | {"runs": str(out), "out": str(out / "fit")}
+    where = {"runs": str(out), "out": str(out / "fit")}
+    values = OmegaConf.to_container(OmegaConf.merge(compose_config("fit"), request.fit, where))
     fitted = fit(build(FitConfig, values))
     page = write_report(fitted, out / "fit")
     print(f"{summary(fitted.document)}\nreport: {page}")

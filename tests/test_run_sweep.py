@@ -87,7 +87,7 @@ def test_a_trial_that_diverges_is_recorded_and_the_others_go_on(undisturbed, tmp
     states = work(asked, replace(stored, plan=plan))
     assert [state.state for state in states] == ["diverged", "done", "done", "done"]
     assert states[0].record.reason and states[0].record.loss is None
-    assert local._tell(tmp_path, states) is ExitStatus.NO_RESULT
+    assert local.outcome(states) is ExitStatus.NO_RESULT
 
 
 def test_an_exception_is_one_line_in_the_record_and_a_traceback_in_the_log(undisturbed, tmp_path):

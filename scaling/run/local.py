@@ -32,8 +32,8 @@ WATCH_S = 5.0
 CACHE = "compile_cache"
 
 
-def run(request: Request) -> ExitStatus:
-    """Plan, train what is missing, and write runs.csv; NO_RESULT unless every trial is done."""
+def run(request: Request) -> Sequence[TrialState]:
+    """Plan, train what is missing, write runs.csv; the states of all trials afterwards."""
     command = request.command
     machine = this_machine(request.base.runtime, request.launcher)
     stored = place_sweep(request, machine)
@@ -42,7 +42,7 @@ def run(request: Request) -> ExitStatus:
         print(f"retrying {len(again)} trials that ended as {' or '.join(command.retry)}")
     states = work(request, stored, machine, wait=True)
     write_runs_csv(command.folder)
-    return _tell(command.folder, states)
+    return states
 
 
 def join(request: Request) -> ExitStatus:
@@ -50,9 +50,13 @@ def join(request: Request) -> ExitStatus:
     command = request.command
     await_plan(command.folder, request.base.runtime.timeout_s)
     machine = this_machine(request.base.runtime, request.launcher)
-    return _tell(
-        command.folder, work(request, store.read_plan(command.folder), machine, wait=False)
-    )
+    return outcome(work(request, store.read_plan(command.folder), machine, wait=False))
+
+
+def outcome(states: Sequence[TrialState]) -> ExitStatus:
+    """DONE if every planned trial is done."""
+    done = all(state.state == "done" for state in states)
+    return ExitStatus.DONE if done else ExitStatus.NO_RESULT
 
 
 def show_plan(request: Request) -> ExitStatus:
@@ -142,7 +146,7 @@ def prepared_data(config: TrainConfig) -> Prepared:
 def work(
     request: Request, stored: StoredPlan, machine: Machine, wait: bool
 ) -> Sequence[TrialState]:
-    """Train what the sweep lacks, as one worker; the states of its trials afterwards."""
+    """Train what the sweep lacks, as one worker, and print how all its trials ended."""
     out, keep = request.command.folder, request.command.keep == "final"
     store.check_data(out, stored, prepared_data(request.base).digest)
     watch = Watch(machine.launcher.lease_s)
@@ -150,16 +154,20 @@ def work(
     missing = [state.trial for state in states if state.record is None]
     if missing:
         slots = machine.slots(out / CACHE)
-        rules = {"keep": keep, "wait": wait}
         with Progress(states, len(slots)) as display:
-            Worker(out, missing, slots, machine.runtime, display, machine.launcher, **rules).run()
-    return store.read_states(out, stored.plan, watch)
-
-
-def _tell(out: Path, states: Sequence[TrialState]) -> ExitStatus:
-    """Print how the trials ended; DONE if all are done."""
+            Worker(
+                out,
+                missing,
+                slots,
+                machine.runtime,
+                display,
+                machine.launcher,
+                keep=keep,
+                wait=wait,
+            ).run()
+    states = store.read_states(out, stored.plan, watch)
     print(f"{out}: {count_line(store.count_states(states))}")
     for state in states:
         if state.record and state.record.status != "done":
             print(f"{name(state.trial)}  {state.record.summary}")
-    return ExitStatus.DONE if all(s.state == "done" for s in states) else ExitStatus.NO_RESULT
+    return states

@@ -1,0 +1,152 @@
+"""sweep.py from the command line: what it leaves, what it says, and with which status it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_sweep import eventually, overrides
+
+import sweep
+from configs.load import run_entry
+from scaling.run import store
+from training.record import read_record
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def call(*argv: str) -> int:
+    return run_entry(sweep.main, "sweep", "", argv)
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_plan_writes_nothing_and_tells_the_cost(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call(*overrides(tmp_path, out), "mode=plan", "launcher.price_per_hour=3600") == 0
+    text = capsys.readouterr().out
+    assert "4 trials in 4 cells, 6e+08 FLOP" in text and "predicted" in text and "+-" in text
+    assert "price: " in text and not out.exists()
+
+
+def test_a_sweep_from_config_to_report_then_again_then_as_its_files_tell_it(tmp_path, capsys):
+    out = tmp_path / "out"
+    line = [*overrides(tmp_path, out), "fit.require=[]", "fit.n_bootstrap=50"]
+    assert call(*line) == 0
+    text = capsys.readouterr().out
+    assert "4 planned = 4 done + 0 diverged" in text and "[4/4]" in text
+    assert f"report: {out / 'fit' / 'report.html'}" in text
+    assert (out / "fit" / "report.html").exists() and (out / "fit" / "fit.json").exists()
+    assert len((out / "runs.csv").read_text().splitlines()) == 5
+    plan = store.read_plan(out)
+    predicted = [trial.predicted_s for trial in plan.plan.trials]
+    assert all(predicted) and predicted == sorted(predicted, reverse=True)
+
+    before = files(out / "trials") | files(out / "data") | {0: (out / "plan.json").read_bytes()}
+    assert call(f"out={out}", "fit.require=[]", "fit.n_bootstrap=50") == 0
+    after = files(out / "trials") | files(out / "data") | {0: (out / "plan.json").read_bytes()}
+    assert after == before
+
+    # No headline law stands on two budgets of two sizes; without require=[] that is a status.
+    assert call(f"out={out}", "fit.n_bootstrap=50") == 4
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RANK", "0")
+        capsys.readouterr()
+        assert call("mode=work", f"out={out}") == 0
+    assert call("mode=status", f"out={out}", "watch=true") == 0
+    text = capsys.readouterr().out
+    assert text.count("loss ") == 4 and "4 planned = 4 done" in text
+
+    assert call(*line, "grid.budgets=[1e8]") == 2
+    assert "another grid: 0 trials are new and 2 no longer asked for" in capsys.readouterr().err
+    assert call(*line, "evaluation.tokens=256") == 2
+    assert "evaluation.tokens: found 256" in capsys.readouterr().err
+    (tmp_path / "text" / "00.txt").write_text("other words")
+    assert call(*line) == 2
+    assert "data_digest" in capsys.readouterr().err
+
+
+def test_a_grid_of_which_nothing_is_done_ends_with_3(tmp_path, capsys):
+    out = tmp_path / "out"
+    line = [*overrides(tmp_path, out), "grid.budgets=[1e8]", "grid.sizes=1"]
+    assert call(*line, "grid.rules.lr_factor=1e9", "optimizer.grad_clip=1e9") == 3
+    text = capsys.readouterr().out
+    assert "1 diverged" in text
+    (record,) = out.glob("trials/*/record.json")
+    assert json.loads(record.read_text())["status"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["experiment=smoke"], "out: missing; mode=run needs a folder"),
+        (["out={out}"], "plan.json: not found"),
+        (["mode=work", "out={out}"], "plan.json: not found"),
+        (["mode=status", "out={out}"], "plan.json: not found"),
+        (["mode=plan"], "grid: missing"),
+        (["mode=fly", "out={out}"], "expected one of run, plan, work, status"),
+        (["experiment=smoke", "out={out}", "launcher.lease=3"], "launcher.lease: unknown key"),
+        (["experiment=smoke", "out={out}", "launcher.lease_s=0"], "launcher.lease_s: found 0"),
+        (["experiment=smoke", "out={out}", "retry=[diverged]"], "retry[0]: found 'diverged'"),
+        (["experiment=smoke", "out={out}", "model.vocab_size=99"], "model.vocab_size: found 99"),
+        (["experiment=smoke", "out={out}", "runtime.device=cuda"], "runtime.device: found no GPU"),
+    ],
+)
+def test_bad_input_is_one_line_status_2_and_nothing_written(
+    tmp_path, capsys, monkeypatch, arguments, complaint
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    out = tmp_path / "out"
+    words = [word.format(out=out) for word in arguments]
+    assert call(*words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and complaint in error and not out.exists()
+
+
+def test_without_a_grid_trials_cannot_be_changed(tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "plan.json").write_text("{")
+    assert call(f"out={out}") == 2
+    assert f"{out / 'plan.json'}: not strict JSON" in capsys.readouterr().err
+
+
+def test_under_torchrun_one_process_a_node_works_and_one_plans(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert call("nonsense, which only rank 0 tells") == 0
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    start = time.monotonic()
+    assert call(*overrides(tmp_path, out), "runtime.timeout_s=0.6") == 2
+    assert 0.5 < time.monotonic() - start < 10 and not out.exists()
+
+
+def test_status_imports_no_torch():
+    code = "import sys, sweep; print([m for m in ('torch', 'wandb') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_ctrl_c_saves_and_ends_with_75_and_the_same_command_resumes(tmp_path):
+    out = tmp_path / "out"
+    more = ["fit.require=[]", "fit.n_bootstrap=50", "grid.sizes=1", "grid.budgets=[2e9]"]
+    line = [sys.executable, "sweep.py", *overrides(tmp_path, out), *more]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        eventually(lambda: list(out.glob("trials/*/attempt-001/checkpoints/step-*")), 60)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 75, (tmp_path / "log").read_text()
+    assert "stopped: the same command resumes the sweep" in (tmp_path / "log").read_text()
+    (trial,) = (out / "trials").iterdir()
+    assert read_record(trial) is None
+    assert call(*overrides(tmp_path, out), *more) == 0
+    record = read_record(trial)
+    assert record.status == "done" and record.attempts == 2 and record.bitwise
