@@ -35,12 +35,17 @@ FRAME = """<!DOCTYPE html><body><iframe id="f" src="{page}" style="width:{width}
   const far = [read("explore-status"), read("explore-answers")];
   act("explore-c", "many");
   const invalid = page.getElementById("explore-c").getAttribute("aria-invalid");
+  const hover = (box) => {{
+    page.defaultView.Plotly.Fx.hover(box, [{{curveNumber: 0, pointNumber: 0}}]);
+    return page.querySelector(`#${{box}} .hoverlayer`).textContent;
+  }};
   act("model-n", "30k");
   act("model-d", "0.8M");
   document.body.textContent = JSON.stringify({{
-    title: page.title, overflow: page.documentElement.scrollWidth - {width},
-    plots: page.querySelectorAll(".plot .main-svg").length, images: page.images.length,
-    inside, beyond, far, invalid, model: read("model-answers"),
+    title: page.title, images: page.images.length,
+    overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
+    plots: page.querySelectorAll(".plot .main-svg").length,
+    inside, beyond, far, invalid, model: read("model-answers"), hover: hover("plot-valleys"),
   }});
 }}, 1500));</script>"""
 
@@ -68,6 +73,13 @@ def test_the_explorer_answers_inside_and_greys_beyond(report: Path, tmp_path: Pa
     assert seen["invalid"] == "true"
     expected = 0.77 + 62.0 * 30e3**-0.477 + 39.2 * 0.8e6**-0.293
     assert f"{expected:.3f}" in seen["model"] and "1.44e11 FLOP" in seen["model"]
+
+
+def test_hovering_shows_the_run_as_text(report: Path, tmp_path: Path) -> None:
+    seen, _ = _look(report, 1280, tmp_path)
+    assert seen["hover"].startswith(HOSTILE.format(budget=0, size=0)[:80])
+    assert "N 4.6k" in seen["hover"] and "C 2.5e10 FLOP" in seen["hover"]
+    assert seen["images"] == 0
 
 
 def _look(report: Path, width: int, folder: Path) -> tuple[dict, str]:

@@ -53,7 +53,7 @@ def draw(key: str, scene: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _valleys(scene: dict[str, Any]) -> Figure:
-    figure = Figure(figsize=(7.2, 4.8))
+    figure = Figure(figsize=(7.2, 5.2))
     axes = figure.subplots()
     points, seeds = scene["points"], scene["seeds"]
     for i in sorted(set(points["budget"])):
@@ -80,7 +80,9 @@ def _valleys(scene: dict[str, Any]) -> Figure:
         )
     log_counts(axes, "x", scene["axes"]["params"])
     axes.set_ylabel(scene["axes"]["loss"])
-    axes.legend(title="budget; diamond: vertex with 90% interval", ncols=2)
+    figure.legend(
+        title="budget; diamond: vertex with 90% interval", loc="outside lower center", ncols=4
+    )
     return figure
 
 
@@ -131,9 +133,9 @@ def _surface(scene: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(7.2, 5.2))
     axes = figure.subplots()
     for contour in scene["surface"]["lines"]:
-        for i, path in enumerate(contour["paths"]):
+        for path in contour["paths"]:
             axes.plot(path["flops"], path["params"], color="#9aa0ab", lw=0.8)
-            if i == 0:
+            if path["labelled"]:
                 axes.annotate(
                     f"{contour['loss']:g}",
                     (path["flops"][-1], path["params"][-1]),
@@ -175,7 +177,7 @@ def _surface(scene: dict[str, Any]) -> Figure:
 
 
 def _residuals(scene: dict[str, Any]) -> Figure:
-    figure = Figure(figsize=(7.2, 4.2))
+    figure = Figure(figsize=(7.2, 4.6))
     axes = figure.subplots()
     points = scene["points"]
     percent = 100 * np.expm1(array(points["residual"]))
@@ -191,8 +193,8 @@ def _residuals(scene: dict[str, Any]) -> Figure:
             middle = np.exp(np.log(flops[here]).mean())
             axes.plot([middle / half, middle * half], [percent[here].mean()] * 2, color=INK, lw=1.8)
     log_flops(axes, scene["axes"]["flops"])
-    axes.set_ylabel("observed loss over fitted loss, minus one (%)")
-    axes.legend(title="budget; bar: its mean", ncols=2)
+    axes.set_ylabel("observed / fitted loss − 1 (%)")
+    figure.legend(title="budget; bar: its mean", loc="outside lower center", ncols=4)
     return figure
 
 
@@ -221,7 +223,7 @@ def _curves(scene: dict[str, Any]) -> Figure:
     log_counts(bar.ax, "y", scene["axes"]["params"])
     log_flops(axes, scene["axes"]["flops"])
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:.3g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel(f"training loss; points: held-out ({scene['axes']['loss_unit']})")

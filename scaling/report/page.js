@@ -5,7 +5,7 @@
 const scene = JSON.parse(document.getElementById("scene").textContent);
 const narrow = matchMedia("(max-width: 720px)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "pentagon", "x"];
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "pentagon", "x"];
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e",
   "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
 
@@ -205,12 +205,12 @@ function drawSurface() {
   if (!scene.surface) return;
   const traces = [];
   for (const { loss, paths } of scene.surface.lines) {
-    paths.forEach((path, j) => {
+    for (const path of paths) {
       const last = path.flops.length - 1;
-      traces.push({ x: path.flops, y: path.params, mode: j || narrow.matches ? "lines" : "lines+text", showlegend: false, hoverinfo: "text",
+      traces.push({ x: path.flops, y: path.params, mode: path.labelled && !narrow.matches ? "lines+text" : "lines", showlegend: false, hoverinfo: "text",
         hovertext: `fitted loss ${loss}`, line: { color: css("--faint"), width: 1 }, textposition: "middle right", cliponaxis: false,
         text: path.flops.map((_, i) => i === last ? String(loss) : ""), textfont: { size: 11, color: css("--soft") } });
-    });
+    }
   }
   const { line, range } = scene.laws.parametric;
   const inside = line.flops.map((_, i) => i).filter((i) => line.flops[i] >= range[0] * 0.999 && line.flops[i] <= range[1] * 1.001);
@@ -240,7 +240,7 @@ function drawResiduals() {
     traces.push({ x: [c / half, c * half], y: [mean, mean], mode: "lines", line: { color: css("--ink"), width: 2 },
       showlegend: false, hoverinfo: "text", hovertext: `mean of this budget ${mean.toFixed(2)}%` });
   }
-  show("residuals", traces, { xaxis: flopAxis(flops), yaxis: axis("observed loss over fitted loss, minus one (%)",
+  show("residuals", traces, { xaxis: flopAxis(flops), yaxis: axis("observed / fitted loss − 1 (%)",
     { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1.5 }) });
 }
 

@@ -12,6 +12,7 @@ from scaling.report.wording import stands
 
 GRID = 80
 LEVELS = 11
+_LABEL = np.array([0.05, 0.035])  # width and height of a contour's label, of the picture's
 _MARGIN = 1.6  # the picture ends this factor beyond the runs: further out nothing was measured
 
 
@@ -44,7 +45,7 @@ def residuals(document: dict[str, Any], observations: Observations) -> list[floa
 def contours(document: dict[str, Any], observations: Observations) -> dict[str, Any] | None:
     """Lines of equal loss over compute and parameters, where runs lie near; None without a law.
 
-    {"constants": {...}, "lines": [{"loss", "paths": [{"flops": [...], "params": [...]}]}]}
+    {"constants": {...}, "lines": [{"loss", "paths": [{"flops", "params", "labelled"}]}]}
     """
     surface = surface_of(document)
     if surface is None or len(observations.loss) < 2:
@@ -61,11 +62,18 @@ def contours(document: dict[str, Any], observations: Observations) -> dict[str, 
         np.log(flops), np.log(params), np.ma.masked_invalid(loss), line_type="Separate"
     )
     lines = []
+    labels: list[np.ndarray] = []  # ends of paths that carry their loss, in log FLOP and log N
     for level in _levels(np.nanmin(loss), min(np.nanmax(loss), observations.loss.max() * 1.03)):
         found = [np.asarray(path, dtype=float) for path in generator.lines(level)]
-        paths = [np.exp(path) for path in found if len(path) > 3]
+        paths = []
+        for path in (path for path in found if len(path) > 3):
+            size = np.log([flops[-1] / flops[0], params[-1] / params[0]])
+            crowded = any((np.abs(path[-1] - other) < _LABEL * size).all() for other in labels)
+            if not crowded:
+                labels.append(path[-1])
+            paths.append(_path(np.exp(path), not crowded))
         if paths:
-            lines.append({"loss": level, "paths": [_path(path) for path in paths]})
+            lines.append({"loss": level, "paths": paths})
     return {"constants": asdict(surface), "lines": lines}
 
 
@@ -79,9 +87,10 @@ def _levels(low: float, high: float) -> list[float]:
     return sorted({round(float(level), decimals) for level in spaced})
 
 
-def _path(path: np.ndarray) -> dict[str, list[float]]:
-    thin = path[:: max(1, len(path) // 60)]
+def _path(path: np.ndarray, labelled: bool) -> dict[str, Any]:
+    thin = np.unique(np.linspace(0, len(path) - 1, min(len(path), 60)).astype(int))
     return {
-        "flops": [float(f"{x:.5g}") for x in thin[:, 0]],
-        "params": [float(f"{y:.5g}") for y in thin[:, 1]],
+        "flops": [float(f"{x:.5g}") for x in path[thin, 0]],
+        "params": [float(f"{y:.5g}") for y in path[thin, 1]],
+        "labelled": labelled,
     }
