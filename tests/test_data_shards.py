@@ -161,7 +161,7 @@ def npy(array: np.ndarray) -> bytes:
         (b"<!DOCTYPE html><html>" + b"<p>404</p>" * 200, "an HTML page"),
         (b"To be, or not to be.\n" * 100, "text"),
         (("ü" * 2000).encode(), "text"),
-        (gzip.compress(b"text"), "a gzip file"),
+        (gzip.compress(b"text", mtime=0), "a gzip file"),
         (npy(np.arange(600, dtype=np.uint16)), "a .npy file"),
         (b"PK\x03\x04" + bytes(2000), "a zip archive"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
