@@ -53,7 +53,7 @@ def test_a_sweep_from_config_to_report_then_again_then_as_its_files_tell_it(tmp_
     after = files(out / "trials") | files(out / "data") | {0: (out / "plan.json").read_bytes()}
     assert after == before
 
-    # No headline law stands on two budgets of two sizes; without require=[] that is a status.
+    # No headline law stands on two budgets of two sizes; unless nothing is required, that is 4.
     assert call(f"out={out}", "fit.n_bootstrap=50") == 4
 
     with pytest.MonkeyPatch.context() as patch:

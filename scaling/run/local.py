@@ -151,6 +151,7 @@ def work(
     store.check_data(out, stored, prepared_data(request.base).digest)
     watch = Watch(machine.launcher.lease_s)
     states = store.read_states(out, stored.plan, watch)
+    store.tidy(out, states, watch)
     missing = [state.trial for state in states if state.record is None]
     if missing:
         slots = machine.slots(out / CACHE)

@@ -76,10 +76,10 @@ def this_machine(
             f"{present} GPUs"
         )
     count = wanted or present
-    if gpus:
-        runtime = replace(runtime, device="cuda")
-    else:
-        runtime = replace(runtime, device="cpu", threads=runtime.threads or 1)
+    # On GPUs the cores are divided; on a CPU a thread more a trial is worth less than a trial more.
+    threads = max(1, usable_cores() // (count * launcher.trials_per_device)) if gpus else 1
+    device = "cuda" if gpus else "cpu"
+    runtime = replace(runtime, device=device, threads=runtime.threads or threads)
     alone = not gpus and launcher.devices_per_trial == 1
     forks = slots == "auto" and alone and sys.platform == "linux"
     return Machine(gpus[:count], 0 if gpus else count, runtime, launcher, forks)

@@ -34,7 +34,7 @@ State = Literal["waiting", "running", "done", "diverged", "oom", "failed"]
 STATES: tuple[State, ...] = ("done", "diverged", "oom", "failed", "running", "waiting")
 RETRIABLE = ("oom", "failed")
 
-PLAN, RECORD = "plan.json", "record.json"
+PLAN, RECORD, KEPT = "plan.json", "record.json", "kept"
 
 
 @dataclass(frozen=True)
@@ -188,10 +188,26 @@ def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
     return tuple(again)
 
 
-def delete_checkpoints(folder: Path) -> None:
-    """Delete the checkpoints of all attempts of a trial that is done."""
+def finish(folder: Path, keep: bool) -> None:
+    """Delete the checkpoints of a trial that is done, or note that they are to stay."""
+    if keep:
+        write_atomic(attempts(folder)[-1] / KEPT, "")
+        return
     for attempt in attempts(folder):
         shutil.rmtree(attempt / "checkpoints", ignore_errors=True)
+
+
+def tidy(out: Path, states: Sequence[TrialState], watch: Watch) -> None:
+    """Remove from trials that ended what a worker, killed between two acts, left of them."""
+    for state in states:
+        folder = trial_folder(out, state.trial)
+        tried = attempts(folder)
+        if state.record is None or not tried or watch.holder(tried[-1]):
+            continue
+        for path in (*folder.glob(".*.tmp"), *folder.glob("attempt-*/.*.tmp")):
+            path.unlink(missing_ok=True)
+        if state.state == "done" and not (tried[-1] / KEPT).exists():
+            finish(folder, keep=False)
 
 
 def _read_state(trial: Trial, folder: Path, watch: Watch) -> TrialState:

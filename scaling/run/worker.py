@@ -168,8 +168,8 @@ class Worker:
                 self._pending.append(trial)
             else:
                 record, note = self._bury(trial, attempt, status)
-        if record and record.status == "done" and not self._keep:
-            store.delete_checkpoints(attempt.trial)
+        if record and record.status == "done":
+            store.finish(attempt.trial, self._keep)
         self._display.ended(trial, record, elapsed_s, note)
 
     def _bury(self, trial: Trial, attempt: Attempt, status: int) -> tuple[RunRecord | None, str]:
