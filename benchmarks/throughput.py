@@ -6,6 +6,7 @@ no figure contains reading data. Needs torch and numpy only.
 """
 
 import argparse
+import os
 import platform
 import shlex
 import sys
@@ -31,13 +32,16 @@ models: {", ".join(CASES)}
         (10m to 1558m: context 1024, vocabulary 50257; cpu-a, -b, -c, tiny: small, for a CPU)
 
 MFU counts 6 P + 12 L d T per token, P without position embeddings (nanoGPT's convention), against
-the dense peak of the device's data sheet; empty where the device is not known.
+the dense peak of the device's data sheet; empty where the device is not known. A CPU computes in
+one thread; its peak memory is the most that the process held so far. nanoGPT/ours is the ratio of
+step times, median [least, most] over pairs of steps taken in turn, on a CPU in CPU time, which
+other processes hardly disturb. nanoGPT computes as its train.py would: in float32 on a CPU.
 Exit status: 0 measured and right, 2 bad input, 3 a check failed or a model did not fit.
 """
-COLUMNS = (
-    "{:>7} {:>6} {:>11} {:>7} {:>10} {:>8} {:>9} {:>8} {:>9}  {:<6} {}",
-    ("model", "micro", "tokens/s", "MFU", "step ms", "forward", "backward", "update", "peak GiB")
-    + ("checks", "nanoGPT/ours step time, median [min, max]"),
+ROW = "{:>7} {:>6} {:>11} {:>6} {:>10} {:>8} {:>9} {:>7} {:>9}  {:<6} {}"
+TITLE = ROW.format(
+    *("model", "micro", "tokens/s", "MFU", "step ms", "forward", "backward", "update"),
+    *("peak GiB", "checks", "nanoGPT/ours"),
 )
 
 
@@ -60,7 +64,7 @@ def main(arguments: Sequence[str]) -> ExitStatus:
     report = _header(settings, arguments)
     print(f"{report['machine']['device']}, torch {torch.__version__}, {settings.precision}", end="")
     print(", compiled\n" if settings.compiled else "\n")
-    print(COLUMNS[0].format(*COLUMNS[1]))
+    print(TITLE)
     for name in options.models or (GPU_CASES if on_gpu else CPU_CASES):
         report["models"].append(measure(CASES[name], settings, peer))
         write_atomic(options.out, to_json(report))
@@ -110,6 +114,7 @@ def _header(settings: Settings, arguments: Sequence[str]) -> dict[str, Any]:
             "cpu": hardware.device_name(torch.device("cpu")),
             "cores": hardware.cores(),
             "threads": torch.get_num_threads(),
+            "load_average": os.getloadavg()[0],
             "platform": platform.platform(),
         },
         "versions": {
@@ -138,7 +143,7 @@ def _row(model: dict[str, Any]) -> str:
     failed = [check for check in model["checks"] if not check["passed"]]
     peer = model["peer"]
     ratio = peer and (peer["ratio_cpu_time"] or peer["ratio"])
-    line = COLUMNS[0].format(
+    line = ROW.format(
         model["name"],
         model["micro_batch"],
         f"{model['tokens_per_s']:,.0f}",

@@ -131,6 +131,15 @@ def test_a_peer_of_other_mathematics_fails_the_check(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["models"][0]["status"] == "wrong"
 
 
+def test_a_missing_peer_is_one_line_and_status_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.throughput", "--peer", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"error: --peer: {tmp_path}/model.py not found, expected a checkout of karpathy/nanoGPT\n"
+    )
+
+
 def test_parts_of_a_step_are_its_time() -> None:
     figures = measure(CASES["cpu-c"], settings(), None)
     seconds = figures["seconds"]

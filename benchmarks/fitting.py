@@ -1,0 +1,129 @@
+"""How long a fit takes, and how often its optimiser arrives; against L-BFGS from Hoffmann's grid.
+
+    python -m benchmarks.fitting
+
+No data are needed: 240 runs on Besiroglu's surface with 0.01 nats of noise, of Chinchilla's ranges.
+Hoffmann et al. 2022 minimise the same objective by L-BFGS from 4,500 starts; a random hundred of
+them are run here with scipy's default and with tight tolerances.
+"""
+
+import platform
+import subprocess
+import sys
+import time
+
+import numpy as np
+from scipy.optimize import minimize
+
+from scaling.fit.descent import Rows
+from scaling.fit.isoflop import fit_isoflop
+from scaling.fit.laws import PUBLISHED
+from scaling.fit.observations import Observations
+from scaling.fit.parametric import centred, fit_parametric, minimise
+
+DELTA = 1e-3
+RESAMPLES = 4000
+
+
+def runs(seed: int = 0) -> Observations:
+    """240 runs: 12 budgets from 6e18 to 3e21 FLOP, 20 sizes within a factor 6 of the optimum."""
+    rng, surface = np.random.default_rng(seed), PUBLISHED["besiroglu"]
+    budgets = np.repeat(np.geomspace(6e18, 3e21, 12), 20)
+    params = surface.optimal_allocation(budgets)[0] * np.tile(np.geomspace(1 / 6, 6, 20), 12)
+    tokens = budgets / (6 * params)
+    loss = surface.predict_loss(params, tokens) + 0.01 * rng.standard_normal(240)
+    names = tuple(f"run-{index:03d}" for index in range(240))
+    return Observations(names, params, tokens, budgets, loss, budgets, np.full(240, np.nan))
+
+
+def start_up() -> float:
+    """Seconds for a fresh process to import fit.py, the least of five."""
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import fit"], check=True)
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def hoffmann_starts(count: int, seed: int = 0) -> np.ndarray:
+    """`count` of the starts (a, b, e, alpha, beta) of Hoffmann's grid, at random."""
+    grid = np.stack(
+        np.meshgrid(
+            np.arange(0, 26, 5.0),
+            np.arange(0, 26, 5.0),
+            np.arange(-1, 1.1, 0.5),
+            np.arange(0, 2.1, 0.5),
+            np.arange(0, 2.1, 0.5),
+        ),
+        axis=-1,
+    ).reshape(-1, 5)
+    return np.random.default_rng(seed).choice(grid, count, replace=False)
+
+
+def lbfgs(observations: Observations, start: np.ndarray, tight: bool) -> float:
+    """The objective where scipy's L-BFGS ends from one start, given its gradient in closed form."""
+    log_n, log_d = np.log(observations.params), np.log(observations.tokens)
+    log_loss = np.log(observations.loss)
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        a, b, e, alpha, beta = theta
+        parts = np.stack([a - alpha * log_n, b - beta * log_d, np.full_like(log_n, e)])
+        top = parts.max(axis=0)
+        total = np.exp(parts - top).sum(axis=0)
+        shares = np.exp(parts - top) / total
+        r = top + np.log(total) - log_loss
+        size = np.abs(r)
+        value = np.where(size <= DELTA, r**2 / 2, DELTA * (size - DELTA / 2)).sum()
+        pull = np.clip(r, -DELTA, DELTA)
+        by = shares @ pull
+        slope = np.array(
+            [by[0], by[1], by[2], -(shares[0] * log_n) @ pull, -(shares[1] * log_d) @ pull]
+        )
+        return float(value), slope
+
+    options: dict[str, float] = {"maxiter": 10_000, "maxfun": 100_000}
+    if tight:
+        options |= {"ftol": 1e-15, "gtol": 1e-12}
+    return float(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun)
+
+
+def main() -> None:
+    """Print the figures with the machine and the versions."""
+    print(f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
+    print(f"start-up of fit.py             {start_up():8.2f} s")
+    observations = runs()
+    rows, _ = centred(observations.params, observations.tokens, observations.loss)
+    begin = time.perf_counter()
+    point = minimise(rows, DELTA)
+    print(f"parametric, point              {time.perf_counter() - begin:8.2f} s")
+    _report_bootstrap(observations)
+    print(f"Newton: {point.starts_at_optimum} of {point.starts} starts arrive")
+    _report_lbfgs(observations, rows, point.objective)
+
+
+def _report_bootstrap(observations: Observations) -> None:
+    begin = time.perf_counter()
+    fit_parametric(observations, RESAMPLES, seed=0)
+    print(f"parametric, {RESAMPLES} resamples     {time.perf_counter() - begin:8.2f} s")
+    begin = time.perf_counter()
+    fit_isoflop(observations, RESAMPLES, 0, 0.2)
+    print(f"isoflop, {RESAMPLES} resamples        {time.perf_counter() - begin:8.2f} s")
+
+
+def _report_lbfgs(observations: Observations, rows: Rows, best: float) -> None:
+    starts = hoffmann_starts(100)
+    for name, tight in (("default", False), ("tight", True)):
+        begin = time.perf_counter()
+        ends = np.array([lbfgs(observations, start, tight) for start in starts])
+        seconds = time.perf_counter() - begin
+        arrived = int((ends <= best * (1 + 1e-6)).sum())
+        print(
+            f"L-BFGS-B, {name} tolerances: {arrived} of {len(starts)} starts arrive, "
+            f"{seconds:.1f} s, best {ends.min() / best:.6f} and median "
+            f"{np.median(ends) / best:.3f} times the minimum"
+        )
+
+
+if __name__ == "__main__":
+    main()
