@@ -50,6 +50,8 @@ def main(arguments: Sequence[str]) -> ExitStatus:
     options = _parser().parse_args(arguments)
     device = torch.device(options.device)
     on_gpu = device.type == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        raise BadInput("--device: found cuda, expected cpu: torch sees no GPU here")
     if not on_gpu:
         torch.set_num_threads(1)  # what a trial of a sweep gets
     settings = Settings(
