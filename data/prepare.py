@@ -43,6 +43,7 @@ from data.tokenizer import VOCABULARIES, encode_here, encode_in_parallel, load_e
 
 PARALLEL_BYTES = 20_000_000  # below, starting processes costs more than it saves
 ABANDONED_S = 60.0
+PROGRESS_S = 10.0
 
 
 def prepare(config: DataConfig, data_dir: Path) -> Path:
@@ -52,20 +53,26 @@ def prepare(config: DataConfig, data_dir: Path) -> Path:
     gives it its name. Ready shards stay where they are; their folder holds links and a manifest.
     Raises BadInput for input that cannot be used, and then leaves nothing behind.
     """
-    recipe = _recipe(config)
+    try:
+        recipe = _recipe(config)
+    except (OSError, ValueError) as error:  # a path too long, forbidden, or with a NUL
+        raise BadInput(f"data.path: found {config.path!r}, expected a path: {error}") from error
     folder = data_dir / f"{config.source}-{config.tokenizer}-{content_digest(recipe)}"
-    if (folder / MANIFEST_NAME).is_file():
+    if _is_complete(folder):
         return folder
     if config.source != "shards":
         load_encoder(config.tokenizer)  # refused, if at all, before anything is read or written
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"runtime.data_dir: {str(data_dir)!r}: {error}") from error
+    try:
         with _building_folder(folder) as building:
             make = _link if config.source == "shards" else _tokenize
             write_manifest(building, make(config, recipe, building))
             building.rename(folder)
     except OSError as error:
-        if not (folder / MANIFEST_NAME).is_file():  # else another process was first
+        if not _is_complete(folder):  # else another process was first
             raise BadInput(f"{error.filename or data_dir}: {error.strerror}") from error
     return folder
 
@@ -110,6 +117,10 @@ def _remove_unheld(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _is_complete(folder: Path) -> bool:
+    return os.path.isfile(folder / MANIFEST_NAME)  # unlike Path's, False for any unusable path
+
+
 def _recipe(config: DataConfig) -> dict[str, Any]:
     """Everything that decides the shards; equal recipes share a folder."""
     recipe = asdict(config)
@@ -135,11 +146,15 @@ def _tokenize(config: DataConfig, recipe: dict[str, Any], folder: Path) -> Manif
     size = sum(file.stat().st_size for file in input_files(config))
     parallel = config.tokenizer == "gpt2" and size > PARALLEL_BYTES
     encode = encode_in_parallel if parallel else encode_here
+    said = time.monotonic()
     for document, ids in encode(read_documents(config, skipped), config.tokenizer):
         name = splits[is_validation(document.utf8, config.val_fraction)]
         writers[name].write(np.concatenate([separator, ids]))
         documents[name] += 1
         text_bytes[name] += len(document.utf8)
+        if time.monotonic() - said > PROGRESS_S:
+            said = time.monotonic()
+            print(f"data: {text_bytes.total() / 1e6:,.0f} MB of text prepared", file=sys.stderr)
     for name in splits:
         if not documents[name]:
             raise BadInput(
