@@ -223,3 +223,17 @@ def test_regress_is_weighted_and_needs_three_points():
     line = regress(x, y, np.array([1.0, 1.0, 1.0, 0.0]))
     assert (line.slope[0], line.log_scale[0]) == pytest.approx((1.0, 0.0))
     assert np.isnan(regress(x, np.array([[0.0, 1.0, np.nan, np.nan]]), np.ones(4)).slope[0])
+
+
+def test_losses_of_chance_alone_are_refused_or_wide():
+    stood = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rows = isoflop_rows(TIED, BUDGETS, SIZES)
+        for row in rows:
+            row["loss"] = 3 + 0.1 * rng.standard_normal()
+        fitted = law(rows, resamples=200)
+        if fitted.status != "refused":
+            stood += 1
+            assert fitted.status == "flagged"
+    assert stood < 10

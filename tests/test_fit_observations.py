@@ -256,6 +256,7 @@ def test_a_curves_table_gives_final_points_and_curves(tmp_path):
     assert runs.tokens.tolist() == [3e6, 3e6]
     assert runs.planned == 2
     assert [point["step"] for point in curves_of(table)["a"]] == [1, 2, 3]
+    assert runs.columns["unmarked_end"].tolist() == pytest.approx([math.nan, 1], nan_ok=True)
 
 
 def test_the_order_of_rows_changes_nothing(tmp_path):

@@ -47,7 +47,7 @@ def test_nominal_90_percent_of_four_small_valleys_covers():
 def test_nominal_90_percent_of_the_surface_covers():
     share = coverage(
         lambda runs, seed: fit_parametric(runs, 80, seed).law,
-        200,
+        100,
         np.geomspace(1e16, 1e18, 5),
         np.geomspace(1 / 4, 4, 7),
         0.01,

@@ -32,7 +32,18 @@ def data_flags(observations: Observations) -> tuple[Flag, ...]:
         if late:
             text = f"{late} runs spent over a quarter of their tokens in warm-up"
             flags.append(Flag("unsettled_schedule", text))
+    unmarked = observations.columns.get("unmarked_end")
+    if unmarked is not None:
+        text = f"{int(np.nansum(unmarked))} runs have no row with is_final=1: their last is taken"
+        flags.append(Flag("unsettled_schedule", text))
     return tuple(flags)
+
+
+def unsteady(failed: int, resamples: int) -> str | None:
+    """Why a law whose fit fails in most resamples is refused; None if it does not."""
+    if failed <= 0.5 * resamples:
+        return None
+    return f"{failed} of {resamples} resamples have no answer: chance made the one of these runs"
 
 
 def wide_interval(exponent: Estimate) -> tuple[Flag, ...]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fit.doubts import data_flags, wide_interval
+from scaling.fit.doubts import data_flags, unsteady, wide_interval
 from scaling.fit.laws import UNKNOWN, Estimate, Flag, LawFit
 from scaling.fit.lines import FEWEST_POINTS, PowerLaw, between_valleys, inverse_variances, regress
 from scaling.fit.noise import Noise, noise_draws, valley_noise
@@ -76,7 +76,10 @@ def fit_isoflop(
     }
     head = lines[HEADLINE]
     if head is None:
-        reason = "the vertices of fewer than three budgets lie between the sampled sizes"
+        why = "the vertices of fewer than three budgets lie between the sampled sizes"
+        return IsoflopFit(LawFit("isoflop", reason=why), valleys)
+    reason = unsteady(head.failed, n_bootstrap)
+    if reason is not None:
         return IsoflopFit(LawFit("isoflop", reason=reason), valleys)
     estimates = {"a": head.a, "b": head.b, "n_coef": head.n_coef, "d_coef": head.d_coef}
     details = {

@@ -45,8 +45,11 @@ class Surface:
 
     def optimal_allocation(self, flops: Any) -> tuple[Any, Any]:
         """(N*, D*) of least loss where 6 N D = flops."""
-        scale = (self.alpha * self.A / (self.beta * self.B)) ** (1 / (self.alpha + self.beta))
-        return scale * (flops / 6) ** self.a, (flops / 6) ** self.b / scale
+        # In logarithms: resamples of a poor fit have A and B beyond the range of floats squared.
+        log_scale = np.log(self.alpha) + np.log(self.A) - np.log(self.beta) - np.log(self.B)
+        log_scale /= self.alpha + self.beta
+        log_half = np.log(flops / 6)
+        return np.exp(log_scale + self.a * log_half), np.exp(self.b * log_half - log_scale)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,11 @@ def _final_rows(rows: Sequence[Row]) -> list[Row]:
             for row in points
             if row.values.get("is_final") is not None and number(row, "is_final") == 1
         ]
-        last += final or [max(points, key=lambda row: number(row, "step"))]
+        if not final:
+            # The loss of a run whose end is not marked may lie before the end of its schedule.
+            row = max(points, key=lambda row: number(row, "step"))
+            final = [Row(row.place, {**row.values, "unmarked_end": 1})]
+        last += final
     return last
 
 

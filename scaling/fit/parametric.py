@@ -14,7 +14,7 @@ import numpy as np
 
 from scaling.fit import descent
 from scaling.fit.descent import ALPHA, BETA, LOWER, UPPER, A, B, Descent, E, Rows, descend
-from scaling.fit.doubts import data_flags, wide_interval
+from scaling.fit.doubts import data_flags, unsteady, wide_interval
 from scaling.fit.laws import Estimate, Flag, LawFit, Surface
 from scaling.fit.observations import Observations
 from scaling.fit.uncertainty import case_weights, estimate, generator
@@ -24,6 +24,7 @@ PARAMETERS = 5
 _GRID = np.geomspace(0.02, 2.5, 40)
 _BLOCK = 5  # one start from each 5 x 5 block of cells, so that starts lie apart
 _AGREE = 1e-6  # relative difference of objectives that count as one minimum
+_NOTHING = 1e-9  # share of the loss under which a term changes nothing
 _FLAT_FLOOR = 0.5  # width of E's 90% interval, as a share of E, beyond which E is not known
 
 
@@ -90,8 +91,12 @@ def fit_parametric(
     resampled = resample(rows, point.theta, weights, delta)
     samples, lost = _raw(_failed_to_nan(resampled), centre), _lost(resampled)
     surface = _raw(point.theta, centre)
+    failed = int(np.isnan(samples.alpha).sum())
+    reason = unsteady(failed, n_bootstrap)
+    if reason is not None:
+        return ParametricFit(LawFit("parametric", details=details, reason=reason))
     details["residuals"] = [float(r) for r in residuals]
-    details["failed_resamples"] = int(np.isnan(samples.alpha).sum())
+    details["failed_resamples"] = failed
     estimates = _estimates(surface, samples, point)
     flags = _flags(observations, estimates, point, lost)
     law = LawFit("parametric", estimates, details, flags)
@@ -121,12 +126,6 @@ def minimise(rows: Rows, delta: float) -> PointFit:
     free = descend(screened[chosen], rows, ones, deltas)
     best = int(np.argmin(free.objective))
     theta, value = free.theta[best], float(free.objective[best])
-    bounds: dict[str, Literal["low", "high"]] = {}
-    for name, index in (("E", E), ("A", A), ("B", B), ("alpha", ALPHA), ("beta", BETA)):
-        if theta[index] <= LOWER[index]:
-            bounds[name] = "low"
-        elif theta[index] >= UPPER[index]:
-            bounds[name] = "high"
     return PointFit(
         theta=theta,
         objective=value,
@@ -135,8 +134,25 @@ def minimise(rows: Rows, delta: float) -> PointFit:
         starts=len(chosen),
         starts_at_optimum=int((free.objective <= value * (1 + _AGREE) + 1e-18).sum()),
         grid_objective=float(on_grid.objective.min()),
-        at_bound=bounds,
+        at_bound=_bounds(theta, rows),
     )
+
+
+def _bounds(theta: np.ndarray, rows: Rows) -> dict[str, Literal["low", "high"]]:
+    """Parameters at a bound; a term that is the same for all rows, but for rounding, is at 0."""
+    found: dict[str, Literal["low", "high"]] = {}
+    for name, index in (("E", E), ("A", A), ("B", B), ("alpha", ALPHA), ("beta", BETA)):
+        if theta[index] <= LOWER[index]:
+            found[name] = "low"
+        elif theta[index] >= UPPER[index]:
+            found[name] = "high"
+    for name, term, exponent, log_size in (
+        ("A", A, ALPHA, rows.log_n),
+        ("B", B, BETA, rows.log_d),
+    ):
+        if np.ptp(theta[term] * np.exp(-theta[exponent] * log_size)) < _NOTHING * rows.loss.min():
+            found[name] = "low"
+    return found
 
 
 def resample(rows: Rows, theta: np.ndarray, weights_Rn: np.ndarray, delta: float) -> Descent:

@@ -29,8 +29,11 @@ def predictions(
         surface, samples = parametric.surface, parametric.samples
         for c in flops:
             n, d = surface.optimal_allocation(c)
-            n_samples, d_samples = samples.optimal_allocation(c)
-            loss = estimate(surface.predict_loss(n, d), samples.predict_loss(n_samples, d_samples))
+            # A resample with a nearly vanished term has its optimum beyond the range of floats.
+            with np.errstate(all="ignore"):
+                n_samples, d_samples = samples.optimal_allocation(c)
+                losses = samples.predict_loss(n_samples, d_samples)
+            loss = estimate(surface.predict_loss(n, d), losses)
             rows.append(_row(c, "parametric", (n, n_samples), (d, d_samples), loss, observations))
     return rows
 
@@ -72,6 +75,8 @@ def _row(
     observations: Observations,
 ) -> dict[str, Any]:
     total = total_params(n[0], observations)
+    with np.errstate(all="ignore"):
+        ratios = d[1] / n[1]
     n_total = UNKNOWN if total is None else estimate(total, total_params(n[1], observations))
     return {
         "flops": float(flops),
@@ -79,6 +84,6 @@ def _row(
         "n_opt": estimate(n[0], n[1]).document(),
         "n_total": n_total.document(),
         "d_opt": estimate(d[0], d[1]).document(),
-        "tokens_per_param": estimate(d[0] / n[0], d[1] / n[1]).document(),
+        "tokens_per_param": estimate(d[0] / n[0], ratios).document(),
         "loss": loss.document(),
     }

@@ -35,7 +35,9 @@ def estimate(
     for name, level in LEVELS.items():
         low, high = np.quantile(samples, [0.5 - level / 2, 0.5 + level / 2])
         intervals[name] = (float(low), float(high))
-    return Estimate(float(value), float(samples.std()), **intervals, bound=bound)
+    with np.errstate(over="ignore"):
+        se = float(samples.std())
+    return Estimate(float(value), se if np.isfinite(se) else None, **intervals, bound=bound)
 
 
 def case_weights(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
