@@ -1,10 +1,12 @@
 """train.py as a command: what it ends in, what it leaves, and what it does not touch."""
 
+import errno
 import hashlib
 import math
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kill_harness import fork
@@ -14,6 +16,7 @@ import train
 from configs.load import run_entry
 from data.prepare import prepare
 from model.gpt import GPT
+from training import checkpoint, loop
 from training.config import TrainConfig, trial_id
 from training.metrics import read_metrics
 from training.record import read_record
@@ -214,6 +217,51 @@ def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):
     child.kill(signal.SIGTERM)
     assert child.wait() == 75
     assert "before the first step" in child.log.read_text()
+
+
+@pytest.mark.parametrize("phase", ["held_out_loss", "train_step", "Journal.row", "save"])
+def test_a_stop_in_any_phase_of_a_step_loses_no_step(command, tmp_path, phase):
+    config = prepared_config(tmp_path, 2000, runtime__evaluate_every_steps=1)
+    out = tmp_path / "out"
+
+    def body() -> int:
+        owner: Any = {"save": checkpoint, "Journal.row": loop.Journal}.get(phase, loop)
+        name = phase.rpartition(".")[2]
+        original = getattr(owner, name)
+        calls = 0
+
+        def signalled(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                signal.raise_signal(signal.SIGTERM)
+            return original(*arguments, **options)
+
+        setattr(owner, name, signalled)
+        return command(f"out={out}", config=config)
+
+    child = fork(body, tmp_path / "log")
+    assert child.wait() == 75
+    last = read_metrics(out)[-1]["step"]
+    assert last in (3, 4)  # the step in progress, or the one that the signal found begun
+    assert checkpoint.newest(out, print).meta.step == last
+
+
+def test_prepared_data_may_be_read_only(command, tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("training.dataset.write_atomic", refuse)
+    assert command(f"out={tmp_path / 'out'}") == 0
+
+
+def test_an_out_that_cannot_be_written_is_named(command, tmp_path, monkeypatch, capsys):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("training.trial.claim_patiently", refuse)
+    assert command(f"out={tmp_path / 'out'}") == 2
+    assert f"out: {tmp_path / 'out'}: Read-only file system" in capsys.readouterr().err
 
 
 def test_data_that_changes_under_a_run_stops_it_and_spares_the_checkpoint(command, tmp_path):

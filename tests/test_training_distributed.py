@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +21,6 @@ from training.distributed import Ranks, joined
 from training.loop import train
 from training.metrics import read_metrics
 from training.record import publish, read_record
-from training.trial import write_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,18 +40,6 @@ def together(config, folder: Path, body: Callable[[Ranks], object], n: int = 2) 
     for child in children:
         assert child.wait() == 0, child.log.read_text()
     return [json.loads((folder / f"answer{rank}.json").read_text()) for rank in range(n)]
-
-
-def torchrun(*arguments: str, cwd: Path = ROOT, n: int = 2) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return subprocess.run(
-        [*command, f"--nproc_per_node={n}", *arguments],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def test_sums_and_messages_reach_every_rank(tmp_path):
@@ -128,32 +113,6 @@ def train_on_two(config, trial: Path, folder: Path) -> Attempt:
     first, second = together(config, folder, body)
     assert first == second
     return attempt
-
-
-def test_two_ranks_train_the_same_model_as_one(tmp_path):
-    """Under torchrun, by the script, with an uneven last micro-batch and evaluation on the way."""
-    config = prepared_config(tmp_path)
-    config = replace(config, runtime=replace(config.runtime, micro_batch=3, evaluate_every_steps=2))
-    one = train_once(config, tmp_path / "one")
-    write_config(tmp_path / "config", config)
-    result = torchrun(
-        "train.py",
-        "--config-dir",
-        str(tmp_path / "config"),
-        "--config-name",
-        "config",
-        f"out={tmp_path / 'two'}",
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("held-out") == 3  # rank 0 alone speaks
-    two = read_record(tmp_path / "two")
-    assert two is not None and two.status == "done" and two.world_size == 2
-    assert two.loss == pytest.approx(one.loss, abs=1e-5)
-    rows = zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True)
-    for row_of_one, row_of_two in rows:
-        for name in ("loss", "grad_norm", "val_loss"):
-            assert row_of_two.get(name) == pytest.approx(row_of_one.get(name), abs=1e-5)
-        assert row_of_one["tokens"] == row_of_two["tokens"]
 
 
 def test_the_held_out_loss_is_the_same_on_two_ranks(tmp_path):

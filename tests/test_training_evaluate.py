@@ -37,14 +37,14 @@ def test_it_is_the_mean_over_all_positions(model, windows):
 @pytest.mark.parametrize("tokens_per_chunk", [16, 80, 160, 16 * 37])
 def test_the_cut_into_chunks_does_not_show(model, windows, monkeypatch, tokens_per_chunk):
     whole = evaluate(model, windows, alone(), nullcontext)
-    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda config: tokens_per_chunk)
+    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda *_: tokens_per_chunk)
     assert evaluate(model, windows, alone(), nullcontext) == pytest.approx(whole, abs=1e-6)
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 5])
 def test_ranks_share_a_set_that_they_do_not_divide(model, windows, monkeypatch, world_size):
     """Each rank's sum by itself; together they are the value of one rank."""
-    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda config: 32)
+    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda *_: 32)
     whole = evaluate(model, windows, alone(), nullcontext)
     parts = []
     for rank in range(world_size):

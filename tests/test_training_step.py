@@ -10,6 +10,7 @@ from tiny_training import alone, claimed, prepared_config, tiny_config, train_on
 from torch import nn
 
 from model.gpt import GPT
+from training.checkpoint import newest
 from training.config import OptimizerConfig
 from training.dataset import open_data
 from training.environment import decide
@@ -104,6 +105,18 @@ def test_the_rate_is_the_schedules_and_the_gradient_is_clipped(run):
     assert any(not torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
     run.model.wte.weight.data.mul_(100)
     assert train_step(run, stop=False).grad_norm > 1  # as it was before clipping
+
+
+def test_bf16_is_near_float32_and_keeps_its_weights_in_float32(tmp_path):
+    config = prepared_config(tmp_path)
+    exact = train_once(config, tmp_path / "float32")
+    record = train_once(replace(config, precision="bf16"), tmp_path / "bf16")
+    assert record.precision == "bf16" and record.weights_digest != exact.weights_digest
+    assert record.loss == pytest.approx(exact.loss, abs=0.02)
+    state = newest(tmp_path / "bf16", print).state
+    assert {tensor.dtype for tensor in state["model"].values()} == {torch.float32}
+    moments = state["optimizer"]["state"][0]
+    assert moments["exp_avg"].dtype == moments["exp_avg_sq"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -1,5 +1,6 @@
 """The data of a run: prepared on one rank, checked before step 0, opened on all."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,4 +74,5 @@ def _verify_once(folder: Path, manifest: Manifest) -> None:
         return
     for split in splits:
         verify(split, manifest.vocab_size)
-    write_atomic(folder / VERIFIED, stamp)
+    with suppress(OSError):  # prepared data may be read-only: it is checked each time then
+        write_atomic(folder / VERIFIED, stamp)

@@ -37,17 +37,20 @@ class Environment:
 
 
 def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> Environment:
-    """What the config says; where it says null, what the first attempt decided; else the rules."""
-    runtime = config.runtime
+    """What the config says; where it says null, what an attempt decided earlier, else the rules.
+
+    What was decided for another device does not bind: the last bits differ there anyway.
+    """
+    runtime, device = config.runtime, device_name(ranks.device)
     rank_batch = rank_sequences(config, ranks)
-    if earlier is None:
+    if earlier is None or earlier.device != device:
         threads = max(1, cores() // ranks.local_world_size)
         compiled = ranks.device.type == "cuda"
         micro_batch = micro_batch_sequences(config.model, rank_batch, ranks.device)
     else:
         threads, compiled, micro_batch = earlier.threads, earlier.compile, earlier.micro_batch
     return Environment(
-        device=device_name(ranks.device),
+        device=device,
         torch=torch.__version__,
         world_size=ranks.world_size,
         threads=runtime.threads or threads,

@@ -21,12 +21,12 @@ def evaluate(
 ) -> float:
     """Mean loss in nats per token over `windows` (k, T + 1).
 
-    The windows are cut into chunks that depend on the model alone, dealt to the ranks in turn, and
+    The windows are cut into chunks that do not depend on the ranks, dealt to the ranks in turn, and
     the chunks' sums are added in float64: which rank takes which changes the value by rounding at
     most. Draws no random number and leaves the model in training mode.
     """
     tokens_of_window = windows.shape[1] - 1
-    size = max(1, small_pass_tokens(model.config) // tokens_of_window)
+    size = max(1, small_pass_tokens(model.config, ranks.device) // tokens_of_window)
     chunks = [windows[start : start + size] for start in range(0, len(windows), size)]
     model.eval()
     total = 0.0

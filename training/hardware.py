@@ -77,29 +77,35 @@ def mfu(
 def micro_batch_sequences(config: GPTConfig, rank_batch: int, device: torch.device) -> int:
     """Sequences per forward pass, by rule and never by a clock, so that a repeat does the same.
 
-    A CPU takes little at a time, a GPU what is estimated to fit. The parts of a batch are as
-    even as they can be.
+    A CPU takes little at a time, a GPU what is estimated to fit. The parts of a batch are equal if
+    that costs less than twice as many, since each new shape is compiled anew; else nearly equal.
     """
     if device.type == "cuda":
         limit_tokens = _tokens_that_fit(config, torch.cuda.mem_get_info(device)[1])
     else:
-        limit_tokens = small_pass_tokens(config)
+        limit_tokens = small_pass_tokens(config, device)
     limit = max(1, limit_tokens // config.block_size)
-    parts = -(-rank_batch // limit)
-    return -(-rank_batch // parts)
+    fewest = -(-rank_batch // limit)
+    equal = (parts for parts in range(fewest, 2 * fewest) if rank_batch % parts == 0)
+    return -(-rank_batch // next(equal, fewest))
 
 
-def small_pass_tokens(config: GPTConfig) -> int:
-    """Tokens of a pass that any machine holds: 16k, and no more than 2^27 logits (0.5 GB)."""
-    return min(16_384, 2**27 // config.padded_vocab_size)
+def small_pass_tokens(config: GPTConfig, device: torch.device) -> int:
+    """Tokens of a pass that any machine of the kind holds, as are their logits.
+
+    CPU: 16k tokens, 2^27 logits (0.5 GB in float32); GPU: 64k tokens, 2^30 logits (4 GB).
+    """
+    tokens, logits = (65_536, 2**30) if device.type == "cuda" else (16_384, 2**27)
+    return min(tokens, logits // config.padded_vocab_size)
 
 
 def _tokens_that_fit(config: GPTConfig, memory_bytes: int) -> int:
-    """Tokens whose activations fit beside weights, gradients and AdamW's moments, bf16, no pads.
+    """Tokens whose activations fit in half of what weights, gradients and AdamW's moments leave.
 
     Per token: about 34 bytes per layer and width kept for backward (Korthikanti et al. 2022,
     2205.05198, eq. 2, attention recomputed) and the logits in bf16, in float32 and their gradient.
+    The other half is for what is not compiled, for float32 and for the estimate's error.
     """
     states = 4 * 4 * params_allocated(config)
     per_token = 34 * config.n_layer * config.n_embd + 12 * config.padded_vocab_size
-    return max(0, int((0.8 * memory_bytes - states) // per_token))
+    return max(0, (memory_bytes - states) // (2 * per_token))

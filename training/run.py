@@ -46,6 +46,7 @@ class Run:
     data: Data
     model: GPT
     network: nn.Module
+    parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
     step: int = 0
     loss: float | None = None
@@ -165,7 +166,8 @@ def build_run(config: TrainConfig, ranks: Ranks, environment: Environment, data:
             gradient_as_bucket_view=True,
         )
     optimizer = build_optimizer(model, config.optimizer)
-    return Run(config, ranks, environment, data, model, network, optimizer)
+    parameters = list(model.parameters())  # once: the walk shows in a small model's step
+    return Run(config, ranks, environment, data, model, network, parameters, optimizer)
 
 
 def purpose_seed(seed: int, purpose: str) -> int:

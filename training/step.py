@@ -44,7 +44,7 @@ def train_step(run: Run, stop: bool) -> Step:
     local_loss = accumulate_gradients(
         run.network, *run.batch(run.step), run.environment.micro_batch, run.autocast
     )
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.grad_clip)
+    norm = nn.utils.clip_grad_norm_(run.parameters, config.optimizer.grad_clip)
     run.prefetch()  # a GPU is still at work: use the time before asking it for the loss
     total, stops = run.ranks.sum(local_loss.item(), float(stop))
     loss, grad_norm = total / run.ranks.world_size, norm.item()

@@ -8,7 +8,7 @@ import yaml
 from configs.errors import BadInput
 from configs.files import write_once
 from configs.load import build, compose_config
-from training.attempt import Attempt, Finished, Watch, claim_patiently
+from training.attempt import Attempt, Busy, Finished, Watch, claim_patiently
 from training.config import TrainConfig, as_mapping, differing_fields, science, trial_id
 from training.record import RunRecord, read_record
 
@@ -23,9 +23,7 @@ def write_config(trial: Path, config: TrainConfig) -> None:
     try:
         write_once(trial / NAME, yaml.safe_dump(as_mapping(config), sort_keys=False))
     except OSError as error:
-        raise BadInput(
-            f"out: {trial}: {error.strerror}; it must be a folder to write in"
-        ) from error
+        raise _not_writable(trial, error) from error
     require_same_config(trial, config)
 
 
@@ -58,12 +56,18 @@ def take(trial: Path, config: TrainConfig) -> Attempt:
     BadInput if another process trains it, after waiting for a sign of life from one elsewhere.
     """
     write_config(trial, config)
-    result = claim_patiently(trial, Watch())
-    if isinstance(result, Attempt):
-        return result
-    owner = (
-        "has just been finished"
-        if isinstance(result, Finished)
-        else (f"is being trained by {result.owner}")
-    )
-    raise BadInput(f"out: {trial} {owner}; wait, or use another out")
+    try:
+        result = claim_patiently(trial, Watch())
+    except OSError as error:
+        raise _not_writable(trial, error) from error
+    if isinstance(result, Busy):
+        raise BadInput(
+            f"out: {trial} is being trained by {result.owner}; wait, stop it, or use another out"
+        )
+    if isinstance(result, Finished):
+        raise BadInput(f"out: {trial} has just been finished by another process")
+    return result
+
+
+def _not_writable(trial: Path, error: OSError) -> BadInput:
+    return BadInput(f"out: {trial}: {error.strerror}; it must be a folder to write in")

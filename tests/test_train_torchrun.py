@@ -1,0 +1,88 @@
+"""train.py under the real torchrun: one model on two ranks, a stop, and the launcher's death."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_training import prepared_config, train_once
+
+from training.attempt import Busy, Watch, claim
+from training.metrics import read_metrics
+from training.record import read_record
+from training.trial import write_config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def torchrun(config, folder: Path, out: Path) -> subprocess.Popen[str]:
+    """Two ranks of train.py on `config`."""
+    write_config(folder / "config", config)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    script = ["train.py", "--config-dir", str(folder / "config"), "--config-name", "config"]
+    return subprocess.Popen(
+        [*launcher, *script, f"out={out}"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(condition: Callable[[], object], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_two_ranks_train_the_same_model_as_one(tmp_path):
+    """Under torchrun, by the script, with an uneven last micro-batch and evaluation on the way."""
+    config = prepared_config(tmp_path)
+    config = replace(config, runtime=replace(config.runtime, micro_batch=3, evaluate_every_steps=2))
+    one = train_once(config, tmp_path / "one")
+    launcher = torchrun(config, tmp_path, tmp_path / "two")
+    output, errors = launcher.communicate(timeout=120)
+    assert launcher.returncode == 0, errors
+    assert output.count("held-out") == 3  # rank 0 alone speaks
+    two = read_record(tmp_path / "two")
+    assert two is not None and two.status == "done" and two.world_size == 2
+    assert two.loss == pytest.approx(one.loss, abs=1e-5)
+    rows = zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True)
+    for row_of_one, row_of_two in rows:
+        for name in ("loss", "grad_norm", "val_loss"):
+            assert row_of_two.get(name) == pytest.approx(row_of_one.get(name), abs=1e-5)
+        assert row_of_one["tokens"] == row_of_two["tokens"]
+
+
+def test_a_stop_of_the_launcher_is_saved_by_the_ranks(tmp_path):
+    config = prepared_config(tmp_path, 40_000, runtime__checkpoint_every_s=1e6)
+    out = tmp_path / "out"
+    launcher = torchrun(config, tmp_path, out)
+    until(lambda: read_metrics(out))
+    launcher.send_signal(signal.SIGTERM)
+    _, errors = launcher.communicate(timeout=60)
+    assert launcher.returncode != 0  # torchrun's own; the record, here its absence, is the truth
+    assert errors.count("stopped: after step") == 1
+    [saved] = out.glob("attempt-001/checkpoints/*")
+    assert int(saved.name[5:]) == read_metrics(out)[-1]["step"]
+    assert read_record(out) is None
+
+
+def test_ranks_end_with_their_launcher_and_are_owners_until_then(tmp_path):
+    config = prepared_config(tmp_path, 40_000, runtime__checkpoint_every_s=1e6)
+    out = tmp_path / "out"
+    launcher = torchrun(config, tmp_path, out)
+    until(lambda: read_metrics(out))
+    assert isinstance(claim(out, Watch()), Busy)
+    launcher.kill()
+    launcher.communicate(timeout=60)  # ends when the ranks, who hold its pipes, have ended
+    [saved] = out.glob("attempt-001/checkpoints/*")
+    assert int(saved.name[5:]) == read_metrics(out)[-1]["step"]
+    assert not isinstance(claim(out, Watch()), Busy)

@@ -1,0 +1,79 @@
+"""The machine: peaks by name, MFU by the published count, and passes that fit."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.config import GPTConfig
+from training.hardware import (
+    cores,
+    device_name,
+    mfu,
+    micro_batch_sequences,
+    peak_flops,
+    peak_memory,
+    small_pass_tokens,
+)
+
+CPU = torch.device("cpu")
+SMALL = GPTConfig(12, 12, 768, block_size=1024, vocab_size=50257, init_std=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "bf16", "float32"),
+    [
+        ("NVIDIA H200", 989.4e12, 66.9e12),
+        ("NVIDIA H100 80GB HBM3", 989.4e12, 66.9e12),
+        ("NVIDIA H100 PCIe", 756e12, 51.2e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12, 19.5e12),
+        ("NVIDIA L4", 121e12, 30.3e12),
+        ("NVIDIA L40S", 362e12, 91.6e12),
+        ("NVIDIA GeForce RTX 4090", 165.2e12, 82.6e12),
+        ("NVIDIA GB200", 2.5e15, 80e12),
+        ("CPU Intel(R) Xeon(R) Processor", None, None),
+        ("NVIDIA A1000", None, None),
+    ],
+)
+def test_a_peak_is_known_by_name_or_not_at_all(name, bf16, float32):
+    assert (peak_flops(name, "bf16"), peak_flops(name, "float32")) == (bf16, float32)
+
+
+def test_mfu_by_hand():
+    """GPT-2 small: 6 (124,439,808 - 786,432) + 12 * 12 * 768 * 1024 per token."""
+    per_token = 6 * (124_439_808 - 786_432) + 12 * 12 * 768 * 1024
+    assert mfu(SMALL, 1e5, "NVIDIA A100-SXM4-80GB", "bf16", 1) == pytest.approx(
+        per_token * 1e5 / 312e12
+    )
+    assert mfu(SMALL, 8e5, "NVIDIA A100-SXM4-80GB", "bf16", 8) == pytest.approx(
+        per_token * 1e5 / 312e12
+    )
+    assert mfu(SMALL, 1e5, "CPU", "bf16", 1) is None
+
+
+@given(rank_batch=st.integers(1, 5000), block_size=st.sampled_from([16, 64, 1024, 60_000]))
+def test_a_pass_fits_and_the_passes_are_even(rank_batch, block_size):
+    config = GPTConfig(2, 2, 16, block_size=block_size, vocab_size=256, init_std=0.02)
+    sequences = micro_batch_sequences(config, rank_batch, CPU)
+    limit = max(1, small_pass_tokens(config, CPU) // block_size)
+    assert 1 <= sequences <= min(limit, rank_batch)
+    parts, fewest = -(-rank_batch // sequences), -(-rank_batch // limit)
+    assert parts < 2 * fewest
+    smallest = rank_batch - sequences * (parts - 1)
+    assert smallest > 0
+
+
+def test_powers_of_two_are_cut_into_powers_of_two():
+    config = GPTConfig(2, 2, 16, block_size=48, vocab_size=256, init_std=0.02)
+    assert micro_batch_sequences(config, 4096, CPU) in (256, 512)
+
+
+def test_a_large_vocabulary_makes_passes_small():
+    assert small_pass_tokens(SMALL, CPU) == 2**27 // 50304
+    assert small_pass_tokens(SMALL, torch.device("cuda")) == 2**30 // 50304
+
+
+def test_this_machine_has_a_name_cores_and_memory():
+    assert device_name(CPU).startswith("CPU")
+    assert cores() >= 1
+    assert peak_memory(CPU) > 50e6
