@@ -331,3 +331,24 @@ def test_the_entry_imports_no_torch_and_prints_where_the_report_is(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert f"report: {tmp_path / 'out' / 'report.html'}" in done.stdout
+
+
+def test_the_alternative_to_repeated_points_is_said(tmp_path):
+    path = table(tmp_path)
+    lines = path.read_text().splitlines()
+    names = lines[0].split(",")
+    again = []
+    for line in lines[1:]:
+        cells = dict(zip(names, line.split(","), strict=True))
+        cells["run_id"] += "-again"
+        cells["loss"] = str(float(cells["loss"]) + 0.01)
+        again.append(",".join(cells[name] for name in names))
+    path.write_text("\n".join(lines + again) + "\n")
+    document = fitted(f"runs={path}", QUICK).document
+    check(document)
+    assert "repeated_points" in {flag["code"] for flag in document["laws"]["isoflop"]["flags"]}
+    texts = [w["text"] for w in document["warnings"] if w["code"] == "repeated_points"]
+    assert texts[0].startswith("with reduce=best, 35 points remain: isoflop would give a = 0.5")
+    best = fitted(f"runs={path}", QUICK, "reduce=best").document
+    check(best)
+    assert best["inputs"]["used"] == 35 and len(best["inputs"]["excluded"]) == 35

@@ -208,6 +208,7 @@ def _warnings(
     config: FitConfig,
 ) -> list[dict[str, str]]:
     found = []
+    laws = [part.law for part in (isoflop, parametric) if part is not None]
     if observations.excluded:
         text = f"{len(observations.excluded)} of {observations.planned} planned runs are not used"
         found.append({"code": "excluded_runs", "text": text})
@@ -222,6 +223,8 @@ def _warnings(
     if config.loss_unit == "bpb":
         text = "losses are bits per byte: E, A and B are in that unit"
         found.append({"code": "loss_unit", "text": text})
+    if any(flag.code == "repeated_points" for part in laws for flag in part.flags):
+        found.append({"code": "repeated_points", "text": _alternative(rows, config)})
     if isoflop and parametric:
         one, other = isoflop.law.estimates.get("a"), parametric.law.estimates.get("a")
         if one and other and one.ci90 and other.ci90:
@@ -233,6 +236,23 @@ def _warnings(
                 )
                 found.append({"code": "laws_disagree", "text": text})
     return found
+
+
+def _alternative(rows: Sequence[Row], config: FitConfig) -> str:
+    """The exponents had the best of each repeated point been taken, in words."""
+    other = observe(rows, replace(config, reduce="best"))
+    laws = []
+    if "isoflop" in asked_laws(config):
+        laws.append(fit_isoflop(other, 0, config.seed, config.budget_tolerance).law)
+    if "parametric" in asked_laws(config):
+        laws.append(fit_parametric(other, 0, config.seed, config.delta).law)
+    exponents = [
+        f"{law.name} would give a = {law.estimates['a'].value:.4f}"
+        if law.status != "refused"
+        else f"{law.name} would be refused"
+        for law in laws
+    ]
+    return f"with reduce=best, {len(other)} points remain: {', '.join(exponents)}"
 
 
 def _curves(rows: Sequence[Row], config: FitConfig) -> dict[str, list[dict[str, Any]]]:

@@ -23,12 +23,12 @@ def hold_out(observations: Observations, config: FitConfig) -> dict[str, Any]:
     """
     if config.holdout == "none":
         return _nothing("none", "not asked for: holdout=none")
-    start = _top(observations, config) if config.holdout == "top" else float(config.holdout)
+    start, budget = _top(observations, config)
     held = observations.flops >= start
     if not held.any() or held.all():
         return _nothing("refused", f"{held.sum()} of {len(held)} runs held out, expected some")
     below = replace(observations.take(~held), excluded=())
-    above = replace(observations.take(held), excluded=())
+    above = replace(observations.take(budget), excluded=())
     best = int(np.argmin(above.loss))
     flops = float(above.flops[best])
     named = above.flops_budget[best]
@@ -64,13 +64,21 @@ def hold_out(observations: Observations, config: FitConfig) -> dict[str, Any]:
     return entry
 
 
-def _top(observations: Observations, config: FitConfig) -> float:
-    """FLOP from which on the top budget begins; without budgets, the top tenth of the runs."""
+def _top(observations: Observations, config: FitConfig) -> tuple[float, np.ndarray]:
+    """FLOP from which on no run is fitted, and the rows of the budget to foretell.
+
+    That is the highest budget (lone runs above it are neither fitted nor foretold); where there
+    is none, the top tenth of the runs; where a FLOP was asked for, all from there on.
+    """
+    flops = observations.flops
+    if config.holdout != "top":
+        return float(config.holdout), np.flatnonzero(flops >= float(config.holdout))
     for _, members in reversed(budgets(observations, config.budget_tolerance)):
         named = np.isfinite(observations.flops_budget[members]).any()
         if named or len(np.unique(observations.params[members])) >= WINDOW_SIZES:
-            return float(observations.flops[members].min())
-    return float(np.quantile(observations.flops, 0.9, method="higher"))
+            return float(flops[members].min()), members
+    start = float(np.quantile(flops, 0.9, method="higher"))
+    return start, np.flatnonzero(flops >= start)
 
 
 def _nothing(status: str, reason: str | None) -> dict[str, Any]:
