@@ -1,15 +1,17 @@
 """Approach 2: exact where it is exact, biased as published where not, refused where it is blind."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fit_examples import isoflop_rows, observations
+from fit_examples import config, isoflop_rows, observations
 
+from scaling.fit.columns import read_rows
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.lines import between_valleys, regress
-from scaling.fit.observations import Exclusion
+from scaling.fit.observations import Exclusion, observe
 from scaling.fit.valleys import WINDOW_FACTOR, budgets, find_valleys, parabola
 
 TIED = PUBLISHED["muennighoff_c4"]
@@ -237,3 +239,43 @@ def test_losses_of_chance_alone_are_refused_or_wide():
             stood += 1
             assert fitted.status == "flagged"
     assert stood < 10
+
+
+@pytest.mark.needs_reference
+def test_the_published_optima_of_porian_give_the_published_exponents(reference_dir):
+    published = json.loads((reference_dir / "porian2024_refinedweb.targets.json").read_text())
+    for recipe in published:
+        names = ("flops", "n_star", "log_n_star_std")
+        bracketed = [optimum for optimum in recipe["optima"] if optimum["n_star"] is not None]
+        optima = {name: np.array([optimum[name] for optimum in bracketed]) for name in names}
+        line = regress(
+            np.log(optima["flops"])[None],
+            np.log(optima["n_star"])[None],
+            optima["log_n_star_std"] ** -2,
+        )
+        assert line.slope[0] == pytest.approx(recipe["a_published"], abs=1e-4)
+
+
+@pytest.mark.needs_reference
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "rw-base-long-kaplan-kaplan-train",
+        "rw-base-short-chinchilla-standard-val",
+        "rw-tuned-short-const-standard-val",
+        "rw-tuned-short-const-attention-train",
+        "rw-tuned-long-const-kaplan-train",
+    ],
+)
+def test_valleys_of_porian_give_exponents_near_the_published(reference_dir, condition):
+    asked = config(
+        f"runs={reference_dir}/porian2024_refinedweb.csv", f"where.condition={condition}"
+    )
+    fitted = fit_isoflop(observe(read_rows(asked)[0], asked), 400, 0, 0.2).law
+    published = {
+        recipe["condition"]: recipe["a_published"]
+        for recipe in json.loads((reference_dir / "porian2024_refinedweb.targets.json").read_text())
+    }[condition]
+    methods = fitted.details["methods"]
+    assert methods["parabola"]["a"]["value"] == pytest.approx(published, abs=0.03)
+    assert methods["spline"]["a"]["value"] == pytest.approx(published, abs=0.015)
