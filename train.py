@@ -93,6 +93,8 @@ def train_in(config: TrainConfig, out: Path, ranks: Ranks) -> RunRecord:
     # A rank that ran out of memory is alone in knowing it.
     if (ranks.is_main or record.status == "oom") and not publish(attempt, record):
         raise StopRequested(f"{attempt.folder} was taken over; look for the record there")
+    if record.status == "oom" and ranks.world_size > 1:
+        raise RuntimeError(f"rank {ranks.rank}: out of memory: {record.reason}")  # frees the others
     return record
 
 

@@ -216,7 +216,7 @@ def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):
     child.until((tmp_path / "asleep").exists)
     child.kill(signal.SIGTERM)
     assert child.wait() == 75
-    assert "before the first step" in child.log.read_text()
+    assert "by SIGTERM, outside of any step" in child.log.read_text()
 
 
 @pytest.mark.parametrize("phase", ["held_out_loss", "train_step", "Journal.row", "save"])

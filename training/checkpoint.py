@@ -80,13 +80,14 @@ def save(attempt: Attempt, meta: Meta, state: dict[str, Any]) -> Path:
         _sync(building)
         if attempt.fenced():
             raise StopRequested(f"{attempt.folder} was taken over by a later attempt")
-        if not final.exists():  # else a stop saved this very step
-            building.rename(final)
+        building.chmod(0o755)
+        building.rename(final)
         _sync(attempt.checkpoints)
     except (OSError, RuntimeError) as error:
         # torch reports a full disk as a RuntimeError about positions in its archive.
         free = shutil.disk_usage(attempt.trial).free if attempt.trial.exists() else 0
-        raise CannotSave(f"{final}: {error} ({free:,} bytes free)") from error
+        sizes = f"needs {tensor_bytes(state):,} bytes, {free:,} are free"
+        raise CannotSave(f"{final}: {error}; {sizes}") from error
     finally:
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)
@@ -121,10 +122,8 @@ def read(path: Path) -> Checkpoint:
     try:
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # the digest is right, so this is what somebody wrote, not a fault
-        text = str(error).split("\n", 1)[0]
-        raise BadInput(f"{path}: refused by the safe loader: {type(error).__name__}: {text}") from (
-            error
-        )
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise BadInput(f"{path}: refused by the safe loader: {reason}") from error
     if not isinstance(state, dict) or state.get("step") != meta.step:
         raise BadInput(f"{path}: found another state than meta.json describes")
     return Checkpoint(path, meta, state)
@@ -159,6 +158,14 @@ def require_plain(value: Any, where: str = "state") -> None:
     elif type(value) is not torch.Tensor and type(value) not in _PLAIN:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise TypeError(f"{where}: found {kind}, expected tensors and plain values")
+
+
+def tensor_bytes(value: Any) -> int:
+    """Bytes of the tensors in a state; one that stands in it twice counts twice."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    items = value.values() if isinstance(value, dict) else value
+    return sum(map(tensor_bytes, items)) if isinstance(value, dict | list | tuple) else 0
 
 
 def _all(trial: Path) -> list[Path]:

@@ -136,10 +136,9 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
         timeout=timedelta(seconds=runtime.timeout_s),
         device_id=device if device.type == "cuda" else None,
     )
-    try:
-        yield ranks
-    finally:
-        dist.destroy_process_group()
+    yield ranks
+    # Not after an error: the others may be waiting in a collective, and this would wait for them.
+    dist.destroy_process_group()
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:

@@ -26,6 +26,7 @@ class Journal:
         self._steps, self._is_main = steps, is_main
         self._quiet = quiet or not is_main
         self._last_line_s = 0.0
+        self._has_lost_rows = False
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         if is_main:
@@ -68,8 +69,10 @@ class Journal:
         """Log one row of metrics, and show it if the last was shown long enough ago."""
         if not self._is_main:
             return
-        self._metrics.write(row)
         step = row["step"]
+        if not self._metrics.write(row) and not self._has_lost_rows:
+            self._has_lost_rows = True
+            self.note(f"the disk refuses rows of metrics, from step {step} on")
         if self._bar is not None:
             assert self._task is not None
             self._bar.update(self._task, completed=step, description=_line(row, self._steps))

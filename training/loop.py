@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from configs.errors import StopRequested
+from configs.errors import BadInput, StopRequested
 from model.flops import flops_per_token_exact, params_total
 from model.gpt import weights_digest
 from training.attempt import Attempt
@@ -46,7 +46,9 @@ def train(
             run = set_up(config, attempt, ranks, journal, data)
             with stop_flag() as stop:
                 return _loop(run, attempt, journal, stop)
-        except (RuntimeError, MemoryError) as error:
+        except (BadInput, StopRequested):
+            raise
+        except Exception as error:
             if not _is_out_of_memory(error):
                 error.add_note(f"rank {ranks.rank}, after step {run.step if run else 0}")
                 raise
@@ -117,10 +119,7 @@ def describe(run: Run, attempt: Attempt, status: Status, reason: str | None) -> 
         train_s=run.train_s,
         wall_s=run.wall_s,
         tokens_per_s=tokens_per_s,
-        mfu=tokens_per_s
-        and mfu(
-            config.model, tokens_per_s, environment.device, config.precision, run.ranks.world_size
-        ),
+        mfu=utilisation(run, tokens_per_s) if tokens_per_s else None,
         peak_memory=peak_memory(run.ranks.device),
         started=run.started,
         ended=utc_now(),
@@ -159,5 +158,6 @@ def _is_due(step: int, every: int) -> bool:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """torch raises its own error for a GPU and a plain RuntimeError for the CPU."""
-    is_torch_cpu = "DefaultCPUAllocator" in str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or is_torch_cpu
+    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):
+        return True
+    return isinstance(error, torch.OutOfMemoryError | MemoryError)

@@ -11,7 +11,7 @@ from training.distributed import Ranks
 from training.environment import decide
 from training.hardware import peak_memory
 from training.loop import utilisation
-from training.run import build_run
+from training.run import Run, build_run
 from training.schedule import warmup_steps
 from training.step import train_step
 
@@ -66,7 +66,7 @@ def measure(config: TrainConfig, ranks: Ranks) -> str:
     return "\n".join(f"{name:<30}{value}" for name, value in rows.items())
 
 
-def _step_from_start(run) -> None:
+def _step_from_start(run: Run) -> None:
     """One step; a run shorter than the measurement begins again."""
     run.step %= run.config.schedule.steps
     train_step(run, stop=False)

@@ -35,7 +35,7 @@ from training.optimizer import build_optimizer
 
 @dataclass
 class Run:
-    """A run in memory; only what stands below `step` changes while it trains.
+    """A run in memory; only `step` and what stands below it changes as it trains.
 
     `model` has the weights, `network` is the same wrapped for speed and for the other ranks.
     """
@@ -183,7 +183,7 @@ def _find_checkpoint(run: Run, attempt: Attempt, journal: Journal) -> checkpoint
         newest = checkpoint.newest(attempt.trial, journal.note)
         if newest is None:
             return None
-        require_same_trial(newest, run.config, run.data.manifest)
+        _require_same_trial(newest, run.config, run.data.manifest)
         found.append(newest)
         return str(newest.path)
 
@@ -193,7 +193,7 @@ def _find_checkpoint(run: Run, attempt: Attempt, journal: Journal) -> checkpoint
     return run.ranks.everywhere(lambda: found[0] if found else checkpoint.read(Path(path)))
 
 
-def require_same_trial(
+def _require_same_trial(
     found: checkpoint.Checkpoint, config: TrainConfig, manifest: Manifest
 ) -> None:
     """BadInput that lists the fields, or names the shard, in which a checkpoint differs."""

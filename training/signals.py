@@ -18,7 +18,7 @@ def stop_at_once() -> Iterator[None]:
     """SIGTERM and Ctrl-C raise StopRequested in the body: for work that is whole or not there."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        raise StopRequested(f"{signal.Signals(number).name} before the first step")
+        raise StopRequested(f"by {signal.Signals(number).name}, outside of any step")
 
     with _handling(handle):
         yield
@@ -51,4 +51,4 @@ def _handling(handler: Handler) -> Iterator[None]:
         yield
     finally:
         for number, earlier in before.items():
-            signal.signal(number, earlier)
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
