@@ -24,7 +24,7 @@ from training.record import read_record
 
 def place(folder: Path, out: Path, *more: str):
     """A request and its plan, placed without measuring the machine."""
-    asked = request(folder, out, "runtime.checkpoint_every_s=0", *more)
+    asked = request(folder, out, "runtime.checkpoint_every_s=60", *more)
     data = local.prepared_data(asked.base)
     plan = plan_grid(asked.base, asked.grid, data.tokens_per_epoch)
     return asked, store.place_plan(out, StoredPlan(plan, data.digest, asked.launcher), False)
@@ -51,9 +51,9 @@ def undisturbed(tmp_path_factory):
 
 def test_killed_and_continued_is_never_killed(undisturbed, tmp_path):
     folder, expected = undisturbed
-    asked, stored = place(folder, tmp_path)
+    asked, stored = place(folder, tmp_path, "runtime.checkpoint_every_s=0.02")
     times = random.Random(1)
-    for _ in range(6):
+    for _ in range(5):
         sweeper = fork(lambda: work(asked, stored), tmp_path / "sweeper.log")
         time.sleep(times.uniform(0.2, 0.8))
         children = child_pids(sweeper.pid)

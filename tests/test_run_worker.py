@@ -190,7 +190,7 @@ def test_what_does_not_stop_is_killed_after_the_grace_or_by_a_second_request(
 def test_kill_the_sweeper_at_random_times(tmp_path):
     plan = pretended_plan(tmp_path, range(30))
     times = random.Random(0)
-    for _ in range(25):
+    for _ in range(15):
         child = fork(lambda: work(tmp_path, plan, sleeper(tmp_path, 0.02)), tmp_path / "log")
         time.sleep(times.uniform(0.0, 0.15))
         child.kill()

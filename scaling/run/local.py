@@ -82,7 +82,7 @@ def show_status(request: Request) -> ExitStatus:
         stored = store.read_plan(out)
         states = store.read_states(out, stored.plan, watch)
         counts = store.count_states(states)
-        print(f"{state_table(states, stored.stale)}\n{count_line(counts)}", flush=True)
+        print(f"{state_table(out, states, stored.stale)}\n{count_line(counts)}", flush=True)
         write_runs_csv(out)
         if not request.command.watch or not counts["running"] + counts["waiting"]:
             return ExitStatus.DONE

@@ -38,6 +38,9 @@ def measure(
     cells = _spread(plan)
     copies = math.ceil(len(slots) / len(cells))
     trials = [_shortened(cell, seed) for seed in range(copies) for cell in cells]
+    print(
+        f"measuring this machine: steps of {len(cells)} shapes, {len(slots)} at a time", flush=True
+    )
     with tempfile.TemporaryDirectory(prefix="measure-") as name:
         clock = _Clock()
         Worker(Path(name), trials, slots, runtime, clock, launcher).run()
