@@ -18,7 +18,8 @@ from training.config import TrainConfig, as_mapping, setting_digest, trial_id
 
 def load(*overrides: str, config_dir: Path = CONFIG_DIR) -> TrainConfig:
     values = compose_config("train", overrides, config_dir)
-    values.pop("grid", None)
+    for name in ("grid", "fit"):  # an experiment for sweeps serves train.py too
+        values.pop(name, None)
     return build(TrainConfig, values)
 
 
