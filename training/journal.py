@@ -61,7 +61,7 @@ class Journal:
             self._log.write(f"{utc_now()} {text}\n")
             self._log.flush()
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:
             print(text, flush=True)
 
@@ -75,7 +75,8 @@ class Journal:
             self.note(f"the disk refuses rows of metrics, from step {step} on")
         if self._bar is not None:
             assert self._task is not None
-            self._bar.update(self._task, completed=step, description=_line(row, self._steps))
+            text = f"step {step}/{self._steps}  loss {row['loss']:.3f}"
+            self._bar.update(self._task, completed=step, description=text)
         now = time.monotonic()
         if step == self._steps or "val_loss" in row or now - self._last_line_s > _LINE_EVERY_S:
             self._last_line_s = now

@@ -61,7 +61,7 @@ def measure(config: TrainConfig, ranks: Ranks) -> str:
         "step": f"{seconds * 1e3:.2f} ms, {environment.micro_batch} sequences a pass",
         "MFU": "unknown for this device" if used is None else f"{used:.1%}",
         "memory": f"{peak_memory(ranks.device) / 2**20:,.0f} MiB",
-        "whole run": f"{config.schedule.steps * seconds / 3600:.2f} h at this rate",
+        "whole run": f"{config.schedule.steps * seconds:,.0f} s at this rate",
     }
     return "\n".join(f"{name:<30}{value}" for name, value in rows.items())
 
