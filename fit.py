@@ -1,4 +1,11 @@
-"""Fit scaling laws to finished runs: compose the config, fit, write the report, print the laws."""
+"""Fit scaling laws to finished runs, a sweep directory or any table, and write the report.
+
+python fit.py runs=runs/quickstart                        writes runs/quickstart/fit
+python fit.py runs=T.csv columns.params=n out=fits/x      a table with names of its own
+python fit.py runs=T.csv where.recipe=tuned               rows with that value
+python fit.py runs=T.csv by=recipe                        one fit a value: fits/T/<value>
+python fit.py runs=T.csv predict.flops=[1e20]             what the laws say of a budget
+"""
 
 import sys
 from pathlib import Path
@@ -9,8 +16,6 @@ from scaling.fit.config import FitConfig
 from scaling.fit.fit import fit, parts
 from scaling.fit.summary import summary
 from scaling.fit.tables import write_runs_csv
-
-DESCRIPTION = "Fit scaling laws to a sweep directory or to a table of runs: fit.py runs=PATH"
 
 
 def main(arguments: Arguments) -> int:
@@ -35,4 +40,4 @@ def main(arguments: Arguments) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_entry(main, "fit", DESCRIPTION))
+    sys.exit(run_entry(main, "fit", __doc__ or ""))

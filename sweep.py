@@ -1,8 +1,8 @@
 """Plan a grid of trials, train what is missing on this machine, fit the laws, write the report.
 
 python sweep.py experiment=quickstart out=runs/quickstart
-python sweep.py experiment=isoflop_m mode=plan                trials, FLOP, time; writes nothing
-python sweep.py experiment=isoflop_m out=runs/x extend=true   add trials to the plan there
+python sweep.py experiment=quickstart mode=plan               trials, FLOP, time; writes nothing
+python sweep.py grid=mine out=runs/x extend=true              add trials to the plan there
 python sweep.py mode=work out=/shared/x                       join as a worker, by plan.json
 python sweep.py mode=status out=runs/x [watch=true]
 python sweep.py out=runs/x retry=[oom,failed]                 run again what ended so
@@ -59,4 +59,4 @@ def fit_and_report(request: Request) -> ExitStatus:
 
 
 if __name__ == "__main__":
-    sys.exit(run_entry(main, "sweep", (__doc__ or "").splitlines()[0]))
+    sys.exit(run_entry(main, "sweep", __doc__ or ""))

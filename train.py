@@ -1,4 +1,11 @@
-"""Train one model: `python train.py experiment=smoke`, or under torchrun on many devices."""
+"""Train one GPT-2-style model to its token budget, on one device or under torchrun on many.
+
+python train.py experiment=smoke out=runs/one                        goes on where it was stopped
+python train.py experiment=smoke mode=plan                           counts, FLOP, steps
+python train.py experiment=smoke mode=measure                        tokens/s, MFU, memory
+python train.py --config-dir TRIAL --config-name config out=runs/x   one trial of a sweep by hand
+torchrun --standalone --nproc_per_node=8 train.py experiment=gpt2_124m data.path=SHARDS
+"""
 
 import sys
 from contextlib import nullcontext
@@ -22,7 +29,6 @@ from training.report import measure, plan
 from training.signals import stop_at_once
 from training.trial import finished, take
 
-DESCRIPTION = "Train one GPT-2-style model."
 SWEEPS_ONLY = ("grid", "launcher", "fit")
 
 
@@ -106,7 +112,7 @@ def say(ranks: Ranks, text: str) -> None:
 
 def entry() -> int:
     """Run `main` and turn its end into an exit status."""
-    return run_entry(main, "train", DESCRIPTION)
+    return run_entry(main, "train", __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ def run_entry(
     """
     parser = argparse.ArgumentParser(
         description=description,
-        epilog="Every other argument is an override in Hydra's grammar: key=value, group=choice.",
+        epilog=_choices(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config-dir", type=Path, help="the only folder searched for configs")
     parser.add_argument("--config-name", help=f"the root config (default: {root})")
@@ -204,6 +205,15 @@ def _refusal(where: str, value: Any, expected: str) -> BadInput:
     elif expected == "text" and value is not None:
         hint = "; quote it"
     return BadInput(f"{where}: found {value!r} ({type(value).__name__}), expected {expected}{hint}")
+
+
+def _choices() -> str:
+    """What --help says of overrides: every group and its files."""
+    lines = ["Every other argument is an override in Hydra's grammar; groups and their choices:"]
+    for folder in sorted(path for path in CONFIG_DIR.iterdir() if path.is_dir()):
+        if names := sorted(path.stem for path in folder.glob("*.yaml")):
+            lines.append(f"  {folder.name}={'|'.join(names)}")
+    return "\n".join([*lines, "and any field of their files, as optimizer.lr=1e-3"])
 
 
 def _quote(override: str, open_keys: Sequence[str], path_keys: Sequence[str]) -> str:
