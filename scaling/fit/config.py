@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from configs.errors import BadInput
 
-HEADLINE_LAWS = ("isoflop", "parametric")
+Law = Literal["isoflop", "parametric"]
+LAWS: tuple[Law, ...] = ("isoflop", "parametric")
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class FitConfig:
     where: dict[str, Any]
     columns: dict[str, str]
     by: str | None
-    laws: tuple[Literal["isoflop", "parametric"], ...] | None
-    require: tuple[Literal["isoflop", "parametric"], ...]
+    laws: tuple[Law, ...] | None
+    require: tuple[Law, ...]
     reduce: Literal["none", "best"]
     holdout: Literal["top", "none"] | float
     predict: PredictConfig
@@ -84,6 +85,11 @@ class FitConfig:
             raise BadInput(
                 f"budget_tolerance: found {self.budget_tolerance:g}, expected between 0 and 1"
             )
+
+    @property
+    def asked(self) -> tuple[Law, ...]:
+        """The laws to fit: those named, else all that there are."""
+        return self.laws or LAWS
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -13,19 +13,17 @@ import numpy as np
 import scipy
 
 from scaling.fit.columns import read_rows, refuse
-from scaling.fit.config import HEADLINE_LAWS, ConventionConfig, FitConfig
-from scaling.fit.isoflop import IsoflopFit, fit_isoflop
-from scaling.fit.laws import LawFit
+from scaling.fit.config import FitConfig
+from scaling.fit.conventions import conventions
+from scaling.fit.headline import HeadlineFits, fit_headline
 from scaling.fit.observations import Observations, curves_of, observe
-from scaling.fit.parametric import ParametricFit, fit_parametric
 from scaling.fit.prediction import budgets_to_predict, predictions
+from scaling.fit.remarks import remarks
 from scaling.fit.tables import Row
 from scaling.fit.validation import hold_out
 from training.metrics import read_metrics
 
 SCHEMA = 1
-# Resamples behind the exponents of the other conventions: enough for percentiles, and quick.
-_CONVENTION_RESAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -51,18 +49,11 @@ def fit(config: FitConfig) -> Fit:
     """Fit the laws to the runs that `config` names; a law may be refused. Raises BadInput."""
     rows, own = read_rows(config)
     observations = observe(rows, config)
-    isoflop = parametric = None
-    if "isoflop" in asked_laws(config):
-        isoflop = fit_isoflop(
-            observations, config.n_bootstrap, config.seed, config.budget_tolerance
-        )
-    if "parametric" in asked_laws(config):
-        parametric = fit_parametric(observations, config.n_bootstrap, config.seed, config.delta)
-    laws = [part.law for part in (isoflop, parametric) if part is not None]
-    flops = budgets_to_predict(config.predict.flops, observations, isoflop)
+    fits = fit_headline(observations, config, config.n_bootstrap)
+    flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
     document = {
         "schema": SCHEMA,
-        "status": _status(laws, config),
+        "status": _status(fits, config),
         "inputs": _inputs(observations, config),
         "options": {
             "objective": "huber",
@@ -70,17 +61,17 @@ def fit(config: FitConfig) -> Fit:
             "reduce": config.reduce,
             "holdout": config.holdout,
             "n_bootstrap": config.n_bootstrap,
-            "failed_resamples": sum(law.details.get("failed_resamples", 0) for law in laws),
+            "failed_resamples": sum(law.details.get("failed_resamples", 0) for law in fits.laws),
             "seed": config.seed,
             "loss_unit": config.loss_unit,
             "budget_tolerance": config.budget_tolerance,
         },
         "provenance": _provenance(config),
         "convention": _convention(rows, own, config),
-        "warnings": _warnings(rows, observations, isoflop, parametric, config),
-        "laws": {law.name: law.document() for law in laws},
-        "conventions": _conventions(rows, config),
-        "predictions": predictions(flops, observations, isoflop, parametric),
+        "warnings": remarks(rows, observations, fits, config),
+        "laws": {law.name: law.document() for law in fits.laws},
+        "conventions": conventions(rows, config),
+        "predictions": predictions(flops, observations, fits.isoflop, fits.parametric),
         "holdout": hold_out(observations, config),
     }
     return Fit(document, observations, _curves(rows, config))
@@ -122,20 +113,14 @@ def _default_out(config: FitConfig) -> Path:
     return Path("fits") / folder_name("+".join(Path(path).stem for path in config.paths))
 
 
-def asked_laws(config: FitConfig) -> tuple[str, ...]:
-    """The laws to fit: those named, else all of this version."""
-    return config.laws or HEADLINE_LAWS
-
-
-def _status(laws: Sequence[LawFit], config: FitConfig) -> str:
-    standing = {law.name for law in laws if law.status != "refused"}
-    if config.require and (
-        not standing & set(config.require) or (config.laws and set(config.laws) - standing)
-    ):
+def _status(fits: HeadlineFits, config: FitConfig) -> str:
+    """Refused where a law that must stand does not, flagged where any law has a doubt, else ok."""
+    standing = {law.name for law in fits.standing}
+    one_stands = bool(standing & set(config.require))
+    named_stand = standing >= set(config.laws or ())
+    if config.require and not (one_stands and named_stand):
         return "refused"
-    if len(standing) < len(laws) or any(law.flags for law in laws):
-        return "flagged"
-    return "ok"
+    return "ok" if all(law.status == "ok" for law in fits.laws) else "flagged"
 
 
 def _inputs(observations: Observations, config: FitConfig) -> dict[str, Any]:
@@ -156,103 +141,6 @@ def _convention(rows: Sequence[Row], own: bool, config: FitConfig) -> dict[str, 
         "params": config.convention.params or ("effective" if own else "given"),
         "flops": config.convention.flops or given,
     }
-
-
-def _conventions(rows: Sequence[Row], config: FitConfig) -> list[dict[str, Any]]:
-    """The exponents again under every way of counting that the table has columns for.
-
-    The surface's closed forms need C = 6 N D, so it is fitted under that count alone; valleys need
-    no relation between N, D and C.
-    """
-    found = []
-    resamples = min(config.n_bootstrap, _CONVENTION_RESAMPLES)
-    for params in ("effective", "total", "matmul", "non_embedding"):
-        if not _has(rows, f"params_{params}"):
-            continue
-        for flops in ("exact", "6nd"):
-            if flops == "exact" and not _has(rows, "flops_exact"):
-                continue
-            other = replace(config, convention=ConventionConfig(params, flops))
-            observations = observe(rows, other)
-            laws = []
-            if "isoflop" in asked_laws(config):
-                tolerance = config.budget_tolerance
-                laws.append(fit_isoflop(observations, resamples, config.seed, tolerance).law)
-            if "parametric" in asked_laws(config) and (flops == "6nd" or params == "effective"):
-                fitted = fit_parametric(observations, resamples, config.seed, config.delta)
-                laws.append(fitted.law)
-            found += [
-                {
-                    "params": params,
-                    "flops": flops,
-                    "law": law.name,
-                    "a": law.estimates["a"].document(),
-                    "b": law.estimates["b"].document(),
-                }
-                for law in laws
-                if law.status != "refused"
-            ]
-    return found
-
-
-def _has(rows: Sequence[Row], name: str) -> bool:
-    used = [row for row in rows if row.values.get("status") in (None, "done")]
-    return bool(used) and all(row.values.get(name) is not None for row in used)
-
-
-def _warnings(
-    rows: Sequence[Row],
-    observations: Observations,
-    isoflop: IsoflopFit | None,
-    parametric: ParametricFit | None,
-    config: FitConfig,
-) -> list[dict[str, str]]:
-    found = []
-    laws = [part.law for part in (isoflop, parametric) if part is not None]
-    if observations.excluded:
-        text = f"{len(observations.excluded)} of {observations.planned} planned runs are not used"
-        found.append({"code": "excluded_runs", "text": text})
-    stale = sorted(str(row.values["run_id"]) for row in rows if row.values.get("stale"))
-    if stale:
-        text = f"{len(stale)} runs that the plan no longer asks for: {', '.join(stale[:5])}"
-        found.append({"code": "stale_runs", "text": text})
-    epochs = observations.columns.get("epochs")
-    if epochs is not None and np.nanmax(epochs) > 1:
-        text = f"{int((epochs > 1).sum())} runs saw their data more than once"
-        found.append({"code": "repeated_data", "text": text})
-    if config.loss_unit == "bpb":
-        text = "losses are bits per byte: E, A and B are in that unit"
-        found.append({"code": "loss_unit", "text": text})
-    if any(flag.code == "repeated_points" for part in laws for flag in part.flags):
-        found.append({"code": "repeated_points", "text": _alternative(rows, config)})
-    if isoflop and parametric:
-        one, other = isoflop.law.estimates.get("a"), parametric.law.estimates.get("a")
-        if one and other and one.ci90 and other.ci90:
-            apart = one.ci90[0] > other.ci90[1] or other.ci90[0] > one.ci90[1]
-            if apart:
-                text = (
-                    f"isoflop gives a = {one.value:.3f}, parametric {other.value:.3f}; "
-                    "their 90% intervals do not meet"
-                )
-                found.append({"code": "laws_disagree", "text": text})
-    return found
-
-
-def _alternative(rows: Sequence[Row], config: FitConfig) -> str:
-    """The exponents had the best of each repeated point been taken, in words."""
-    other = observe(rows, replace(config, reduce="best"))
-    laws = []
-    if "isoflop" in asked_laws(config):
-        laws.append(fit_isoflop(other, 0, config.seed, config.budget_tolerance).law)
-    if "parametric" in asked_laws(config):
-        laws.append(fit_parametric(other, 0, config.seed, config.delta).law)
-    exponents = [
-        f"{law.name} would give a = {law.estimates['a'].value:.4f}"
-        if law.status != "refused"
-        else f"{law.name} would be refused"
-        for law in laws
-    ]
-    return f"with reduce=best, {len(other)} points remain: {', '.join(exponents)}"
 
 
 def _curves(rows: Sequence[Row], config: FitConfig) -> dict[str, list[dict[str, Any]]]:

@@ -6,8 +6,8 @@ headline is the parabola on a local window, by rule and not by looking at the re
     parabola  least squares in log N over the sizes within a factor 4 of the lowest, at least five.
               A wider window is steadier and more biased (Czech 2026: by 1% of D* at a factor 4).
     robust    the same by Huber's M-estimate: one bad run hardly moves it
-    spline    Akima through the lowest loss of each size (Porian et al. 2024); free of the
-              parabola's bias, and as noisy as the runs
+    spline    Akima through the loss of each size (Porian et al. 2024); free of the parabola's
+              bias, and as noisy as the runs
 
 A valley whose lowest loss is at its smallest or largest size, or that is not convex, has no vertex:
 it is left out and said so, never extrapolated to. The law N* = k C^a is a weighted regression on
@@ -43,15 +43,54 @@ HEADLINE: Method = "parabola"
 
 
 @dataclass(frozen=True)
+class Vertices:
+    """log N*, log D*, log C and loss of each valley's vertex: (V,), or (R, V) of resamples."""
+
+    log_n: np.ndarray
+    log_d: np.ndarray
+    log_c: np.ndarray
+    loss: np.ndarray
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """N* and D* against C by one method, their resamples, and the vertices behind them.
+
+    `scatter` is the standard deviation of log N* about the line beyond what noise explains.
+    """
+
+    n: PowerLaw
+    d: PowerLaw
+    n_samples: PowerLaw
+    d_samples: PowerLaw
+    points: Vertices
+    samples: Vertices
+    scatter: float
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """The exponents a and b, and the coefficients of N* = n_coef C^a and D* = d_coef C^b."""
+        n, d, n_samples, d_samples = self.n, self.d, self.n_samples, self.d_samples
+        return {
+            "a": estimate(float(n.slope), n_samples.slope),
+            "b": estimate(float(d.slope), d_samples.slope),
+            "n_coef": estimate(float(np.exp(n.log_scale)), np.exp(n_samples.log_scale)),
+            "d_coef": estimate(float(np.exp(d.log_scale)), np.exp(d_samples.log_scale)),
+        }
+
+    @property
+    def failed(self) -> int:
+        """Resamples in which fewer than three valleys have a vertex."""
+        return int(np.isnan(self.n_samples.slope).sum())
+
+
+@dataclass(frozen=True)
 class IsoflopFit:
-    """The fitted law, its lines for N* and D* (None if refused), and those of the resamples."""
+    """The fitted law, the valleys of the runs, and the headline frontier (None if refused)."""
 
     law: LawFit
     valleys: tuple[Valley, ...] = ()
-    n_line: PowerLaw | None = None
-    d_line: PowerLaw | None = None
-    n_samples: PowerLaw | None = None
-    d_samples: PowerLaw | None = None
+    frontier: Frontier | None = None
 
 
 def fit_isoflop(
@@ -71,75 +110,36 @@ def fit_isoflop(
         return IsoflopFit(LawFit("isoflop", reason=_too_few(valleys, usable)), valleys)
     noise = valley_noise(usable)
     draws = noise_draws(usable, noise, n_bootstrap, generator(seed, "isoflop"))
-    lines: dict[str, _Lines | None] = {
-        method: _lines(usable, noise, draws, method, seed) for method in methods
+    frontiers: dict[str, Frontier | None] = {
+        method: _frontier(usable, noise, draws, method, seed) for method in methods
     }
-    head = lines[HEADLINE]
+    head = frontiers[HEADLINE]
     if head is None:
         why = "the vertices of fewer than three budgets lie between the sampled sizes"
         return IsoflopFit(LawFit("isoflop", reason=why), valleys)
     reason = unsteady(head.failed, n_bootstrap)
     if reason is not None:
         return IsoflopFit(LawFit("isoflop", reason=reason), valleys)
-    estimates = {"a": head.a, "b": head.b, "n_coef": head.n_coef, "d_coef": head.d_coef}
     details = {
         "method": HEADLINE,
-        "methods": {
-            name: {"a": line.a.document(), "b": line.b.document()} if line else None
-            for name, line in lines.items()
-        },
+        "methods": {name: _exponents(frontier) for name, frontier in frontiers.items()},
         "valleys": _valley_documents(valleys, usable, head),
         "scatter_between_valleys": head.scatter,
         "failed_resamples": head.failed,
     }
-    law = LawFit("isoflop", estimates, details, _flags(observations, valleys, usable, head))
-    return IsoflopFit(law, valleys, head.n, head.d, head.n_samples, head.d_samples)
+    law = LawFit("isoflop", head.estimates, details, _flags(observations, valleys, usable, head))
+    return IsoflopFit(law, valleys, head)
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """Both power laws by one method, and the vertices (V,) and (R, V) behind them."""
-
-    n: PowerLaw
-    d: PowerLaw
-    n_samples: PowerLaw
-    d_samples: PowerLaw
-    points: "_Vertices"
-    samples: "_Vertices"
-    scatter: float
-
-    @property
-    def a(self) -> Estimate:
-        return estimate(float(self.n.slope), self.n_samples.slope)
-
-    @property
-    def b(self) -> Estimate:
-        return estimate(float(self.d.slope), self.d_samples.slope)
-
-    @property
-    def n_coef(self) -> Estimate:
-        return estimate(float(np.exp(self.n.log_scale)), np.exp(self.n_samples.log_scale))
-
-    @property
-    def d_coef(self) -> Estimate:
-        return estimate(float(np.exp(self.d.log_scale)), np.exp(self.d_samples.log_scale))
-
-    @property
-    def failed(self) -> int:
-        return int(np.isnan(self.n_samples.slope).sum())
+def _exponents(frontier: Frontier | None) -> dict[str, Any] | None:
+    if frontier is None:
+        return None
+    return {name: frontier.estimates[name].document() for name in ("a", "b")}
 
 
-@dataclass(frozen=True)
-class _Vertices:
-    log_n: np.ndarray
-    log_d: np.ndarray
-    log_c: np.ndarray
-    loss: np.ndarray
-
-
-def _lines(
+def _frontier(
     usable: Sequence[Valley], noise: Noise, draws: list[np.ndarray], method: Method, seed: int
-) -> _Lines | None:
+) -> Frontier | None:
     rng = generator(seed, f"isoflop {method}")
     points, samples = [], []
     for valley, draw in zip(usable, draws, strict=True):
@@ -148,8 +148,8 @@ def _lines(
         if method != "spline":
             base[valley.window] = window_fit(valley)[0]
         samples.append(_vertex(valley, base + draw, method))
-    point = _Vertices(*(np.array([part[i][0] for part in points]) for i in range(4)))
-    sample = _Vertices(*(np.stack([part[i] for part in samples], axis=1) for i in range(4)))
+    point = Vertices(*(np.array([part[i][0] for part in points]) for i in range(4)))
+    sample = Vertices(*(np.stack([part[i] for part in samples], axis=1) for i in range(4)))
     if np.isfinite(point.log_n).sum() < FEWEST_POINTS:
         return None
     variance = np.array(
@@ -167,7 +167,7 @@ def _lines(
         cloud = regress(sample.log_c, log_y_samples + jitter, weights)
         lines.append((PowerLaw(line.log_scale[0], line.slope[0]), cloud, scatter))
     (n, n_samples, scatter), (d, d_samples, _) = lines
-    return _Lines(n, d, n_samples, d_samples, point, sample, float(np.sqrt(scatter)))
+    return Frontier(n, d, n_samples, d_samples, point, sample, float(np.sqrt(scatter)))
 
 
 def _vertex(valley: Valley, losses: np.ndarray, method: Method) -> tuple[np.ndarray, ...]:
@@ -177,7 +177,7 @@ def _vertex(valley: Valley, losses: np.ndarray, method: Method) -> tuple[np.ndar
 
 
 def _valley_documents(
-    valleys: Sequence[Valley], usable: Sequence[Valley], head: _Lines
+    valleys: Sequence[Valley], usable: Sequence[Valley], head: Frontier
 ) -> list[dict[str, Any]]:
     documents = []
     column = {id(valley): index for index, valley in enumerate(usable)}
@@ -216,7 +216,7 @@ def _too_few(valleys: Sequence[Valley], usable: Sequence[Valley]) -> str:
 
 
 def _flags(
-    observations: Observations, valleys: Sequence[Valley], usable: Sequence[Valley], head: _Lines
+    observations: Observations, valleys: Sequence[Valley], usable: Sequence[Valley], head: Frontier
 ) -> tuple[Flag, ...]:
     flags = []
     lost = [valley for valley in valleys if valley.reason is not None]
@@ -230,4 +230,4 @@ def _flags(
     if len(usable) < _ENOUGH_BUDGETS:
         text = f"{len(usable)} budgets, expected at least {_ENOUGH_BUDGETS} for a law to rely on"
         flags.append(Flag("few_budgets", text))
-    return (*flags, *wide_interval(head.a), *data_flags(observations))
+    return (*flags, *wide_interval(head.estimates["a"]), *data_flags(observations))

@@ -20,11 +20,11 @@ def predictions(
 ) -> list[dict[str, Any]]:
     """Rows of fit.json: each budget under each law that stands, in order of law and FLOP."""
     rows = []
-    if isoflop is not None and isoflop.n_line is not None:
+    if isoflop is not None and isoflop.frontier is not None:
+        line = isoflop.frontier
         for c in flops:
-            n, n_samples = isoflop.n_line.at(c), isoflop.n_samples.at(c)  # type: ignore[union-attr]
-            d, d_samples = isoflop.d_line.at(c), isoflop.d_samples.at(c)  # type: ignore[union-attr]
-            rows.append(_row(c, "isoflop", (n, n_samples), (d, d_samples), UNKNOWN, observations))
+            n, d = (line.n.at(c), line.n_samples.at(c)), (line.d.at(c), line.d_samples.at(c))
+            rows.append(_row(c, "isoflop", n, d, UNKNOWN, observations))
     if parametric is not None and parametric.surface is not None and parametric.samples is not None:
         surface, samples = parametric.surface, parametric.samples
         for c in flops:

@@ -55,10 +55,10 @@ def hold_out(observations: Observations, config: FitConfig) -> dict[str, Any]:
         predicted_n = surface.surface.optimal_allocation(flops)[0]
     else:
         line = fit_isoflop(below, 0, config.seed, config.budget_tolerance)
-        if line.n_line is None:
+        if line.frontier is None:
             reason = f"below it parametric is refused: {surface.law.reason}; isoflop is refused: "
             return _nothing("refused", reason + str(line.law.reason))
-        entry["law"], predicted_n = "isoflop", line.n_line.at(flops)
+        entry["law"], predicted_n = "isoflop", line.frontier.n.at(flops)
     if observed_n is not None:
         entry["n_opt_error"] = float(predicted_n / observed_n - 1)
     return entry

@@ -1,0 +1,44 @@
+"""The exponents under every way of counting parameters and FLOP that a table has columns for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from scaling.fit.config import ConventionConfig, FitConfig
+from scaling.fit.headline import fit_headline
+from scaling.fit.observations import observe
+from scaling.fit.tables import Row
+
+# Enough for percentiles of the exponents alone, and quick: there are up to eight ways to count.
+_RESAMPLES = 500
+
+
+def conventions(rows: Sequence[Row], config: FitConfig) -> list[dict[str, Any]]:
+    """Rows of fit.json, one for each law that stands under each pair of counts.
+
+    The surface's closed forms need C = 6 N D, so it is fitted under that count alone, which for
+    effective parameters is the exact one; valleys need no relation between N, D and C.
+    """
+    found = []
+    resamples = min(config.n_bootstrap, _RESAMPLES)
+    exact = _has(rows, "flops_exact")
+    for params in ("effective", "total", "matmul", "non_embedding"):
+        if not _has(rows, f"params_{params}"):
+            continue
+        for flops in ("exact", "6nd") if exact else ("6nd",):
+            laws = config.asked
+            if flops == "exact" and params != "effective":
+                laws = tuple(law for law in laws if law != "parametric")
+            if not laws:
+                continue
+            counted = replace(config, convention=ConventionConfig(params, flops), laws=laws)
+            for law in fit_headline(observe(rows, counted), counted, resamples).standing:
+                exponents = {name: law.estimates[name].document() for name in ("a", "b")}
+                found.append({"params": params, "flops": flops, "law": law.name, **exponents})
+    return found
+
+
+def _has(rows: Sequence[Row], name: str) -> bool:
+    """Whether every finished run has a value in that column."""
+    used = [row for row in rows if row.values.get("status") in (None, "done")]
+    return bool(used) and all(row.values.get(name) is not None for row in used)

@@ -1,0 +1,76 @@
+"""What a reader must be told beside the laws: about the runs, and where two ways disagree."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from scaling.fit.config import FitConfig
+from scaling.fit.headline import HeadlineFits, fit_headline
+from scaling.fit.laws import LawFit
+from scaling.fit.observations import Observations, observe
+from scaling.fit.tables import Row
+
+Remark = dict[str, str]
+
+
+def remarks(
+    rows: Sequence[Row], observations: Observations, fits: HeadlineFits, config: FitConfig
+) -> list[Remark]:
+    """The entry `warnings` of fit.json."""
+    found = []
+    if observations.excluded:
+        text = f"{len(observations.excluded)} of {observations.planned} planned runs are not used"
+        found.append({"code": "excluded_runs", "text": text})
+    stale = sorted(str(row.values["run_id"]) for row in rows if row.values.get("stale"))
+    if stale:
+        text = f"{len(stale)} runs that the plan no longer asks for: {', '.join(stale[:5])}"
+        found.append({"code": "stale_runs", "text": text})
+    epochs = observations.columns.get("epochs")
+    if epochs is not None and np.nanmax(epochs) > 1:
+        text = f"{int((epochs > 1).sum())} runs saw their data more than once"
+        found.append({"code": "repeated_data", "text": text})
+    if config.loss_unit == "bpb":
+        text = "losses are bits per byte: E, A and B are in that unit"
+        found.append({"code": "loss_unit", "text": text})
+    if any(flag.code == "repeated_points" for law in fits.laws for flag in law.flags):
+        found.append({"code": "repeated_points", "text": _alternative(rows, config)})
+    found += _disagreements(fits.standing)
+    return found
+
+
+def _disagreements(standing: Sequence[LawFit]) -> list[Remark]:
+    """Where two ways to the exponent differ by more than chance, an error no interval holds."""
+    found = []
+    if len(standing) == 2:
+        one, other = standing
+        a, b = one.estimates["a"], other.estimates["a"]
+        if a.ci90 and b.ci90 and (a.ci90[0] > b.ci90[1] or b.ci90[0] > a.ci90[1]):
+            text = (
+                f"{one.name} gives a = {a.value:.3f}, {other.name} {b.value:.3f}; "
+                "their 90% intervals do not meet"
+            )
+            found.append({"code": "laws_disagree", "text": text})
+    for law in standing:
+        spline = (law.details.get("methods", {}).get("spline") or {}).get("a")
+        if not spline or not spline["ci90"] or law.estimates["a"].value is None:
+            continue
+        if not spline["ci90"][0] <= law.estimates["a"].value <= spline["ci90"][1]:
+            text = (
+                f"the spline gives a = {spline['value']:.3f} and its 90% interval leaves out the "
+                f"parabola's {law.estimates['a'].value:.3f}: the valleys are not parabolas"
+            )
+            found.append({"code": "methods_disagree", "text": text})
+    return found
+
+
+def _alternative(rows: Sequence[Row], config: FitConfig) -> str:
+    """The exponents had the best of each repeated point been taken, in words."""
+    other = observe(rows, replace(config, reduce="best"))
+    exponents = [
+        f"{law.name} would give a = {law.estimates['a'].value:.4f}"
+        if law.status != "refused"
+        else f"{law.name} would be refused"
+        for law in fit_headline(other, config, 0).laws
+    ]
+    return f"with reduce=best, {len(other)} points remain: {', '.join(exponents)}"
