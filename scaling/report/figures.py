@@ -226,7 +226,7 @@ def _curves(scene: dict[str, Any]) -> Figure:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:.3g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylabel(f"training loss; points: held-out ({scene['axes']['loss_unit']})")
+    axes.set_ylabel(f"loss during training ({scene['axes']['loss_unit']})")
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from scaling.report.numbers import power, tick
 
-MARKERS = "osD^PvpX"  # as SYMBOLS of page.js
+MARKERS = "osD^PvpX"  # as SYMBOLS of look.js
 INK, SOFT, RULE = "#16181d", "#565b66", "#d9dce2"
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",

@@ -38,8 +38,10 @@ METHOD = (
     Step(
         "IsoFLOP valleys (approach 2)",
         "At each budget the losses of models of several sizes form a valley; its lowest point N* "
-        "is the vertex of a parabola in log N. A straight line through the vertices in log-log "
-        "gives the exponents.",
+        "is the vertex of a parabola in log N over the sizes near the lowest loss. A line through "
+        "the vertices in log-log, each weighted by its own variance and the scatter between "
+        "budgets, gives the exponents; a robust parabola and a spline are checks. A valley that "
+        "is open on one side has no vertex and is left out.",
         "N* ∝ C^a,   D* ∝ C^b",
         _HOFFMANN,
     ),
@@ -52,9 +54,15 @@ METHOD = (
     ),
     Step(
         "Intervals",
-        "Every interval is 90%: percentiles over refits of resampled runs. An interval holds what "
-        "scatter of runs can move; it does not hold a wrong form, untuned training or another "
-        "corpus.",
+        "Every interval is 90%, percentiles over refits: the surface to resampled runs, the "
+        "valleys to resampled residuals or to noise of the size seen between seeds. An interval "
+        "holds what scatter of runs can move; it does not hold a wrong form, untuned training or "
+        "another corpus.",
+    ),
+    Step(
+        "Held-out budget",
+        "The largest budget is left out, the law is fitted below it, and the loss of the best run "
+        "there is predicted at that run's own N and D.",
     ),
     Step(
         "States",

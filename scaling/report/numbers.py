@@ -64,7 +64,7 @@ def power(value: float | None, digits: int = 3) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.{digits}g}"
+        return f"{float(f'{value:.{digits}g}'):g}"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     return f"{mantissa}e{int(exponent)}"
@@ -101,11 +101,6 @@ def with_interval(
         decimals = decimals_for(estimate)
         write = power if abs(value) >= 1000 else lambda number: fixed(number, decimals)
     return f"{write(value)} ({write(ends[0])} to {write(ends[1])})" if ends else write(value)
-
-
-def parameter(value: float) -> str:
-    """A constant of a law: four digits, whatever its size."""
-    return power(value, 4)
 
 
 def listed(items: list[str]) -> str:

@@ -25,7 +25,7 @@ from scaling.report.tables import Table
 from scaling.report.wording import HEADLINE_LAWS, STATES, law_name, visible
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("page.js", "explorer.js")
+_SCRIPTS = ("look.js", "plots.js", "allocation.js")
 _POWER = re.compile(r"\b([CND])\^(\d\.\d+|[abαβ])(?!\w)")
 _MARKS = {"ok": "✓", "flagged": "!", "refused": "✕"}
 
@@ -175,7 +175,7 @@ def _figure(picture: Picture) -> str:
 
 
 def _explorer(scene: dict[str, Any]) -> str:
-    """The inputs that page.js brings to life; without a law there is nothing to explore."""
+    """The inputs that allocation.js brings to life; without a law there is nothing to explore."""
     usable = {key: law for key, law in scene["laws"].items() if law["line"]}
     if not usable:
         return ""
@@ -186,7 +186,8 @@ def _explorer(scene: dict[str, Any]) -> str:
         '<h3>Loss of one model</h3><p class="lead">The fitted surface, read at a size and an '
         'amount of data of your choice.</p><div class="inputs">'
         '<label>Parameters N<input id="model-n" inputmode="decimal" autocomplete="off"></label>'
-        '<label>Tokens D<input id="model-d" inputmode="decimal" autocomplete="off"></label></div>'
+        f'<label>{scene["axes"]["token"].capitalize()}s D<input id="model-d" inputmode="decimal" '
+        'autocomplete="off"></label></div>'
         '<dl class="answers" id="model-answers" aria-live="polite"></dl>'
         if scene["surface"]
         else ""

@@ -1,4 +1,4 @@
-"""What the pictures show, as plain arrays: drawn in print by figures.py, on screen by page.js.
+"""What the pictures show, as plain arrays: drawn in print by figures.py, on screen by plots.js.
 
 Both read this one description, so a figure in the folder and a figure in the page cannot differ. A
 law that was refused has no lines here.

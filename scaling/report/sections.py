@@ -69,8 +69,8 @@ def sections(
         Section(
             "curves",
             "Training curves",
-            "The loss of the text being trained on, against compute spent. Points are final "
-            "held-out losses: they alone enter the fits.",
+            "The loss logged along each run, against compute spent. Points are the final held-out "
+            "losses: they alone enter the fits.",
             (drawn["curves"],),
         ),
         Section(
@@ -160,7 +160,7 @@ def pictures(document: dict[str, Any], scene: dict[str, Any]) -> dict[str, Pictu
             "valleys",
             "Loss against size at each budget",
             f"One colour and shape a budget, lighter for more compute. {shape}{seeds}",
-            None if scene["budgets"] else "no run states a compute budget, so runs form no valley",
+            None if scene["budgets"] else "no budget holds runs of three sizes or more",
         ),
         "surface": Picture(
             "surface",
@@ -181,7 +181,7 @@ def pictures(document: dict[str, Any], scene: dict[str, Any]) -> dict[str, Pictu
         "curves": Picture(
             "curves",
             "Loss during training",
-            "One line a run, lighter for a larger model; each line is the mean training loss in "
+            "One line a run, lighter for a larger model; each line is the mean loss in "
             "equal steps of log compute. Dotted grey: runs excluded. Both axes are logarithmic.",
             None if scene["curves"] else "the runs were given as final losses only",
         ),

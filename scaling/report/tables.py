@@ -16,7 +16,6 @@ from scaling.report.numbers import (
     decimals_for,
     fixed,
     is_estimate,
-    parameter,
     percent,
     point,
     power,
@@ -86,11 +85,13 @@ def parameters(document: dict[str, Any]) -> Table:
     rows = []
     for key, law in _laws(document):
         for path, estimate in _estimates(law):
+            if path[:2] == ("methods", law.get("method")):
+                continue  # the headline again
             rows.append(
                 (
                     _path_name(key, path),
                     wording.PARAMETERS.get(path[-1], path[-1]),
-                    with_interval(estimate, _writer(estimate)),
+                    with_interval(estimate, _writer(path[-1])),
                     _se(estimate),
                 )
             )
@@ -260,12 +261,9 @@ def _exponent(row: dict[str, Any], name: str) -> str:
     return fixed(point(estimate))
 
 
-def _writer(estimate: Any) -> Any:
-    """Exponents and losses by their interval's width; large constants to four digits."""
-    value = point(estimate)
-    if value is None or abs(value) < 20:
-        return None
-    return parameter
+def _writer(name: str) -> Any:
+    """Scales range over decades and take three digits; the rest, decimals by their interval."""
+    return power if name in ("A", "B", "n_coef", "d_coef") else None
 
 
 def _loss_writer(estimate: Any) -> Any:
