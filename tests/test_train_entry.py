@@ -36,7 +36,7 @@ def command(tmp_path):
 
 
 def entry(*arguments: str) -> int:
-    return run_entry(train.main, "train", train.DESCRIPTION, list(arguments))
+    return run_entry(train.main, "train", train.__doc__ or "", list(arguments))
 
 
 def tree(folder: Path) -> dict[str, tuple[str, int]]:
