@@ -8,6 +8,7 @@ python fit.py runs=T.csv predict.flops=[1e20]             what the laws say of a
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from configs.errors import BadInput, ExitStatus
@@ -16,6 +17,7 @@ from scaling.fit.config import FitConfig
 from scaling.fit.fit import fit, parts
 from scaling.fit.summary import summary
 from scaling.fit.tables import write_runs_csv
+from scaling.report.document import write_report
 
 
 def main(arguments: Arguments) -> int:
@@ -24,8 +26,6 @@ def main(arguments: Arguments) -> int:
     config = build(FitConfig, values)
     # Every fit comes before the first file, so that bad input leaves nothing behind.
     fits = [(folder, fit(part)) for folder, part in parts(config)]
-    from scaling.report.document import write_report
-
     for folder, fitted in fits:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,8 @@ def main(arguments: Arguments) -> int:
         print(f"{summary(fitted.document)}\nreport: {page}\n")
     for path in map(Path, config.paths):
         if path.is_dir():
-            write_runs_csv(path)
+            with suppress(OSError):  # derived, and an archived sweep may be read-only
+                write_runs_csv(path)
     return ExitStatus.DONE if all(fitted.stands for _, fitted in fits) else ExitStatus.NO_LAW
 
 

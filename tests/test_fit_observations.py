@@ -311,3 +311,50 @@ def test_hostile_text_stays_text(tmp_path):
     path = write_csv(tmp_path / "a.csv", [row(run_id="=cmd|'/c calc'!A1\x1b[31m</script>")])
     assert admitted(path).run_id == ("=cmd|'/c calc'!A1\x1b[31m</script>",)
     assert len(read_table(path).rows) == 1
+
+
+MUTANTS = [
+    b"",
+    b",",
+    b"\n",
+    b'"',
+    b"\x00",
+    b"\xff",
+    b"nan",
+    b"-",
+    b"1e400",
+    b"=",
+    b"[",
+    b"{",
+    b"\r",
+]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet"])
+def test_a_damaged_table_is_read_or_refused_and_nothing_else(tmp_path, suffix):
+    rng = random.Random(0)
+    rows = [row(run_id=f"r{i}", params=1e6 + i, status="done", step=i, seed=0) for i in range(6)]
+    path = tmp_path / f"t.{suffix}"
+    if suffix == "csv":
+        write_csv(path, rows)
+    elif suffix == "parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    else:
+        text = "\n".join(map(json.dumps, rows)) if suffix == "jsonl" else json.dumps(rows)
+        path.write_text(text)
+    whole, asked, refused = path.read_bytes(), config(f"runs={path}"), 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(data))
+            data[at : at + rng.randint(0, 4)] = rng.choice(MUTANTS)
+        path.write_bytes(data)
+        try:
+            observe(read_rows(asked)[0], asked)
+        except BadInput as error:
+            refused += 1
+            assert "expected" in str(error) or str(path) in str(error)
+    assert refused > 30
