@@ -1,13 +1,17 @@
 // N* and D* against compute, and the explorer that reads those lines. After look.js and plots.js;
 // the last script, so it also starts the page.
 
-function lineTraces(law, key, color, axes, first) {
+const DASHES = { isoflop: "solid", parametric: "dash", envelope: "dashdot" };
+
+function lineTraces(key, quantity, axes, first) {
+  const law = scene.laws[key];
   const { line, range } = law;
+  const color = css(`--${key}`);
   const at = (keep, name) => line.flops.map((c, i) => (keep(c) ? line[name][i] : null));
   const inside = (c) => c >= range[0] * 0.999 && c <= range[1] * 1.001;
   const known = line.flops
     .map((_, i) => i)
-    .filter((i) => line[`${key}_low`][i] !== null && line[`${key}_high`][i] !== null);
+    .filter((i) => line[`${quantity}_low`][i] !== null && line[`${quantity}_high`][i] !== null);
   const base = {
     ...axes,
     mode: "lines",
@@ -27,11 +31,11 @@ function lineTraces(law, key, color, axes, first) {
           .map((i) => line.flops[i]),
       ],
       y: [
-        ...known.map((i) => line[`${key}_low`][i]),
+        ...known.map((i) => line[`${quantity}_low`][i]),
         ...known
           .slice()
           .reverse()
-          .map((i) => line[`${key}_high`][i]),
+          .map((i) => line[`${quantity}_high`][i]),
       ],
       fill: "toself",
       fillcolor: color,
@@ -42,7 +46,7 @@ function lineTraces(law, key, color, axes, first) {
     {
       ...base,
       x: line.flops,
-      y: line[key],
+      y: line[quantity],
       line: { color, width: 1.6, dash: "dot" },
       opacity: 0.55,
       showlegend: false,
@@ -50,12 +54,12 @@ function lineTraces(law, key, color, axes, first) {
     {
       ...base,
       x: line.flops,
-      y: at(inside, key),
+      y: at(inside, quantity),
       hoverinfo: "text",
       hovertext: text,
       name: law.name,
       showlegend: first,
-      line: { color, width: 2.6, dash: law.name.startsWith("Iso") ? "solid" : "dash" },
+      line: { color, width: 2.6, dash: DASHES[key] },
     },
   ];
 }
@@ -67,8 +71,8 @@ function drawAllocation() {
     ["d", "d_opt", "d_interval", { xaxis: "x2", yaxis: "y2" }],
   ];
   for (const [key, value, ends, axes] of panels) {
-    for (const [law, found] of Object.entries(scene.laws)) {
-      if (found.line) traces.push(...lineTraces(found, key, css(`--${law}`), axes, key === "n"));
+    for (const [law, { line }] of Object.entries(scene.laws)) {
+      if (line) traces.push(...lineTraces(law, key, axes, key === "n"));
     }
     const shown = scene.valleys.filter((v) => v.curve && v[value]);
     traces.push({
