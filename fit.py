@@ -29,9 +29,9 @@ def main(arguments: Arguments) -> int:
     for folder, fitted in fits:
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            page = write_report(fitted, folder)
         except OSError as error:
             raise BadInput(f"out: {folder}: {error.strerror}; choose another folder") from None
-        page = write_report(fitted, folder)
         print(f"{summary(fitted.document)}\nreport: {page}\n")
     for path in map(Path, config.paths):
         if path.is_dir():
