@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def _refused() -> Fit:
     return Fit(document, fit.observations, fit.curves)
 
 
-def _without_numbers(node: object) -> object:
+def _without_numbers(node: Any) -> Any:
     """Every estimate of a document made unknown."""
     if isinstance(node, dict):
         if "ci90" in node:
