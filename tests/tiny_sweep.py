@@ -67,7 +67,9 @@ class Seen:
 
     ends: list[tuple[str, str]]
 
-    def ended(self, trial: Trial, record: RunRecord | None, elapsed_s: float, note: str) -> None:
+    def ended(
+        self, trial: Trial, record: RunRecord | None, elapsed_s: float | None, note: str
+    ) -> None:
         self.ends.append((trial.id, record.status if record else note))
 
     def tick(self, running: Sequence[Any], waiting: Sequence[Trial], elsewhere: int) -> None:

@@ -49,8 +49,10 @@ def join(request: Request) -> ExitStatus:
     """Work on a sweep that another process planned, until nothing is left to claim."""
     command = request.command
     await_plan(command.folder, request.base.runtime.timeout_s)
+    stored = store.read_plan(command.folder)
+    store.check_setting(command.folder, stored, request.base)
     machine = this_machine(request.base.runtime, request.launcher)
-    return outcome(work(request, store.read_plan(command.folder), machine, wait=False))
+    return outcome(work(request, stored, machine, wait=False))
 
 
 def outcome(states: Sequence[TrialState]) -> ExitStatus:

@@ -48,7 +48,10 @@ class Machine:
             worker.warm_up()
             return [ForkedSlot(worker.run_task) for _ in range(self.n_slots)]
         ranks = self.launcher.devices_per_trial
-        environment = {"TORCHINDUCTOR_CACHE_DIR": str(cache.absolute())}
+        environment = {
+            "TORCHINDUCTOR_CACHE_DIR": str(cache.absolute()),
+            "TORCHINDUCTOR_COMPILE_THREADS": str(max(1, usable_cores() // self.n_slots)),
+        }
         slots: list[Slot] = []
         for index in range(self.n_slots):
             first = index // self.launcher.trials_per_device * ranks

@@ -59,9 +59,11 @@ class _Clock:
         self.done: list[Trial] = []
         self.outside_steps_s: list[float] = []
 
-    def ended(self, trial: Trial, record: RunRecord | None, elapsed_s: float, note: str) -> None:
+    def ended(
+        self, trial: Trial, record: RunRecord | None, elapsed_s: float | None, note: str
+    ) -> None:
         """Another trial ended."""
-        if record and record.train_s is not None:
+        if record and record.train_s is not None and elapsed_s is not None:
             self.done.append(trial)
             self.outside_steps_s.append(elapsed_s - record.train_s)
 

@@ -38,8 +38,13 @@ class Running:
 class Display(Protocol):
     """Who is told how the work goes; called from the worker's loop, so it must be quick."""
 
-    def ended(self, trial: Trial, record: RunRecord | None, elapsed_s: float, note: str) -> None:
-        """A trial ended here: with its record, or with a note why it will be tried again."""
+    def ended(
+        self, trial: Trial, record: RunRecord | None, elapsed_s: float | None, note: str
+    ) -> None:
+        """A trial ended: with its record, or with a note why it will be tried again.
+
+        `elapsed_s` is the time since it was started here; None: another worker trained it.
+        """
 
     def tick(self, running: Sequence[Running], waiting: Sequence[Trial], elsewhere: int) -> None:
         """Some tens of milliseconds went by."""
@@ -69,19 +74,20 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def ended(self, trial: Trial, record: RunRecord | None, elapsed_s: float, note: str) -> None:
+    def ended(
+        self, trial: Trial, record: RunRecord | None, elapsed_s: float | None, note: str
+    ) -> None:
         """One line: which trial, how it ended, its loss or the reason, and how long it took."""
         if record is not None:
             self._ended += 1
-        if record is not None and record.status == "done" and trial.predicted_s:
-            self._predicted_s += trial.predicted_s
-            self._took_s += elapsed_s
+            if record.status == "done" and trial.predicted_s and elapsed_s:
+                self._predicted_s += trial.predicted_s
+                self._took_s += elapsed_s
         text = record.summary if record else note
+        took = "by another worker" if elapsed_s is None else duration(elapsed_s)
         left = f", about {duration(self._left_s)} left" if self._left_s else ""
-        self._console.print(
-            f"[{self._ended}/{self._total}] {name(trial)}  {text}  ({duration(elapsed_s)}{left})",
-            markup=False,
-        )
+        line = f"[{self._ended}/{self._total}] {name(trial)}  {text}  ({took}{left})"
+        self._console.print(line, markup=False)
 
     def tick(self, running: Sequence[Running], waiting: Sequence[Trial], elsewhere: int) -> None:
         """Refresh the estimate, and the live line of a terminal, now and then."""

@@ -33,6 +33,9 @@ class SweepCommand:
     def __post_init__(self) -> None:
         if self.out is None and self.mode != "plan":
             raise BadInput(f"out: missing; mode={self.mode} needs a folder, as out=runs/x")
+        for name, mode in (("extend", "run"), ("retry", "run"), ("watch", "status")):
+            if getattr(self, name) and self.mode != mode:
+                raise BadInput(f"{name}: found with mode={self.mode}, expected mode={mode}")
 
     @property
     def folder(self) -> Path:

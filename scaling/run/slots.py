@@ -30,15 +30,19 @@ STOPPED = 75  # on request, resumable
 
 @dataclass(frozen=True)
 class Task:
-    """One trial to execute: its folder, the attempt that was claimed for it, and its config."""
+    """One trial to execute: its folder, the attempt that was claimed for it, and its config.
+
+    Trials of equal `shape` compile to the same code.
+    """
 
     folder: str
     attempt: int
     config: dict[str, Any]
+    shape: str
 
 
 class Slot(Protocol):
-    """One place for one trial at a time; `compiles`: trials of one shape belong together."""
+    """One place for one trial at a time; with `compiles`, trials of one shape belong together."""
 
     compiles: bool
 
@@ -121,9 +125,10 @@ class ForkedSlot:
 class ServedSlot:
     """Processes on one slot's devices, one a rank, that serve tasks in turn by lines of JSON.
 
-    They live from task to task, so that a shape is compiled once, and are replaced after any
-    failure. `command` is what a rank runs (see `serve`); it gets RANK and its relatives, and
-    `environment` (which names its devices).
+    They live for the trials of one shape, which is then compiled once; another shape gets others
+    (torch.compile gives up after a few in one process), and so does the task after any failure.
+    `command` is what a rank runs (see `serve`); it gets RANK and its relatives, and `environment`,
+    which names its devices.
     """
 
     compiles = True
@@ -134,11 +139,13 @@ class ServedSlot:
         self._environment = dict(environment)
         self._processes: list[subprocess.Popen[bytes]] = []
         self._replies: list[bytes] = []
+        self._shape = ""
 
     def start(self, task: Task) -> None:
         """Hand the task to every rank, with a port that is free now for their rendezvous."""
-        if any(process.poll() is not None for process in self._processes):
+        if task.shape != self._shape or any(p.poll() is not None for p in self._processes):
             self.close()
+        self._shape = task.shape
         if not self._processes:
             self._processes = [self._spawn(rank) for rank in range(self._ranks)]
         self._replies = [b""] * self._ranks

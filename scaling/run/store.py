@@ -188,6 +188,14 @@ def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
     return tuple(again)
 
 
+def sign_of_life(out: Path, trial: Trial) -> str:
+    """The newest attempt and its heartbeat, as text that changes while an owner lives."""
+    newest = attempts(trial_folder(out, trial))[-1:]
+    with suppress(FileNotFoundError):
+        return "".join(f"{folder.name} {(folder / 'heartbeat').read_text()}" for folder in newest)
+    return ""
+
+
 def finish(folder: Path, keep: bool) -> None:
     """Delete the checkpoints of a trial that is done, or note that they are to stay."""
     if keep:

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -38,7 +38,7 @@ from scaling.run.slots import (
     output_to,
     serve,
 )
-from training.attempt import Attempt, Busy, Finished, Watch, attempts, claim
+from training.attempt import Attempt, Busy, Watch, attempts, claim
 from training.config import RuntimeConfig, TrainConfig, as_mapping
 from training.record import RunRecord, blank_record, publish, read_record
 
@@ -78,9 +78,9 @@ class Worker:
         self._launcher = launcher
         self._keep, self._wait = keep, wait
         self._watch = Watch(launcher.lease_s)
-        self._last_shape: dict[Slot, object] = {}
+        self._last_shape: dict[Slot, str] = {}
         self._next_beat_s = self._next_look_s = 0.0
-        self._signs_of_life: tuple[list[str | None], float] = ([], time.monotonic())
+        self._signs_of_life: tuple[list[str], float] = ([], time.monotonic())
         self._stop_requests = 0
         self._stopping_since_s: float | None = None
 
@@ -88,17 +88,21 @@ class Worker:
         """Work until nothing is left to do here.
 
         Raises StopRequested after SIGINT or SIGTERM, once what ran has saved and ended (or was
-        killed after `grace_s`), and KeyboardInterrupt at once on the second.
+        killed after `grace_s`), and KeyboardInterrupt at once on the second; BadInput where the
+        sweep's folder refuses to be read or written.
         """
         with self._counting_stop_signals():
             try:
                 while self._has_work():
                     time.sleep(POLL_S)
                     self._display.tick(self._running, self._pending, len(self._elsewhere))
+            except OSError as error:
+                raise BadInput(f"{error.filename or self._out}: {error.strerror}") from error
             finally:
                 for running in self._running:
                     running.slot.close()
-                    running.attempt.release()
+                    with suppress(OSError):
+                        running.attempt.release()
                 for slot in self._free:
                     slot.close()
 
@@ -138,10 +142,11 @@ class Worker:
                 self._free.pop()
                 if slot.compiles:
                     self._last_shape[slot] = _shape(trial)
-                slot.start(Task(str(folder), claimed.number, as_mapping(config)))
+                task = Task(str(folder), claimed.number, as_mapping(config), _shape(trial))
+                slot.start(task)
                 self._running.append(Running(trial, claimed, slot, time.monotonic()))
             else:
-                assert isinstance(claimed, Finished)
+                self._display.ended(trial, read_record(folder), None, "")
 
     def _next_for(self, slot: Slot) -> Trial:
         """The longest trial of the shape that this slot has compiled, else the longest of all."""
@@ -207,7 +212,8 @@ class Worker:
         if time.monotonic() >= self._next_beat_s:
             self._next_beat_s = time.monotonic() + self._launcher.lease_s / 6
             for running in self._running:
-                running.attempt.beat()
+                with suppress(OSError):  # a full or vanished disk is the checkpoint's to report
+                    running.attempt.beat()
 
     def _may_wait(self) -> bool:
         """Whether to stay for trials that only others work on.
@@ -218,7 +224,7 @@ class Worker:
         if not self._wait and all(busy.certain for _, busy in self._elsewhere.values()):
             return False
         now = time.monotonic()
-        signs = [_heartbeat(store.trial_folder(self._out, t)) for t, _ in self._elsewhere.values()]
+        signs = [store.sign_of_life(self._out, trial) for trial, _ in self._elsewhere.values()]
         if signs != self._signs_of_life[0]:
             self._signs_of_life = (signs, now)
         return now - self._signs_of_life[1] < 2 * self._launcher.lease_s
@@ -252,12 +258,16 @@ def run_task(task: Task) -> int:
     that another is gone. (A process that is killed leaves no record either; its owner judges.)
     """
     # Imported here: who only owns served slots needs no torch.
+    import torch
+
     from training.distributed import joined
     from training.loop import train
 
     attempt = Attempt(Path(task.folder), task.attempt)
     config = build(TrainConfig, task.config)
     with output_to(attempt.folder / "log.txt"):
+        if torch.cuda.is_initialized():  # by the trial before, whose peak is not this one's
+            torch.cuda.reset_peak_memory_stats()
         try:
             with joined(config.runtime) as ranks:
                 record = train(config, attempt, ranks, quiet=True)
@@ -278,17 +288,11 @@ def run_task(task: Task) -> int:
     return RECORDED if record.status in ("done", "diverged") else SPOILT
 
 
-def _shape(trial: Trial) -> object:
-    return trial.config.model, trial.config.schedule.batch_tokens
-
-
-def _heartbeat(trial: Path) -> str | None:
-    """The newest attempt and its count, as text to compare."""
-    try:
-        newest = attempts(trial)[-1]
-        return f"{newest.name} {(newest / 'heartbeat').read_text()}"
-    except (IndexError, FileNotFoundError):
-        return None
+def _shape(trial: Trial) -> str:
+    """What a compiled step depends on."""
+    model, config = trial.config.model, trial.config
+    sizes = (model.n_layer, model.n_head, model.n_embd, model.block_size, model.vocab_size)
+    return f"{sizes} {config.schedule.batch_tokens} {config.precision}"
 
 
 if __name__ == "__main__":
