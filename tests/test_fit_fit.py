@@ -352,3 +352,11 @@ def test_the_alternative_to_repeated_points_is_said(tmp_path):
     best = fitted(f"runs={path}", QUICK, "reduce=best").document
     check(best)
     assert best["inputs"]["used"] == 35 and len(best["inputs"]["excluded"]) == 35
+
+
+def test_terminal_escapes_in_names_are_shown_as_text(tmp_path):
+    path = table(tmp_path)
+    path.write_text(path.read_text().replace("run-000", "\x1b[31mrun"))
+    document = fitted(f"runs={path}", QUICK, "n_bootstrap=0", "exclude=['\x1b[31mrun']").document
+    assert "\x1b" not in summary(document)
+    assert "excluded \\x1b[31mrun: excluded by request" in summary(document)

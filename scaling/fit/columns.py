@@ -9,7 +9,7 @@ from typing import Any
 
 from configs.errors import BadInput
 from scaling.fit.config import FitConfig
-from scaling.fit.tables import NEEDED, NUMBERS, TEXTS, Row, Table, read_runs
+from scaling.fit.tables import NEEDED, NUMBERS, TEXTS, Row, Table, read_runs, shown
 
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # What others call the three columns without which there is no fit.
@@ -55,7 +55,7 @@ def number(row: Row, name: str) -> float:
 def refuse(row: Row, name: str, found: str, expected: str) -> BadInput:
     """The error for a cell: its place and run, its column, what it holds and should hold."""
     run_id = row.values.get("run_id")
-    run = f" (run {run_id})" if run_id is not None else ""
+    run = f" (run {shown(run_id)})" if run_id is not None else ""
     return BadInput(f"{row.place}{run}: {name}: found {found}, expected {expected}")
 
 

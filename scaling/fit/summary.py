@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from scaling.fit.tables import shown
+
 _NAMES = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
 
 
@@ -33,7 +35,7 @@ def summary(document: dict[str, Any]) -> str:
             f"held out {held['flops']:.3g} FLOP: loss {held['loss_predicted']['value']:.4f} "
             f"predicted, {held['loss_observed']:.4f} observed ({held['loss_error']:+.2%})"
         )
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def _cell(estimate: dict[str, Any]) -> str:

@@ -63,6 +63,11 @@ class Table:
     sweep: bool = False
 
 
+def shown(text: object) -> str:
+    """Text from a file as a terminal may print it: control characters escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
 def read_runs(path: Path) -> Table:
     """A sweep directory or a table, whichever `path` is. Raises BadInput."""
     return read_sweep(path) if path.is_dir() else read_table(path)
