@@ -28,8 +28,8 @@ def slot():
     slot.close()
 
 
-def run(slot, folder, seed: int) -> int:
-    slot.start(Task(str(folder), 1, {"seed": seed}))
+def run(slot, folder, seed: int, shape: str = "2x16") -> int:
+    slot.start(Task(str(folder), 1, {"seed": seed}, shape))
     ends: list[int] = []
     eventually(lambda: (status := slot.poll()) is not None and ends.append(status) is None)
     return ends[0]
@@ -61,8 +61,16 @@ def test_after_a_failure_of_any_rank_all_are_replaced(slot, tmp_path, seed, stat
     assert not any(alive(int(pid)) for pid in spoilt)
 
 
+def test_another_shape_has_processes_of_its_own(slot, tmp_path):
+    shapes = ("2x16", "2x16", "2x32")
+    assert [run(slot, tmp_path, 0, shape) for shape in shapes] == [RECORDED] * 3
+    for tasks in ranks(tmp_path):
+        first, second, third = (int(pid) for pid, *_ in tasks)
+        assert first == second != third and not alive(first)
+
+
 def test_closing_leaves_no_process(slot, tmp_path):
-    slot.start(Task(str(tmp_path), 1, {"seed": 8}))
+    slot.start(Task(str(tmp_path), 1, {"seed": 8}, "2x16"))
     eventually(lambda: (tmp_path / "rank0").exists() and (tmp_path / "rank1").exists())
     eventually(lambda: all(len(tasks) == 1 for tasks in ranks(tmp_path)))
     slot.close()
@@ -72,7 +80,7 @@ def test_closing_leaves_no_process(slot, tmp_path):
 def test_processes_die_with_their_owner(tmp_path):
     def own():
         slot = ServedSlot(COMMAND, ranks=2, environment={})
-        slot.start(Task(str(tmp_path), 1, {"seed": 8}))
+        slot.start(Task(str(tmp_path), 1, {"seed": 8}, "2x16"))
         time.sleep(60)
 
     owner = fork(own, tmp_path / "log")
