@@ -68,7 +68,7 @@ def read_request(arguments: Arguments) -> Request:
     values = arguments.compose(open_keys=(*own, "fit"))
     command = build(SweepCommand, {name: values.pop(name) for name in own if name in values})
     fit = values.pop("fit", {})
-    grid, launcher = values.pop("grid", None), values.pop("launcher")
+    grid, launcher = values.pop("grid", None), values.pop("launcher", None)
     if grid is None:
         return _about_the_stored_plan(command, arguments, values | {"launcher": launcher}, fit)
     return Request(
