@@ -9,6 +9,7 @@ import argparse
 import difflib
 import os
 import re
+import signal
 import sys
 import traceback
 import types
@@ -85,6 +86,9 @@ def run_entry(
         return ExitStatus.STOPPED
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 def compose_config(

@@ -1,6 +1,9 @@
 """A config is accepted whole or refused in one line that names the field."""
 
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -207,3 +210,16 @@ def test_every_end_has_its_status_and_one_line(end, status, capsys):
     assert printed.count("\n") <= 1
     if isinstance(end, BadInput):
         assert printed == "error: x: found 1, expected 2\n"
+
+
+def test_a_reader_that_leaves_is_no_defect():
+    code = "import sys; from configs.load import run_entry\n"
+    code += "sys.exit(run_entry(lambda a: [print('x' * 99) for _ in range(9999)], 'train', '', []))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 128 + signal.SIGPIPE
