@@ -21,3 +21,10 @@ class ExitStatus(IntEnum):
     NO_LAW = 4
     STOPPED = 75
     INTERRUPTED = 130
+
+
+def require_positive(group: str, config: object, *names: str) -> None:
+    """BadInput for the first of the fields `names` that is not above 0."""
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise BadInput(f"{group}.{name}: found {getattr(config, name)}, expected more than 0")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from configs.errors import BadInput
+from configs.errors import BadInput, require_positive
 
 VOCAB_MULTIPLE = 128
 
@@ -24,9 +24,9 @@ class GPTConfig:
     init_std: float
 
     def __post_init__(self) -> None:
-        for name in ("n_layer", "n_head", "n_embd", "block_size", "vocab_size", "init_std"):
-            if getattr(self, name) <= 0:
-                raise BadInput(f"model.{name}: found {getattr(self, name)}, expected more than 0")
+        require_positive(
+            "model", self, "n_layer", "n_head", "n_embd", "block_size", "vocab_size", "init_std"
+        )
         if self.n_embd % self.n_head:
             raise BadInput(
                 f"model.n_head: found {self.n_head}, expected a divisor of n_embd {self.n_embd}"

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from configs.errors import BadInput
+from configs.errors import BadInput, require_positive
 from data.config import DataConfig
 from model.config import GPTConfig
 
@@ -22,7 +22,7 @@ class OptimizerConfig:
     grad_clip: float
 
     def __post_init__(self) -> None:
-        _positive("optimizer", self, "lr", "eps", "grad_clip")
+        require_positive("optimizer", self, "lr", "eps", "grad_clip")
         if self.weight_decay < 0:
             raise BadInput(f"optimizer.weight_decay: found {self.weight_decay}, expected >= 0")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -40,7 +40,7 @@ class ScheduleConfig:
     final_lr_fraction: float
 
     def __post_init__(self) -> None:
-        _positive("schedule", self, "tokens", "batch_tokens")
+        require_positive("schedule", self, "tokens", "batch_tokens")
         if not 0 <= self.warmup_tokens < self.tokens:
             raise BadInput(
                 f"schedule.warmup_tokens: found {self.warmup_tokens}, expected at least 0 and "
@@ -69,7 +69,7 @@ class EvaluationConfig:
     tokens: int
 
     def __post_init__(self) -> None:
-        _positive("evaluation", self, "tokens")
+        require_positive("evaluation", self, "tokens")
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ class RuntimeConfig:
     timeout_s: float
 
     def __post_init__(self) -> None:
-        _positive("runtime", self, "log_every_steps", "timeout_s")
+        require_positive("runtime", self, "log_every_steps", "timeout_s")
         for name in ("threads", "micro_batch"):
             if getattr(self, name) is not None:
-                _positive("runtime", self, name)
+                require_positive("runtime", self, name)
         for name in ("evaluate_every_steps", "checkpoint_every_s"):
             if getattr(self, name) < 0:
                 raise BadInput(f"runtime.{name}: found {getattr(self, name)}, expected >= 0")
@@ -178,9 +178,3 @@ def setting_digest(config: TrainConfig) -> str:
             "vocab_size": config.model.vocab_size,
         }
     )
-
-
-def _positive(group: str, config: Any, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) <= 0:
-            raise BadInput(f"{group}.{name}: found {getattr(config, name)}, expected more than 0")

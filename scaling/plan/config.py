@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from configs.errors import BadInput
+from configs.errors import BadInput, require_positive
 from scaling.plan.ladder import LadderName
 from scaling.plan.rules import BatchName, Beta2Name, InitName, LrName, WarmupName
 
@@ -20,7 +20,7 @@ class CentreConfig:
     exponent: float
 
     def __post_init__(self) -> None:
-        _positive("grid.centre", self, "flops", "tokens_per_param", "exponent")
+        require_positive("grid.centre", self, "flops", "tokens_per_param", "exponent")
 
     def n_effective(self, budget: float) -> float:
         """The expected optimal N_effective at `budget`, from C = 6 N D."""
@@ -41,7 +41,7 @@ class RulesConfig:
     init: InitName
 
     def __post_init__(self) -> None:
-        _positive("grid.rules", self, "lr_factor", "batch_factor")
+        require_positive("grid.rules", self, "lr_factor", "batch_factor")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ class GridConfig:
             )
         if min(self._counts) < 1:
             raise BadInput(f"grid.sizes: found {min(self._counts)}, expected 1 or more")
-        _positive("grid", self, "seeds", "seeds_at_centre", "seeds_at_lowest_budget", "min_steps")
+        require_positive(
+            "grid", self, "seeds", "seeds_at_centre", "seeds_at_lowest_budget", "min_steps"
+        )
         if self.rules.warmup == "parameters" and self.min_steps < 200:
             raise BadInput(
                 f"grid.min_steps: found {self.min_steps}, expected 200 or more with "
@@ -99,9 +101,3 @@ class GridConfig:
     @property
     def _counts(self) -> tuple[int, ...]:
         return self.sizes if isinstance(self.sizes, tuple) else (self.sizes,) * len(self.budgets)
-
-
-def _positive(group: str, config: object, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) <= 0:
-            raise BadInput(f"{group}.{name}: found {getattr(config, name)}, expected more than 0")
