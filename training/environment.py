@@ -21,7 +21,10 @@ NAME = "runtime.json"
 
 @dataclass(frozen=True)
 class Environment:
-    """Where and how a run computes; `micro_batch` in sequences, `threads` per rank."""
+    """Where and how a run computes; `micro_batch` in sequences, `threads` per rank.
+
+    `sdpa` names the attention kernel; auto is the one that torch takes for device and shape.
+    """
 
     device: str
     torch: str
@@ -29,6 +32,7 @@ class Environment:
     threads: int
     compile: bool
     micro_batch: int
+    sdpa: str
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """What is not as it was in `other`, the mapping of an earlier environment."""
@@ -56,6 +60,7 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
         threads=runtime.threads or threads,
         compile=compiled if runtime.compile is None else runtime.compile,
         micro_batch=min(rank_batch, runtime.micro_batch or micro_batch),
+        sdpa="auto",
     )
 
 
