@@ -89,3 +89,9 @@ def test_who_forks_has_one_thread(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.strip() == "1", result.stderr
+
+
+def test_more_trials_at_once_than_a_machine_bears_are_refused(runtime, monkeypatch):
+    monkeypatch.setattr(machine, "visible_gpus", lambda: ())
+    with pytest.raises(BadInput, match="launcher.devices: found 1000 x 1 trials at once"):
+        this_machine(runtime, replace(LAUNCHER, devices=1000))

@@ -18,6 +18,7 @@ from scaling.run.config import LauncherConfig
 from scaling.run.slots import ForkedSlot, ServedSlot, Slot
 from training.config import RuntimeConfig
 
+MOST_TRIALS_A_CORE = 4  # beyond, a mistyped number would only exhaust the machine
 SERVER = (sys.executable, "-m", "scaling.run.worker")
 
 
@@ -79,6 +80,11 @@ def this_machine(
             f"{present} GPUs"
         )
     count = wanted or present
+    if not gpus and count * launcher.trials_per_device > MOST_TRIALS_A_CORE * present:
+        raise BadInput(
+            f"launcher.devices: found {count} x {launcher.trials_per_device} trials at once on "
+            f"{present} cores, expected at most {MOST_TRIALS_A_CORE} a core"
+        )
     # On GPUs the cores are divided; on a CPU a thread more a trial is worth less than a trial more.
     threads = max(1, usable_cores() // (count * launcher.trials_per_device)) if gpus else 1
     device = "cuda" if gpus else "cpu"
