@@ -43,10 +43,15 @@ class Arguments:
     debug: bool
 
     def compose(
-        self, open_keys: Sequence[str] = (), path_keys: Sequence[str] = ("out",)
+        self,
+        open_keys: Sequence[str] = (),
+        path_keys: Sequence[str] = ("out",),
+        map_keys: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The merged config as plain containers; see `compose_config`."""
-        return compose_config(self.root, self.overrides, self.config_dir, open_keys, path_keys)
+        return compose_config(
+            self.root, self.overrides, self.config_dir, open_keys, path_keys, map_keys
+        )
 
 
 def run_entry(
@@ -77,11 +82,11 @@ def run_entry(
     except BadInput as error:
         if parsed.debug:
             traceback.print_exc()
-        elif os.environ.get("RANK", "0") == "0":
+        elif _speaks():
             print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return ExitStatus.BAD_INPUT
     except StopRequested as request:
-        if os.environ.get("RANK", "0") == "0":
+        if _speaks():
             print(f"stopped: {request}", file=sys.stderr)
         return ExitStatus.STOPPED
     except KeyboardInterrupt:
@@ -97,18 +102,28 @@ def compose_config(
     config_dir: Path = CONFIG_DIR,
     open_keys: Sequence[str] = (),
     path_keys: Sequence[str] = ("out",),
+    map_keys: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Merge `root`.yaml, its groups and `overrides` into plain containers.
 
-    `open_keys` may be given though no file has them (a command's own keys; `where` opens
-    `where.*`); values of `path_keys` are taken literally, `=` and commas included. Interpolation
-    reaches other keys only, never the environment. Raises BadInput.
+    `open_keys` may be given though no file has them (a command's own keys); values of `path_keys`
+    are taken literally, `=` and commas included. What follows `where.` for a `map_keys` of
+    ("where",) is a name of the user's, with any dots and spaces, and its value is text as typed
+    (or null). Interpolation reaches other keys only, never the environment. Raises BadInput.
     """
     if not (config_dir / f"{root}.yaml").is_file():
         raise BadInput(f"{config_dir / root}.yaml: not found; --config-dir and --config-name say")
     for path in sorted(config_dir.rglob("*.yaml")):
         check_yaml(path)
-    lines = [_quote(override, open_keys, path_keys) for override in overrides]
+    maps: dict[str, dict[str, str | None]] = {}
+    lines = []
+    for override in overrides:
+        group, dot, rest = override.partition(".")
+        if group in map_keys and dot and "=" in rest:
+            name, _, value = rest.partition("=")
+            maps.setdefault(group, {})[name] = None if value == "null" else _unquoted(value)
+        else:
+            lines.append(_quote(override, open_keys, path_keys))
     OmegaConf.clear_resolver("oc.env")
     try:
         GlobalHydra.instance().clear()
@@ -119,7 +134,8 @@ def compose_config(
     except Exception as error:  # some malformed values trip Hydra itself: TypeError, AssertionError
         raise BadInput(_explain(error, overrides, root, config_dir)) from error
     assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    merged = {str(key): value for key, value in values.items()}
+    return merged | {group: merged.get(group, {}) | named for group, named in maps.items()}
 
 
 def build(cls: type[T], values: Any, where: str = "") -> T:
@@ -218,6 +234,15 @@ def _choices() -> str:
         if names := sorted(path.stem for path in folder.glob("*.yaml")):
             lines.append(f"  {folder.name}={'|'.join(names)}")
     return "\n".join([*lines, "and any field of their files, as optimizer.lr=1e-3"])
+
+
+def _speaks() -> bool:
+    """Whether this process tells the user of errors: of torchrun's ranks the first alone."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK") == "0"
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
 
 
 def _quote(override: str, open_keys: Sequence[str], path_keys: Sequence[str]) -> str:

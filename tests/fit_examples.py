@@ -15,7 +15,7 @@ from scaling.fit.observations import Observations
 def config(*overrides: str) -> FitConfig:
     """The config that fit.py makes of these overrides."""
     return build(
-        FitConfig, compose_config("fit", overrides, open_keys=("where", "columns"), path_keys=())
+        FitConfig, compose_config("fit", overrides, path_keys=(), map_keys=("where", "columns"))
     )
 
 

@@ -151,10 +151,9 @@ def test_no_config_of_ours_needs_a_refusal():
 
 def test_paths_and_open_keys_are_taken_as_typed(tmp_path):
     (tmp_path / "root.yaml").write_text("where: {}\n")
-    values = compose_config(
-        "root", ["out=a=b,c's", "where.lr=0.1", "where.name=x-y"], tmp_path, ("out", "where")
-    )
-    assert values == {"out": "a=b,c's", "where": {"lr": 0.1, "name": "x-y"}}
+    typed = ["out=a=b,c's", "where.lr=0.1", "where.n (M).x/y='x-y'", "where.z=null"]
+    values = compose_config("root", typed, tmp_path, open_keys=("out",), map_keys=("where",))
+    assert values == {"out": "a=b,c's", "where": {"lr": "0.1", "n (M).x/y": "x-y", "z": None}}
 
 
 @dataclass(frozen=True)

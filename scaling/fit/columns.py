@@ -120,6 +120,8 @@ def same_value(found: Any, wanted: Any) -> bool:
     """Whether a cell holds the value asked for: as numbers where both are, else as text."""
     if found is None or wanted is None:
         return found is wanted
+    if isinstance(found, bool):
+        return str(found).lower() == str(wanted).lower()
     try:
         return float(found) == float(wanted)
     except ValueError:
