@@ -42,6 +42,7 @@ from data.sources import input_files, read_documents
 from data.tokenizer import VOCABULARIES, encode_here, encode_in_parallel, load_encoder
 
 PARALLEL_BYTES = 20_000_000  # below, starting processes costs more than it saves
+SMALL_CORPUS_BYTES = 32_000_000  # read once more beforehand, in a fraction of a second
 ABANDONED_S = 60.0
 PROGRESS_S = 10.0
 
@@ -79,7 +80,31 @@ def prepare(config: DataConfig, data_dir: Path) -> Path:
 
 def is_validation(utf8: bytes, val_fraction: float) -> bool:
     """Whether a document is held out: a fixed function of its text and the fraction."""
-    return int.from_bytes(sha256(utf8).digest()[:8], "big") < val_fraction * 2**64
+    return _place(utf8) < val_fraction * 2**64
+
+
+def _place(utf8: bytes) -> int:
+    """Where a text stands between 0 and 2^64; the lowest are held out."""
+    return int.from_bytes(sha256(utf8).digest()[:8], "big")
+
+
+def _threshold(config: DataConfig) -> float:
+    """The place below which texts are held out; moved for a small corpus so that some are.
+
+    BadInput for a corpus that cannot be divided.
+    """
+    threshold = config.val_fraction * 2**64
+    if sum(file.stat().st_size for file in input_files(config)) > SMALL_CORPUS_BYTES:
+        return threshold
+    places = {_place(document.utf8) for document in read_documents(config, Counter())}
+    if not places:
+        raise BadInput(f"data.path: {config.path}: found no text, expected at least two documents")
+    if len(places) == 1:
+        raise BadInput(
+            f"data.path: {config.path}: found one document, expected at least two, one to hold "
+            "out; give more, or one .txt of over 8 kB, which is cut into several"
+        )
+    return min(max(threshold, min(places) + 1), max(places))
 
 
 @contextmanager
@@ -142,13 +167,14 @@ def _tokenize(config: DataConfig, recipe: dict[str, Any], folder: Path) -> Manif
     splits: tuple[SplitName, SplitName] = ("train", "val")
     writers = {name: ShardWriter(folder, name) for name in splits}
     documents, text_bytes = Counter[str](), Counter[str]()
+    threshold = _threshold(config)
     separator = np.array([VOCABULARIES[config.tokenizer].end_of_text], dtype=np.uint16)
     size = sum(file.stat().st_size for file in input_files(config))
     parallel = config.tokenizer == "gpt2" and size > PARALLEL_BYTES
     encode = encode_in_parallel if parallel else encode_here
     said = time.monotonic()
     for document, ids in encode(read_documents(config, skipped), config.tokenizer):
-        name = splits[is_validation(document.utf8, config.val_fraction)]
+        name = splits[_place(document.utf8) < threshold]
         writers[name].write(np.concatenate([separator, ids]))
         documents[name] += 1
         text_bytes[name] += len(document.utf8)

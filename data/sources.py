@@ -15,7 +15,7 @@ from configs.errors import BadInput
 from data.config import DataConfig
 
 SUFFIXES = (".txt", ".txt.xz", ".jsonl", ".jsonl.xz")
-PIECE_BYTES = 65_536
+PIECE_BYTES = 8192
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,10 @@ def test_a_preparation_at_work_is_not_cleared_away(corpus, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(("share", "empty"), [(1e-9, "val"), (1 - 1e-9, "train")])
-def test_a_split_without_documents_is_refused(corpus, tmp_path, share, empty) -> None:
+def test_a_large_corpus_without_a_split_is_refused(
+    corpus, tmp_path, monkeypatch, share, empty
+) -> None:
+    monkeypatch.setattr(data.prepare, "SMALL_CORPUS_BYTES", 0)
     with pytest.raises(BadInput, match=f"data.val_fraction: .* of 200 documents .* the {empty} "):
         prepare(replace(corpus, val_fraction=share), tmp_path / "out")
 
@@ -294,3 +297,23 @@ def test_the_reference_shards_are_a_data_set(tmp_path: Path, data_dir: Path) -> 
     manifest = read_manifest(prepare(config, tmp_path))
     assert [entry.tokens for entry in manifest.train.shards] == [301_966, 305_260]
     assert [entry.tokens for entry in manifest.val.shards] == [36_059, 32_768]
+
+
+def test_a_few_documents_are_divided_whatever_the_fraction(tmp_path: Path) -> None:
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.txt").write_text(f"document {number}\n")
+    config = DataConfig("files", str(folder), "bytes", 0.0001, 1)
+    few = read_manifest(prepare(config, tmp_path / "few"))
+    assert (few.train.documents, few.val.documents) == (2, 1)
+    many = read_manifest(prepare(replace(config, val_fraction=0.9999), tmp_path / "many"))
+    assert (many.train.documents, many.val.documents) == (1, 2)
+
+
+@pytest.mark.parametrize(("text", "found"), [("", "found no text"), ("a", "found one document")])
+def test_what_cannot_be_divided_is_refused(tmp_path: Path, text: str, found: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=found):
+        prepare(DataConfig("files", str(path), "bytes", 0.01, 1), tmp_path / "shards")
