@@ -1,6 +1,7 @@
 """Config files that YAML reads otherwise than their authors wrote them."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -10,6 +11,25 @@ from configs.errors import BadInput
 _MAX_BYTES, _MAX_DEPTH = 1_000_000, 20
 _OCTAL = re.compile(r"[-+]?0[0-9_]+")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9_]*)?")
+
+
+def check_folder(folder: Path, root: str, overrides: Sequence[str]) -> None:
+    """`check_yaml` for all files of a folder that the root config, or any other, may take in.
+
+    A file that nothing names (somebody's draft, a file manager's leftover) cannot do harm.
+    """
+    refused: dict[Path, BadInput] = {}
+    texts = [f"{root}.yaml", *overrides]
+    for path in sorted(folder.rglob("*.yaml")):
+        try:
+            check_yaml(path)
+            texts.append(path.read_text(encoding="utf-8"))
+        except BadInput as error:
+            refused[path] = error
+    words = set(re.findall(r"[\w.-]+", "\n".join(texts)))
+    for path, error in refused.items():
+        if path.stem in words or path.name in words:
+            raise error
 
 
 def check_yaml(path: Path) -> None:

@@ -24,7 +24,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from configs.check import check_yaml
+from configs.check import check_folder
 from configs.errors import BadInput, ExitStatus, StopRequested
 
 CONFIG_DIR = Path(__file__).resolve().parent
@@ -113,8 +113,7 @@ def compose_config(
     """
     if not (config_dir / f"{root}.yaml").is_file():
         raise BadInput(f"{config_dir / root}.yaml: not found; --config-dir and --config-name say")
-    for path in sorted(config_dir.rglob("*.yaml")):
-        check_yaml(path)
+    check_folder(config_dir, root, overrides)
     maps: dict[str, dict[str, str | None]] = {}
     lines = []
     for override in overrides:
@@ -268,6 +267,8 @@ def _explain(error: BaseException, overrides: Sequence[str], root: str, config_d
         full = next((key for key in given if key.split(".")[-1] == name or key == name), name)
         near = difflib.get_close_matches(full, _known_keys(root, config_dir), 1, 0.5)
         return f"{full}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
+    if mandatory := re.search(r"Missing mandatory value: .*full_key: (\S+)", text):
+        return f"{mandatory[1]}: missing; give it, as {mandatory[1]}=..."
     missing = re.search(r"Could not find '([^']+)'", text)
     if missing:
         group, _, choice = missing[1].rpartition("/")

@@ -142,6 +142,19 @@ def test_a_file_that_yaml_reads_otherwise_is_refused_quickly(name, copied_config
     assert word in str(error.value)
 
 
+def test_a_bad_file_that_nothing_names_does_no_harm(copied_configs):
+    (copied_configs / "experiment" / "draft.yaml").write_bytes(b"x: \xe9\n")
+    (copied_configs / "experiment" / "._smoke.yaml").write_bytes(b"\x00\x05\x16\x07")
+    assert load("experiment=smoke", config_dir=copied_configs)
+    with pytest.raises(BadInput, match="draft.yaml: not UTF-8"):
+        load("experiment=draft", config_dir=copied_configs)
+
+
+def test_what_must_be_given_is_named():
+    with pytest.raises(BadInput, match="data.path: missing; give it, as data.path="):
+        load("data=files")
+
+
 def test_no_config_of_ours_needs_a_refusal():
     for path in CONFIG_DIR.rglob("*.yaml"):
         check_yaml(path)
