@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from torch.distributed.elastic.multiprocessing.errors import record as report_to_torchrun
 
-from configs.errors import BadInput, ExitStatus, StopRequested
+from configs.errors import BadInput, ExitStatus
 from configs.load import Arguments, build, run_entry
 from training.attempt import Attempt, beating
 from training.checkpoint import remove_all
@@ -23,8 +23,8 @@ from training.config import TrainConfig, as_mapping, digest, trial_id
 from training.dataset import open_data
 from training.distributed import Ranks, joined
 from training.environment import rank_sequences
-from training.loop import train
-from training.record import RunRecord, code_version, publish
+from training.loop import train_and_publish
+from training.record import RunRecord, code_version
 from training.report import measure, plan
 from training.signals import stop_at_once
 from training.trial import finished, take
@@ -95,13 +95,7 @@ def train_in(config: TrainConfig, out: Path, ranks: Ranks) -> RunRecord:
     data = open_data(config, ranks)
     attempt = Attempt(out, ranks.from_main(lambda: take(out, config).number))
     with beating(attempt) if ranks.is_main else nullcontext():
-        record = train(config, attempt, ranks, data)
-    # A rank that ran out of memory is alone in knowing it.
-    if (ranks.is_main or record.status == "oom") and not publish(attempt, record):
-        raise StopRequested(f"{attempt.folder} was taken over; look for the record there")
-    if record.status == "oom" and ranks.world_size > 1:
-        raise RuntimeError(f"rank {ranks.rank}: out of memory: {record.reason}")  # frees the others
-    return record
+        return train_and_publish(config, attempt, ranks, data)
 
 
 def say(ranks: Ranks, text: str) -> None:

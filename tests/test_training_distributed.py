@@ -15,14 +15,16 @@ from kill_harness import fork_ranks
 from tiny_training import claimed, prepared_config, tiny_config, train_once
 
 from configs.errors import BadInput
+from data.loader import Loader
 from model.gpt import GPT
 from training.attempt import Attempt
 from training.distributed import Ranks, joined
-from training.loop import train
+from training.loop import train, train_and_publish
 from training.metrics import read_metrics
 from training.record import publish, read_record
 
 ROOT = Path(__file__).resolve().parent.parent
+GPT_FORWARD = GPT.forward
 
 
 def together(config, folder: Path, body: Callable[[Ranks], object], n: int = 2) -> list[object]:
@@ -140,6 +142,55 @@ def test_a_nan_on_one_rank_stops_all_within_the_step(tmp_path, monkeypatch, guil
     record = read_record(tmp_path / "trial")
     assert record is not None and record.status == "diverged"
     assert "at step 3" in str(record.reason) and record.steps == 2
+
+
+def test_memory_that_ends_on_one_rank_alone_is_recorded_by_it_and_ends_all(tmp_path, monkeypatch):
+    def forward(self, tokens_BT, targets_BT=None):
+        if os.environ["RANK"] == "1":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return GPT_FORWARD(self, tokens_BT, targets_BT)
+
+    monkeypatch.setattr(GPT, "forward", forward)
+    config = prepared_config(tmp_path)
+    attempt = claimed(tmp_path / "trial")
+
+    def body() -> None:
+        with joined(config.runtime) as ranks:
+            train_and_publish(config, attempt, ranks, quiet=True)
+
+    children = fork_ranks(body, 2, tmp_path)
+    assert [child.wait(20) for child in children] == [1, 1]
+    assert "RuntimeError: rank 1: out of memory: step 1" in children[1].log.read_text()
+    record = read_record(attempt.trial)
+    assert record is not None and record.status == "oom"
+
+
+@pytest.mark.parametrize(
+    ("guilty", "said"), [(0, "BadInput: shard 7"), (1, "RuntimeError: rank 1: shard 7")]
+)
+def test_bad_input_met_by_one_rank_while_it_trains_is_told_by_it(
+    tmp_path, monkeypatch, guilty, said
+):
+    batch, calls = Loader.batch, 0
+
+    def truncated(self, *arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 3 and os.environ["RANK"] == str(guilty):
+            raise BadInput("shard 7")
+        return batch(self, *arguments)
+
+    monkeypatch.setattr(Loader, "batch", truncated)
+    config = prepared_config(tmp_path)
+    attempt = claimed(tmp_path / "trial")
+
+    def body() -> None:
+        with joined(config.runtime) as ranks:
+            train(config, attempt, ranks, quiet=True)
+
+    children = fork_ranks(body, 2, tmp_path)
+    assert [child.wait(20) for child in children] == [1, 1]
+    assert said in children[guilty].log.read_text().splitlines()[-1]
 
 
 def test_two_ranks_killed_and_continued_end_in_the_same_bits(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from training.evaluate import evaluate
 from training.hardware import mfu, peak_memory
 from training.journal import Journal, utc_now
 from training.metrics import Row, read_metrics, spikes
-from training.record import RunRecord, Status, blank_record
+from training.record import RunRecord, Status, blank_record, publish
 from training.run import Run, set_up
 from training.saver import Saver
 from training.signals import stop_flag
@@ -36,9 +36,9 @@ def train(
     """Train a claimed trial to its end, from its newest checkpoint if it has one.
 
     `data` where the caller has opened it already; `quiet` keeps the terminal clean. Returns the
-    record (done, diverged or oom) and publishes nothing but checkpoints. Raises BadInput, on all
-    ranks, for bad input; StopRequested, after saving, on SIGTERM or Ctrl-C and when the attempt
-    was taken over.
+    record (done, diverged or oom) and publishes nothing but checkpoints. Raises BadInput for bad
+    input, on all ranks before the first step, and RuntimeError on other ranks than 0 later;
+    StopRequested, after saving, on SIGTERM or Ctrl-C and when the attempt was taken over.
     """
     run: Run | None = None
     with Journal(attempt, config.schedule.steps, ranks.is_main, quiet) as journal:
@@ -46,7 +46,12 @@ def train(
             run = set_up(config, attempt, ranks, journal, data)
             with stop_flag() as stop:
                 return _loop(run, attempt, journal, stop)
-        except (BadInput, StopRequested):
+        except BadInput as error:
+            # Set-up agrees among the ranks; later a rank is alone with it, and rank 0 alone speaks.
+            if run is None or ranks.is_main:
+                raise
+            raise RuntimeError(f"rank {ranks.rank}: {error}") from error
+        except StopRequested:
             raise
         except Exception as error:
             if not _is_out_of_memory(error):
@@ -57,6 +62,28 @@ def train(
                 return blank_record(config, attempt.number, "oom", detail)
             sequences = f"{run.environment.micro_batch} sequences a pass"
             return describe(run, attempt, "oom", f"step {run.step + 1}, {sequences}: {detail}")
+
+
+def train_and_publish(
+    config: TrainConfig,
+    attempt: Attempt,
+    ranks: Ranks,
+    data: Data | None = None,
+    quiet: bool = False,
+) -> RunRecord:
+    """`train`, and leave the record in the trial's folder: by rank 0, as a rule.
+
+    A rank that runs out of memory is alone in knowing it: it publishes, and raises RuntimeError,
+    since its end is what frees the others. Raises StopRequested, too, when the attempt was taken
+    over before it could publish.
+    """
+    record = train(config, attempt, ranks, data, quiet)
+    is_out_of_memory = record.status == "oom"
+    if (ranks.is_main or is_out_of_memory) and not publish(attempt, record) and attempt.fenced():
+        raise StopRequested(f"{attempt.folder} was taken over; look for the record there")
+    if is_out_of_memory and ranks.world_size > 1:
+        raise RuntimeError(f"rank {ranks.rank}: out of memory: {record.reason}")
+    return record
 
 
 def _loop(run: Run, attempt: Attempt, journal: Journal, stop: Callable[[], bool]) -> RunRecord:
