@@ -27,9 +27,9 @@ def check_folder(folder: Path, root: str, overrides: Sequence[str]) -> None:
         except BadInput as error:
             refused[path] = error
     words = set(re.findall(r"[\w.-]+", "\n".join(texts)))
-    for path, error in refused.items():
+    for path, refusal in refused.items():
         if path.stem in words or path.name in words:
-            raise error
+            raise refusal
 
 
 def check_yaml(path: Path) -> None:

@@ -52,7 +52,7 @@ def example(name: str = "trial-{budget}-{size}", seed: int = 0, curves: bool = T
         planned=len(rows) + 1,
         excluded=(Exclusion(name.format(budget=9, size=9), "diverged: loss not finite at 120"),),
     )
-    return Fit(document(observations), observations, _curves(rows, rng) if curves else {})
+    return Fit(document(observations), observations, _curves(rows, rng) if curves else {}, True)
 
 
 def document(observations: Observations) -> dict[str, Any]:

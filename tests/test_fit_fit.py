@@ -116,7 +116,7 @@ def test_two_budgets_leave_the_surface_standing(tmp_path):
         (["require=[isoflop]"], "refused"),
         (["require=[parametric]"], "flagged"),
         (["require=[]"], "flagged"),
-        (["laws=[isoflop]", "require=[]"], "flagged"),
+        (["laws=[isoflop]", "require=[]"], "refused"),
     ],
 )
 def test_what_must_stand(tmp_path, overrides, status):
@@ -126,7 +126,20 @@ def test_what_must_stand(tmp_path, overrides, status):
         assert found.document["status"] != "refused"
     else:
         assert found.document["status"] == status
-    assert found.stands == (status != "refused")
+    assert found.stands == (status != "refused" or "require=[]" in overrides)
+
+
+def test_a_table_without_a_usable_run_is_refused_with_the_reasons(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("run_id,params,tokens,loss,status\na,1e6,1e8,3,finished\nb,2e6,1e8,2,crashed\n")
+    with pytest.raises(BadInput, match="none of 2 can be used: .*crashed.*finished"):
+        fitted(f"runs={path}", QUICK)
+
+
+def test_one_input_twice_is_refused(tmp_path):
+    path = table(tmp_path)
+    with pytest.raises(BadInput, match="twice"):
+        fitted(f"runs=[{path},{path}]", QUICK)
 
 
 def test_by_fits_each_value_apart(tmp_path):

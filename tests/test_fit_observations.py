@@ -303,8 +303,9 @@ def test_several_tables_join_and_a_repeat_between_them_is_refused(tmp_path):
     other = write_csv(tmp_path / "b.csv", [row(run_id="b", params=2e6)])
     asked = config(f"runs=[{one},{other}]")
     assert observe(read_rows(asked)[0], asked).run_id == ("a", "b")
+    again = write_csv(tmp_path / "c.csv", [row(run_id="a")])
     with pytest.raises(BadInput, match="is also in"):
-        admitted(f"[{one},{one}]")
+        admitted(f"[{one},{again}]")
 
 
 def test_hostile_text_stays_text(tmp_path):

@@ -77,14 +77,14 @@ def test_a_fit_without_any_run_still_has_a_page(tmp_path: Path) -> None:
     fit = _refused()
     nothing = np.array([])
     empty = Observations((), nothing, nothing, nothing, nothing, nothing, nothing)
-    write_report(Fit(fit.document, empty, {}), tmp_path)
+    write_report(Fit(fit.document, empty, {}, False), tmp_path)
     assert "no run was admitted" in (tmp_path / "report.html").read_text()
 
 
 def test_unknown_numbers_do_not_break_a_report(tmp_path: Path) -> None:
     fit = example(curves=False)
     document = _without_numbers(copy.deepcopy(fit.document))
-    write_report(Fit(document, fit.observations, {}), tmp_path)
+    write_report(Fit(document, fit.observations, {}, True), tmp_path)
     assert "unknown" in (tmp_path / "fit.md").read_text()
 
 
@@ -104,7 +104,7 @@ def _refused() -> Fit:
         "parametric": {"status": "refused", "flags": [], "reason": "the solver did not converge"},
     }
     document["predictions"], document["conventions"], document["holdout"] = [], [], None
-    return Fit(document, fit.observations, fit.curves)
+    return Fit(document, fit.observations, fit.curves, False)
 
 
 def _without_numbers(node: Any) -> Any:

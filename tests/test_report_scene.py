@@ -116,6 +116,6 @@ def test_runs_without_budgets_form_no_valley() -> None:
         flops_budget=np.full(20, np.nan),
         tokens=flops / (6 * fit.observations.params),
     )
-    drawn = _scene(Fit({**fit.document, "laws": {}}, observations, {}))
+    drawn = _scene(Fit({**fit.document, "laws": {}}, observations, {}, False))
     assert drawn["budgets"] == [] and set(drawn["points"]["budget"]) == {-1}
     assert drawn["laws"] == {} and drawn["surface"] is None and drawn["curves"] == []

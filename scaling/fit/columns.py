@@ -11,6 +11,7 @@ from configs.errors import BadInput
 from scaling.fit.config import FitConfig
 from scaling.fit.tables import NEEDED, NUMBERS, TEXTS, Row, Table, read_runs, shown
 
+_LARGEST = 1e40  # of anything counted: beyond it is a slip, or a sum that overflows
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # What others call the three columns without which there is no fit.
 _USUAL_NAMES = {
@@ -64,6 +65,8 @@ def positive(row: Row, name: str) -> float:
     value = number(row, name)
     if value <= 0:
         raise refuse(row, name, f"{value:g}", "above 0")
+    if value > _LARGEST:
+        raise refuse(row, name, f"{value:g}", f"at most {_LARGEST:g}")
     return value
 
 

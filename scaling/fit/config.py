@@ -71,6 +71,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         if not self.runs:
             raise BadInput("runs: missing; give a sweep directory or a table, as runs=PATH")
+        if twice := [path for path in self.paths if self.paths.count(path) > 1]:
+            raise BadInput(f"runs: found {twice[0]} twice, expected each input once")
         if self.laws is not None and not self.laws:
             raise BadInput("laws: found an empty list, expected at least one law, or null for all")
         if not 0 <= self.n_bootstrap <= 1_000_000:

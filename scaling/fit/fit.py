@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import scipy
 
+from configs.errors import BadInput
 from scaling.fit.columns import read_rows, refuse
 from scaling.fit.config import FitConfig
 from scaling.fit.conventions import conventions
@@ -33,22 +34,22 @@ class Fit:
     document      fit.json, plain JSON values
     observations  the points behind it
     curves        rows of each run's training curve by run_id; {} where none is known
+    stands        whether the laws that must stand do; if not, the exit status is 4
     """
 
     document: dict[str, Any]
     observations: Observations
     curves: dict[str, list[dict[str, Any]]]
-
-    @property
-    def stands(self) -> bool:
-        """Whether the laws that must stand do; if not, the exit status is 4."""
-        return self.document["status"] != "refused"
+    stands: bool
 
 
 def fit(config: FitConfig) -> Fit:
     """Fit the laws to the runs that `config` names; a law may be refused. Raises BadInput."""
     rows, own = read_rows(config)
     observations = observe(rows, config)
+    if not len(observations):
+        reasons = ", ".join(sorted({exclusion.reason for exclusion in observations.excluded}))
+        raise BadInput(f"runs: none of {observations.planned} can be used: {reasons[:300]}")
     fits = fit_headline(observations, config, config.n_bootstrap)
     flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
     document = {
@@ -74,7 +75,7 @@ def fit(config: FitConfig) -> Fit:
         "predictions": predictions(flops, observations, fits.isoflop, fits.parametric),
         "holdout": hold_out(observations, config),
     }
-    return Fit(document, observations, _curves(rows, config))
+    return Fit(document, observations, _curves(rows, config), _stands(fits, config))
 
 
 def parts(config: FitConfig) -> list[tuple[Path, FitConfig]]:
@@ -113,12 +114,16 @@ def _default_out(config: FitConfig) -> Path:
     return Path("fits") / folder_name("+".join(Path(path).stem for path in config.paths))
 
 
-def _status(fits: HeadlineFits, config: FitConfig) -> str:
-    """Refused where a law that must stand does not, flagged where any law has a doubt, else ok."""
+def _stands(fits: HeadlineFits, config: FitConfig) -> bool:
+    """Whether every law named does, and of those required one; with none required all is well."""
     standing = {law.name for law in fits.standing}
     one_stands = bool(standing & set(config.require))
-    named_stand = standing >= set(config.laws or ())
-    if config.require and not (one_stands and named_stand):
+    return not config.require or (one_stands and standing >= set(config.laws or ()))
+
+
+def _status(fits: HeadlineFits, config: FitConfig) -> str:
+    """Refused where no law stands or one that must does not, flagged where any law has a doubt."""
+    if not fits.standing or not _stands(fits, config):
         return "refused"
     return "ok" if all(law.status == "ok" for law in fits.laws) else "flagged"
 
@@ -147,7 +152,7 @@ def _curves(rows: Sequence[Row], config: FitConfig) -> dict[str, list[dict[str, 
     curves = curves_of(rows)
     for path in map(Path, config.paths):
         if path.is_dir():
-            for trial in sorted((path / "trials").iterdir()):
+            for trial in sorted({folder.parent for folder in path.glob("trials/*/attempt-*/")}):
                 if metrics := read_metrics(trial):
                     curves[trial.name] = metrics
     return curves

@@ -223,7 +223,7 @@ def _json_lines(path: Path, text: str) -> Iterable[Row]:
         items = [(f"{path}[{index}]", item) for index, item in enumerate(listed)]
     else:
         items = []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 try:
                     items.append((f"{path}:{number}", json.loads(line, parse_constant=str)))
