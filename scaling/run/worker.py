@@ -261,7 +261,7 @@ def run_task(task: Task) -> int:
     import torch
 
     from training.distributed import joined
-    from training.loop import train
+    from training.loop import train_and_publish
 
     attempt = Attempt(Path(task.folder), task.attempt)
     config = build(TrainConfig, task.config)
@@ -270,10 +270,7 @@ def run_task(task: Task) -> int:
             torch.cuda.reset_peak_memory_stats()
         try:
             with joined(config.runtime) as ranks:
-                record = train(config, attempt, ranks, quiet=True)
-                # A rank that ran out of memory is alone in knowing it.
-                if ranks.is_main or record.status == "oom":
-                    publish(attempt, record)
+                record = train_and_publish(config, attempt, ranks, quiet=True)
         except StopRequested as request:
             print(f"stopped: {request}")
             return STOPPED
