@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -40,7 +40,6 @@ class Arguments:
     root: str
     overrides: tuple[str, ...]
     config_dir: Path
-    debug: bool
 
     def compose(
         self,
@@ -70,17 +69,16 @@ def run_entry(
     parser.add_argument("--config-name", help=f"the root config (default: {root})")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of input errors")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    arguments = parser.parse_intermixed_args(argv)
-    parsed = Arguments(
-        root=arguments.config_name or root,
-        overrides=tuple(arguments.overrides),
-        config_dir=(arguments.config_dir or CONFIG_DIR).absolute(),
-        debug=arguments.debug,
-    )
+    parser.error = _refuse_arguments  # type: ignore[method-assign]
+    debug = False
     try:
-        return int(main(parsed))
+        arguments = parser.parse_intermixed_args(argv)
+        debug = arguments.debug
+        config_dir = (arguments.config_dir or CONFIG_DIR).absolute()
+        overrides = tuple(arguments.overrides)
+        return int(main(Arguments(arguments.config_name or root, overrides, config_dir)))
     except BadInput as error:
-        if parsed.debug:
+        if debug:
             traceback.print_exc()
         elif _speaks():
             print("error: " + " ".join(str(error).split()), file=sys.stderr)
@@ -224,6 +222,10 @@ def _refusal(where: str, value: Any, expected: str) -> BadInput:
     elif expected == "text" and value is not None:
         hint = "; quote it"
     return BadInput(f"{where}: found {value!r} ({type(value).__name__}), expected {expected}{hint}")
+
+
+def _refuse_arguments(message: str) -> NoReturn:
+    raise BadInput(f"command line: {message}; --help shows what there is")
 
 
 def _choices() -> str:

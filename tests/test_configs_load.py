@@ -224,6 +224,13 @@ def test_every_end_has_its_status_and_one_line(end, status, capsys):
         assert printed == "error: x: found 1, expected 2\n"
 
 
+@pytest.mark.parametrize("argument", ["--hlep", "--config-dir"])
+def test_a_wrong_option_is_one_line_too(argument, capsys):
+    assert run_entry(lambda arguments: 0, "train", "test", [argument]) == ExitStatus.BAD_INPUT
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and argument in error
+
+
 def test_a_reader_that_leaves_is_no_defect():
     code = "import sys; from configs.load import run_entry\n"
     code += "sys.exit(run_entry(lambda a: [print('x' * 99) for _ in range(9999)], 'train', '', []))"

@@ -56,9 +56,7 @@ def overrides(folder: Path, out: Path) -> list[str]:
 
 def request(folder: Path, out: Path, *more: str) -> Request:
     """What sweep.py makes of `overrides`."""
-    return read_request(
-        Arguments("sweep", (*overrides(folder, out), *more), CONFIG_DIR, debug=False)
-    )
+    return read_request(Arguments("sweep", (*overrides(folder, out), *more), CONFIG_DIR))
 
 
 @dataclass
