@@ -206,17 +206,16 @@ def _machine() -> dict[str, Any]:
 
 
 def _is_local(owner: dict[str, Any]) -> bool:
-    here = _machine()
-    if owner["host"] != here["host"]:
-        return False
-    rebooted = owner.get("boot_id") != here["boot_id"]
-    return rebooted or owner.get("pid_namespace") == here["pid_namespace"]
+    """Whether an owner's pid can be looked up here.
+
+    Cloned machines share a name: another boot may be this machine before it was started anew, or
+    another machine, and only silence tells which.
+    """
+    return all(owner.get(name) == value for name, value in _machine().items())
 
 
 def _lives(owner: dict[str, Any]) -> bool:
-    """Whether a local owner is the process that it was: same boot, same pid, same start."""
-    if owner.get("boot_id") != _machine()["boot_id"]:
-        return False
+    """Whether a local owner is the process that it was: same pid, same start."""
     start = _pid_start(owner["pid"])
     return start is not None and start == owner.get("pid_start")
 
