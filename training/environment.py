@@ -43,16 +43,19 @@ class Environment:
 def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> Environment:
     """What the config says; where it says null, what an attempt decided earlier, else the rules.
 
-    What was decided for another device does not bind: the last bits differ there anyway.
+    What was decided for another device does not bind, nor the threads of another number of ranks:
+    the last bits differ there anyway.
     """
     runtime, device = config.runtime, device_name(ranks.device)
     rank_batch = rank_sequences(config, ranks)
+    threads = max(1, cores() // ranks.local_world_size)
     if earlier is None or earlier.device != device:
-        threads = max(1, cores() // ranks.local_world_size)
         compiled = ranks.device.type == "cuda"
         micro_batch = micro_batch_sequences(config.model, rank_batch, ranks.device)
     else:
-        threads, compiled, micro_batch = earlier.threads, earlier.compile, earlier.micro_batch
+        compiled, micro_batch = earlier.compile, earlier.micro_batch
+        if earlier.world_size == ranks.world_size:
+            threads = earlier.threads
     return Environment(
         device=device,
         torch=torch.__version__,
