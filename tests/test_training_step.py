@@ -14,12 +14,12 @@ from training.checkpoint import newest
 from training.config import OptimizerConfig
 from training.dataset import open_data
 from training.environment import decide
-from training.loop import train
+from training.loop import describe, train
 from training.metrics import read_metrics
 from training.optimizer import build_optimizer
 from training.record import read_record
 from training.run import Run, build_run
-from training.step import accumulate_gradients, train_step
+from training.step import Step, accumulate_gradients, train_step
 
 
 @pytest.fixture
@@ -97,14 +97,39 @@ def test_one_batch_is_learnt_by_heart(run):
     assert last.loss < 0.05
 
 
-def test_the_rate_is_the_schedules_and_the_gradient_is_clipped(run):
+def test_the_rate_is_the_schedules(run):
     before = [p.detach().clone() for p in run.model.parameters()]
     step = train_step(run, stop=False)
     assert step.lr == pytest.approx(run.config.optimizer.lr / 2)
     assert run.optimizer.param_groups[0]["lr"] == step.lr
     assert any(not torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
-    run.model.wte.weight.data.mul_(100)
-    assert train_step(run, stop=False).grad_norm > 1  # as it was before clipping
+
+
+@pytest.mark.parametrize("limit", [0.01, 1e6])
+def test_the_gradient_that_is_applied_has_at_most_the_norm_allowed(run, limit):
+    run.config = replace(run.config, optimizer=replace(run.config.optimizer, grad_clip=limit))
+    update, norms = run.optimizer.step, []
+
+    def measured() -> None:
+        gradients = torch.cat([p.grad.flatten() for p in run.parameters])
+        norms.append(gradients.norm().item())
+        update()
+
+    run.optimizer.step = measured
+    told = train_step(run, stop=False).grad_norm  # as it was before clipping
+    assert 0.01 < told < 1e6
+    assert norms == [pytest.approx(min(told, limit), rel=1e-4)]
+
+
+def test_bits_per_byte_by_hand(run, tmp_path):
+    """A loss of 6 bits a token of 3 bytes of text is 2 bits a byte."""
+    manifest = run.data.manifest
+    val = replace(manifest.val, text_bytes=3 * manifest.val.tokens)
+    run.data = replace(run.data, manifest=replace(manifest, val=val))
+    run.loss = 6 * math.log(2)
+    record = describe(run, claimed(tmp_path / "trial"), "done", None)
+    assert record.loss_bpb == pytest.approx(2.0)
+    assert describe(run, claimed(tmp_path / "other"), "diverged", "why").loss_bpb is None
 
 
 def test_bf16_is_near_float32_and_keeps_its_weights_in_float32(tmp_path):
@@ -148,6 +173,30 @@ def test_a_diverged_run_says_where_and_saves_nothing_of_it(tmp_path, monkeypatch
     names = [path.name for path in (tmp_path / "trial/attempt-001/checkpoints").iterdir()]
     assert sorted(names) == ["step-00000001", "step-00000002"]
     assert read_record(tmp_path / "trial") == record
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+def test_weights_that_an_update_made_infinite_are_not_saved(tmp_path, steps):
+    """The loss and the gradient of the step are finite; its rate is not in float32."""
+    config = prepared_config(tmp_path, steps, optimizer__lr=1e39)
+    record = train_once(config, tmp_path / "trial")
+    assert record.status == "diverged" and record.steps == 1 and record.loss is None
+    assert newest(tmp_path / "trial", print) is None
+
+
+def test_a_stop_does_not_save_weights_that_are_not_finite(tmp_path, monkeypatch):
+    def stopping_after_harm(run: Run, stop: bool) -> Step:
+        step = train_step(run, stop)
+        run.model.ln_f.bias.data[0] = math.inf
+        return replace(step, stop=True)
+
+    monkeypatch.setattr("training.loop.train_step", stopping_after_harm)
+    record = train_once(prepared_config(tmp_path), tmp_path / "trial")
+    assert (record.status, record.reason) == (
+        "diverged",
+        "weights that are not finite after step 1",
+    )
+    assert newest(tmp_path / "trial", print) is None
 
 
 def test_out_of_memory_is_an_end_with_its_micro_batch(tmp_path, monkeypatch):

@@ -104,7 +104,11 @@ def _loop(run: Run, attempt: Attempt, journal: Journal, stop: Callable[[], bool]
                 return describe(run, attempt, "diverged", reason)
         if "val_loss" in row or _is_due(run.step, runtime.log_every_steps):
             journal.row(row)
-        saver.save_if_due(now=is_last or step.stop)
+        must_save = is_last or step.stop
+        if must_save and not run.has_finite_weights():  # no next step would tell
+            reason = f"weights that are not finite after step {run.step}"
+            return describe(run, attempt, "diverged", reason)
+        saver.save_if_due(now=must_save)
         if step.stop and not is_last:
             raise StopRequested(f"after step {run.step} of {steps}; the same command goes on")
     return describe(run, attempt, "done", None)

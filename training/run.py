@@ -87,6 +87,11 @@ class Run:
         if following < self.config.schedule.steps:
             self.ahead = following, self.batch(following)
 
+    def has_finite_weights(self) -> bool:
+        """Whether every weight is a number; one wait for the device."""
+        verdicts = [parameter.detach().isfinite().all() for parameter in self.parameters]
+        return bool(torch.stack(verdicts).all())
+
     def state(self) -> dict[str, Any]:
         """All that the next step depends on, and what the record adds up."""
         state = {

@@ -23,12 +23,15 @@ class Saver:
         """Save when the interval has passed, or `now`.
 
         A disk that refuses costs a warning, and the run goes on; the third refusal in a row is
-        BadInput. Raises StopRequested when the attempt was taken over.
+        BadInput. Weights that are not finite are never saved; the next step's loss tells all ranks
+        of them. Raises StopRequested when the attempt was taken over.
         """
         waited_s = time.monotonic() - self._last_s
         if not self._run.ranks.is_main:
             return
         if not now and waited_s < self._run.config.runtime.checkpoint_every_s:
+            return
+        if not self._run.has_finite_weights():
             return
         try:
             checkpoint.save(self._attempt, self._run.meta(), self._run.state())
