@@ -113,11 +113,23 @@ def test_kills_at_random_times_change_nothing(config, reference, tmp_path):
 
 def test_a_second_attempt_that_dies_too_early_to_save_costs_nothing(config, reference, tmp_path):
     trial = tmp_path / "trial"
-    with counting_calls() as calls:
-        train_once(config, tmp_path / "counted")
-    killed(config, trial, lambda: die_at_call(len(calls) - 12, after=False))
+
+    def die_before_saving(nth: int) -> None:
+        save, saves = training.checkpoint.save, 0
+
+        def dying(*arguments: Any) -> Path:
+            nonlocal saves
+            saves += 1
+            if saves == nth:
+                signal.raise_signal(signal.SIGKILL)
+            return save(*arguments)
+
+        training.checkpoint.save = dying
+
+    assert killed(config, trial, lambda: die_before_saving(2)) == -9
     for _ in range(3):
-        killed(config, trial, lambda: die_at_call(6, after=False))
+        assert killed(config, trial, lambda: die_before_saving(1)) == -9
+    assert [path.name for path in trial.glob("attempt-*/checkpoints/*")] == ["step-00000001"]
     assert_ends_like(trial, config, reference)
 
 
@@ -139,14 +151,19 @@ def test_a_stop_is_saved_and_loses_no_step(tmp_path, number):
 def test_a_second_ctrl_c_exits_at_once(tmp_path):
     config = prepared_config(tmp_path, 4000)
 
+    def save(self: object, now: bool) -> None:
+        if now:
+            (tmp_path / "saving").touch()
+            time.sleep(60)
+
     def stubborn() -> None:
-        training.loop.Saver.save_if_due = lambda self, now: time.sleep(60 if now else 0)
+        training.loop.Saver.save_if_due = save
         train_once(config, tmp_path / "trial")
 
     child = fork(stubborn, tmp_path / "log")
     child.until(lambda: read_metrics(tmp_path / "trial"))
     child.kill(signal.SIGINT)
-    time.sleep(0.3)
+    child.until((tmp_path / "saving").exists)
     child.kill(signal.SIGINT)
     assert child.wait(5) == 130
 
