@@ -14,11 +14,8 @@ import sys
 # Before numpy and torch: this process forks, and a pool of threads would not live in the children.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
-from omegaconf import OmegaConf
-
-from configs.errors import ExitStatus
-from configs.load import Arguments, build, compose_config, run_entry
-from scaling.fit.config import FitConfig
+from configs.errors import BadInput, ExitStatus
+from configs.load import Arguments, run_entry
 from scaling.fit.fit import fit
 from scaling.fit.summary import summary
 from scaling.report.document import write_report
@@ -49,11 +46,12 @@ def main(arguments: Arguments) -> int:
 
 def fit_and_report(request: Request) -> ExitStatus:
     """Fit the laws to what the sweep has, and say where the report is; NO_LAW if none stands."""
-    out = request.command.folder
-    where = {"runs": str(out), "out": str(out / "fit")}
-    values = OmegaConf.to_container(OmegaConf.merge(compose_config("fit"), request.fit, where))
-    fitted = fit(build(FitConfig, values))
-    page = write_report(fitted, out / "fit")
+    folder = request.command.folder / "fit"
+    fitted = fit(request.fit)
+    try:
+        page = write_report(fitted, folder)
+    except OSError as error:
+        raise BadInput(f"out: {folder}: {error.strerror}; make it a folder to write in") from None
     print(f"{summary(fitted.document)}\nreport: {page}")
     return ExitStatus.DONE if fitted.stands else ExitStatus.NO_LAW
 

@@ -4,8 +4,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from omegaconf import OmegaConf
+
 from configs.errors import BadInput
-from configs.load import Arguments, build
+from configs.load import Arguments, build, compose_config
+from scaling.fit.config import FitConfig
 from scaling.plan.config import GridConfig
 from scaling.run import store
 from scaling.run.config import LauncherConfig
@@ -16,7 +19,7 @@ from training.config import TrainConfig, as_mapping
 class SweepCommand:
     """What to do; none of it is part of a trial or of a plan.
 
-    out     the sweep directory
+    out     the sweep directory; with mode=plan none is needed and none is written
     keep    final: leave the checkpoints of trials that are done
     extend  unite the grid with the plan that is in `out`
     retry   statuses whose trials run again
@@ -31,7 +34,7 @@ class SweepCommand:
     watch: bool = False
 
     def __post_init__(self) -> None:
-        if self.out is None and self.mode != "plan":
+        if not self.out and self.mode != "plan":
             raise BadInput(f"out: missing; mode={self.mode} needs a folder, as out=runs/x")
         for name, mode in (("extend", "run"), ("retry", "run"), ("watch", "status")):
             if getattr(self, name) and self.mode != mode:
@@ -40,7 +43,7 @@ class SweepCommand:
     @property
     def folder(self) -> Path:
         """The sweep directory."""
-        assert self.out is not None
+        assert self.out
         return Path(self.out)
 
 
@@ -48,14 +51,14 @@ class SweepCommand:
 class Request:
     """A command, and the sweep as described; without a grid the plan in `out` is meant.
 
-    fit  changes to configs/fit.yaml for the fit that follows the trials
+    fit  the fit that follows the trials: configs/fit.yaml with what the experiment changes
     """
 
     command: SweepCommand
     base: TrainConfig
     grid: GridConfig | None
     launcher: LauncherConfig
-    fit: dict[str, Any]
+    fit: FitConfig
 
 
 def read_request(arguments: Arguments) -> Request:
@@ -67,7 +70,7 @@ def read_request(arguments: Arguments) -> Request:
     own = [field.name for field in fields(SweepCommand)]
     values = arguments.compose(open_keys=(*own, "fit"))
     command = build(SweepCommand, {name: values.pop(name) for name in own if name in values})
-    fit = values.pop("fit", {})
+    fit = _fit_config(command, values.pop("fit", None) or {})
     grid, launcher = values.pop("grid", None), values.pop("launcher", None)
     if grid is None:
         return _about_the_stored_plan(command, arguments, values | {"launcher": launcher}, fit)
@@ -80,8 +83,25 @@ def read_request(arguments: Arguments) -> Request:
     )
 
 
+def _fit_config(command: SweepCommand, changes: Any) -> FitConfig:
+    """Refused here, a mistyped fit costs nothing; after the trials it would cost their hours."""
+    if not isinstance(changes, dict):
+        raise BadInput(f"fit: found {changes!r}, expected fields of fit.yaml, as fit.seed=1")
+    for name in ("runs", "out", "by"):
+        if name in changes:
+            raise BadInput(f"fit.{name}: a sweep fits its own runs, into out/fit; use fit.py")
+    out = command.out or "."
+    values = OmegaConf.merge(
+        compose_config("fit"), changes, {"runs": out, "out": str(Path(out) / "fit")}
+    )
+    try:
+        return build(FitConfig, OmegaConf.to_container(values))
+    except BadInput as error:
+        raise BadInput(f"fit.{error}".replace("did you mean ", "did you mean fit.")) from None
+
+
 def _about_the_stored_plan(
-    command: SweepCommand, arguments: Arguments, values: dict[str, Any], fit: dict[str, Any]
+    command: SweepCommand, arguments: Arguments, values: dict[str, Any], fit: FitConfig
 ) -> Request:
     if command.mode == "plan" or command.extend:
         raise BadInput("grid: missing; name an experiment with a grid, or a grid, as grid=smoke")
