@@ -1,11 +1,13 @@
 """Plan a grid of trials, train what is missing on this machine, fit the laws, write the report.
 
 python sweep.py experiment=quickstart out=runs/quickstart
-python sweep.py experiment=quickstart mode=plan               trials, FLOP, time; writes nothing
+python sweep.py experiment=quickstart mode=plan               trials, FLOP, time; out stays as it is
 python sweep.py grid=mine out=runs/x extend=true              add trials to the plan there
 python sweep.py mode=work out=/shared/x                       join as a worker, by plan.json
 python sweep.py mode=status out=runs/x [watch=true]
 python sweep.py out=runs/x retry=[oom,failed]                 run again what ended so
+
+Every mode but status prepares the data, once, in runtime.data_dir.
 """
 
 import os
@@ -29,19 +31,29 @@ def main(arguments: Arguments) -> int:
     if not nodes.works_here():
         return ExitStatus.DONE
     request = read_request(arguments)
-    if request.command.mode == "plan":
-        return local.show_plan(request)
     if request.command.mode == "status":
         return local.show_status(request)
     with stop_at_once():  # until a worker takes over what signals do
+        if request.command.mode == "plan":
+            return local.show_plan(request)
         if request.command.mode == "work" or not nodes.plans_here():
-            return local.join(request)
+            return join(request)
         states = local.run(request)
         if not any(state.state == "done" for state in states):
             return ExitStatus.NO_RESULT
         # NO_RESULT comes before NO_LAW, and both before DONE.
         stands = fit_and_report(request)
         return local.outcome(states) or stands
+
+
+def join(request: Request) -> int:
+    """Work on the plan of another process, and tell of what this node alone is refused."""
+    try:
+        return local.join(request)
+    except BadInput as error:
+        if nodes.shares_nodes() and not nodes.plans_here():  # the entry lets rank 0 alone speak
+            print(f"error: the node of rank {os.environ['RANK']}: {error}", file=sys.stderr)
+        raise
 
 
 def fit_and_report(request: Request) -> ExitStatus:

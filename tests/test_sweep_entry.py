@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,12 +28,13 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_plan_writes_nothing_and_tells_the_cost(tmp_path, capsys):
+def test_plan_tells_the_cost_and_prepares_data_but_leaves_out_alone(tmp_path, capsys):
     out = tmp_path / "out"
     assert call(*overrides(tmp_path, out), "mode=plan", "launcher.price_per_hour=3600") == 0
     text = capsys.readouterr().out
     assert "4 trials in 4 cells, 6e+08 FLOP" in text and "predicted" in text and "+-" in text
     assert "price: " in text and not out.exists()
+    assert list((tmp_path / "shards").rglob("manifest.json"))
 
 
 def test_a_sweep_from_config_to_report_then_again_then_as_its_files_tell_it(tmp_path, capsys):
@@ -53,6 +55,9 @@ def test_a_sweep_from_config_to_report_then_again_then_as_its_files_tell_it(tmp_
     assert call(f"out={out}", "fit.n_bootstrap=50") == 4
     assert files(out / "trials") | {out: (out / "plan.json").read_bytes()} == before
 
+    # An archive that lets no table be written can be looked at all the same.
+    (out / "runs.csv").unlink()
+    (out / "runs.csv").mkdir()
     capsys.readouterr()
     assert call("mode=status", f"out={out}", "watch=true") == 0
     text = capsys.readouterr().out
@@ -129,6 +134,45 @@ def test_under_torchrun_one_process_a_node_works_and_one_plans(tmp_path, capsys,
     start = time.monotonic()
     assert call(*overrides(tmp_path, out), "runtime.timeout_s=0.6") == 2
     assert 0.5 < time.monotonic() - start < 10 and not out.exists()
+
+
+def test_two_nodes_of_torchrun_end_well_though_one_has_nothing_left_to_claim(tmp_path):
+    """Two real agents and one trial: who leaves early, or tells of it, fails the other node too."""
+    out = tmp_path / "out"
+    more = ["grid.budgets=[1e9]", "grid.sizes=1", "launcher.devices=1", "fit.require=[]"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def agent(rank: int) -> subprocess.Popen[str]:
+        where = [f"--node_rank={rank}", "--master_addr=127.0.0.1", f"--master_port={port}"]
+        launcher = ["torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", *where]
+        return subprocess.Popen(
+            [sys.executable, "-m", *launcher, "sweep.py", *overrides(tmp_path, out), *more],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    agents = [agent(rank) for rank in (0, 1)]
+    try:
+        said = [process.communicate(timeout=120)[0] for process in agents]
+    finally:
+        for process in agents:
+            process.kill()
+    assert [process.returncode for process in agents] == [0, 0], "\n".join(said)
+    assert "report: " in said[0] and "report: " not in said[1]
+    assert all("1 planned = 1 done" in text for text in said)
+
+
+def test_the_refusal_of_one_node_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert call(*overrides(tmp_path, tmp_path / "out"), "runtime.timeout_s=0.1") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "error: the node of rank 3: " in error
 
 
 def test_status_imports_no_torch():

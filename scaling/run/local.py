@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,9 @@ from scaling.fit.tables import write_runs_csv
 from scaling.plan.cost import StepTime
 from scaling.plan.grid import Plan, plan_grid
 from scaling.plan.table import print_plan, total_line, totals
-from scaling.run import store
+from scaling.run import nodes, store
 from scaling.run.machine import Machine, this_machine
 from scaling.run.measure import measure
-from scaling.run.nodes import await_plan
 from scaling.run.progress import Progress, count_line, name, state_table
 from scaling.run.request import Request
 from scaling.run.store import StoredPlan, TrialState
@@ -28,8 +28,6 @@ from training.config import TrainConfig
 
 CACHE = "compile_cache"
 WATCH_S = 5.0
-
-CACHE = "compile_cache"
 
 
 def run(request: Request) -> Sequence[TrialState]:
@@ -41,18 +39,23 @@ def run(request: Request) -> Sequence[TrialState]:
         again = store.retry(command.folder, stored.plan, command.retry)
         print(f"retrying {len(again)} trials that ended as {' or '.join(command.retry)}")
     states = work(request, stored, machine, wait=True)
-    write_runs_csv(command.folder)
+    _write_table(command.folder)
     return states
 
 
 def join(request: Request) -> ExitStatus:
-    """Work on a sweep that another process planned, until nothing is left to claim."""
+    """Work on a sweep that another process planned, until nothing is left to claim.
+
+    Under torchrun until every trial has ended: were a node to leave while others train, torchrun
+    would take its status for a failure of them all. Rank 0 alone tells there how the sweep ended.
+    """
     command = request.command
-    await_plan(command.folder, request.base.runtime.timeout_s)
+    nodes.await_plan(command.folder, request.base.runtime.timeout_s)
     stored = store.read_plan(command.folder)
     store.check_setting(command.folder, stored, request.base)
     machine = this_machine(request.base.runtime, request.launcher)
-    return outcome(work(request, stored, machine, wait=False))
+    states = work(request, stored, machine, wait=nodes.shares_nodes())
+    return outcome(states) if nodes.plans_here() else ExitStatus.DONE
 
 
 def outcome(states: Sequence[TrialState]) -> ExitStatus:
@@ -85,10 +88,15 @@ def show_status(request: Request) -> ExitStatus:
         states = store.read_states(out, stored.plan, watch)
         counts = store.count_states(states)
         print(f"{state_table(out, states, stored.stale)}\n{count_line(counts)}", flush=True)
-        write_runs_csv(out)
+        _write_table(out)
         if not request.command.watch or not counts["running"] + counts["waiting"]:
             return ExitStatus.DONE
         time.sleep(WATCH_S)
+
+
+def _write_table(out: Path) -> None:
+    with suppress(OSError):  # derived, and an archived sweep may be read-only
+        write_runs_csv(out)
 
 
 def place_sweep(request: Request, machine: Machine) -> StoredPlan:

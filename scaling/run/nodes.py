@@ -18,6 +18,11 @@ def plans_here() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def shares_nodes() -> bool:
+    """Whether torchrun started this: then no node leaves before the last trial has ended."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def await_plan(out: Path, limit_s: float, poll_s: float = 0.5) -> None:
     """Wait until rank 0, on another node, has made plan.json; BadInput after `limit_s`."""
     until = time.monotonic() + limit_s
