@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from tiny_sweep import loaded, note, pretend, pretended_plan, statuses, stored, work
+from tiny_sweep import done_record, loaded, note, pretend, pretended_plan, statuses, stored, work
 from tiny_training import tiny_config
 
 from configs.errors import BadInput
@@ -102,8 +102,8 @@ def test_states_come_from_the_folder_alone_and_add_up(tmp_path, plan):
     done, diverged, running, waiting = (
         (trial, store.trial_folder(tmp_path, trial)) for trial in plan.trials
     )
-    for (trial, folder), status in ((done, "done"), (diverged, "diverged")):
-        publish(claim(folder, Watch()), blank_record(trial.config, 1, status, None))
+    publish(claim(done[1], Watch()), done_record(done[0].config, 1))
+    publish(claim(diverged[1], Watch()), blank_record(diverged[0].config, 1, "diverged", None))
     claim(running[1], Watch())
     claim(waiting[1], Watch()).release()
     counts = statuses(tmp_path, plan)
@@ -119,7 +119,7 @@ def test_states_come_from_the_folder_alone_and_add_up(tmp_path, plan):
 
 def test_a_record_of_another_trial_is_refused(tmp_path, plan):
     one, other = (store.trial_folder(tmp_path, trial) for trial in plan.trials[:2])
-    publish(claim(one, Watch()), blank_record(plan.trials[0].config, 1, "done", None))
+    publish(claim(one, Watch()), done_record(plan.trials[0].config, 1))
     other.mkdir()
     (one / "record.json").rename(other / "record.json")
     with pytest.raises(BadInput, match=f"id: found {plan.trials[0].id}, expected"):

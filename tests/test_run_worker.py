@@ -16,6 +16,7 @@ from kill_harness import fork
 from tiny_sweep import (
     LAUNCHER,
     alive,
+    done_record,
     eventually,
     note,
     pretend,
@@ -118,7 +119,7 @@ def test_deaths_that_save_a_new_step_are_not_counted(tmp_path, plan):
 
 def test_a_death_after_the_record_is_no_death(tmp_path, plan):
     def act(config, attempt):
-        publish(attempt, blank_record(config, attempt.number, "done", None))
+        publish(attempt, done_record(config, attempt.number))
         os.kill(os.getpid(), signal.SIGKILL)
 
     work(tmp_path, plan, pretend(act))
@@ -249,7 +250,7 @@ def test_a_worker_that_was_taken_over_publishes_nothing(tmp_path, plan):
         if attempt.number == 1 and config.seed == 0:
             (attempt.trial / "attempt-002").mkdir()
             (attempt.trial / "attempt-002" / "released").touch()
-            assert not publish(attempt, blank_record(config, attempt.number, "done", None))
+            assert not publish(attempt, done_record(config, attempt.number))
             return 75
         return None
 

@@ -64,7 +64,10 @@ def test_counts_are_those_of_the_model(tmp_path, record):
     [
         ({"schema": 2}, "found schema 2, expected 1"),
         ({"status": "fine"}, "status: found 'fine'"),
-        ({"colour": "red"}, "colour: unknown field"),
+        ({"colour": "red"}, "colour: unknown key"),
+        ({"loss": "2.5"}, "loss: found '2.5'"),
+        ({"loss": None}, "loss: found None, expected a number in a record that is done"),
+        ({"steps": None}, "steps: found None"),
     ],
 )
 def test_a_record_that_cannot_be_believed_is_refused(tmp_path, record, change, expected):

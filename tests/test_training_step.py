@@ -15,7 +15,7 @@ from training.config import OptimizerConfig
 from training.dataset import open_data
 from training.environment import decide
 from training.loop import describe, train
-from training.metrics import read_metrics
+from training.metrics import MetricsLog, read_metrics
 from training.optimizer import build_optimizer
 from training.record import read_record
 from training.run import Run, build_run
@@ -142,6 +142,20 @@ def test_bf16_is_near_float32_and_keeps_its_weights_in_float32(tmp_path):
     assert {tensor.dtype for tensor in state["model"].values()} == {torch.float32}
     moments = state["optimizer"]["state"][0]
     assert moments["exp_avg"].dtype == moments["exp_avg_sq"].dtype == torch.float32
+
+
+def test_the_record_tells_the_highest_of_the_spikes(run, tmp_path):
+    attempt = claimed(tmp_path / "trial")
+    losses = [3.0] * 30
+    losses[14], losses[21] = 4.0, 5.5
+    log = MetricsLog(attempt.folder)
+    for step, loss in enumerate(losses, 1):
+        log.write({"step": step, "loss": loss})
+    log.close()
+    record = describe(run, attempt, "diverged", "why")
+    assert (record.spikes, record.spike_step, record.spike_nats) == (2, 22, 2.5)
+    calm = describe(run, claimed(tmp_path / "calm"), "diverged", "why")
+    assert (calm.spikes, calm.spike_step, calm.spike_nats) == (0, None, None)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -79,6 +79,11 @@ def loaded(config: TrainConfig) -> TrainConfig:
     return build(TrainConfig, as_mapping(config))
 
 
+def done_record(config: TrainConfig, attempts: int) -> RunRecord:
+    """The least that a trial which is done leaves."""
+    return replace(blank_record(config, attempts, "done", None), loss=2.5)
+
+
 def pretended_plan(folder: Path, seeds: Sequence[int]) -> Plan:
     """Trials that differ by seed alone."""
     base = loaded(tiny_config(folder))
@@ -102,7 +107,7 @@ def pretend(act: Callable[[TrainConfig, Attempt], int | None]) -> Callable[[Task
         status = act(config, attempt)
         if status is not None:
             return status
-        if publish(attempt, blank_record(config, attempt.number, "done", None)):
+        if publish(attempt, done_record(config, attempt.number)):
             note(attempt.trial / "completed")
         return 0
 

@@ -128,6 +128,8 @@ def describe(run: Run, attempt: Attempt, status: Status, reason: str | None) -> 
     loss = run.loss if status == "done" else None
     rows = read_metrics(attempt.trial)
     recent = [row["loss"] for row in rows[-TRAIN_LOSS_ROWS:]]
+    jumps = spikes(rows)
+    spike_step, spike_nats = max(jumps, key=lambda jump: jump[1], default=(None, None))
     return replace(
         blank_record(config, attempt.number, status, reason),
         loss=loss,
@@ -140,7 +142,9 @@ def describe(run: Run, attempt: Attempt, status: Status, reason: str | None) -> 
         flops_6nd=6 * params_total(config.model) * tokens,
         flops_exact=flops_per_token_exact(config.model) * tokens,
         weights_digest=weights_digest(run.model) if status == "done" else None,
-        spikes=len(spikes(rows)),
+        spikes=len(jumps),
+        spike_step=spike_step,
+        spike_nats=spike_nats,
         bitwise=run.bitwise,
         data_digest=run.data.manifest.digest,
         torch=environment.torch,

@@ -1,13 +1,14 @@
 """What a run leaves: record.json, complete without its checkpoint, written once. Torch-free."""
 
 import subprocess
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from configs.errors import BadInput
 from configs.files import read_json, to_json, write_once
+from configs.load import build
 from model import flops
 from training.attempt import Attempt
 from training.config import TrainConfig, as_mapping, digest, trial_id
@@ -34,7 +35,8 @@ class RunRecord:
     config_digest   of the whole config, `runtime` included (id leaves that out)
     train_s         inside training steps; wall_s: with set-up, evaluation and saving
     mfu             by the nanoGPT count over the device's dense peak; null if that is not known
-    spikes          logged losses far above those before (metrics.spikes)
+    spikes          logged losses far above those before (metrics.spikes); the highest of them was
+                    after `spike_step` updates, `spike_nats` above
     """
 
     id: str
@@ -73,6 +75,8 @@ class RunRecord:
     flops_exact: int = 0
     weights_digest: str | None = None
     spikes: int | None = None
+    spike_step: int | None = None
+    spike_nats: float | None = None
     bitwise: bool | None = None
     # Where it came from.
     data_digest: str | None = None
@@ -152,13 +156,13 @@ def read_record(trial: Path) -> RunRecord | None:
     schema = values.get("schema") if isinstance(values, dict) else None
     if schema != SCHEMA:
         raise BadInput(f"{path}: found schema {schema!r}, expected {SCHEMA}; use the newer code")
-    known = {field.name for field in fields(RunRecord)}
-    if set(values) != known:
-        odd = sorted(known ^ set(values))[0]
-        raise BadInput(f"{path}: {odd}: {'unknown' if odd in values else 'missing'} field")
-    if values["status"] not in get_args(Status):
-        raise BadInput(f"{path}: status: found {values['status']!r}, expected {get_args(Status)}")
-    return RunRecord(**values)
+    try:
+        record = build(RunRecord, values)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+    if record.status == "done" and record.loss is None:
+        raise BadInput(f"{path}: loss: found None, expected a number in a record that is done")
+    return record
 
 
 def code_version(folder: Path = CODE) -> tuple[str | None, bool | None]:
