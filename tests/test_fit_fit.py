@@ -289,6 +289,21 @@ def test_stale_trials_are_fitted_and_listed(tmp_path):
     assert "stale_runs" in {warning["code"] for warning in document["warnings"]}
 
 
+def test_a_loss_that_jumped_is_said_with_step_and_height(tmp_path):
+    folder = sweep(tmp_path / "s")
+    paths = sorted(folder.glob("trials/*/record.json"))
+    for path, step, height in ((paths[1], 40, 0.75), (paths[3], 60, 2.25)):
+        values = json.loads(path.read_text()) | {"spike_step": step, "spike_nats": height}
+        path.write_text(json.dumps(values))
+    document = fitted(f"runs={folder}", QUICK).document
+    check(document)
+    [text] = [w["text"] for w in document["warnings"] if w["code"] == "loss_spikes"]
+    assert text == (
+        "the loss of 2 runs jumped while they trained, highest by 2.25 nats at step 60 of "
+        f"{paths[3].parent.name}"
+    )
+
+
 def test_two_sweeps_of_other_settings_are_refused(tmp_path):
     one, other = sweep(tmp_path / "a"), sweep(tmp_path / "b")
     plan = json.loads((other / "plan.json").read_text()) | {"setting": "xyz"}

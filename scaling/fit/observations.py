@@ -28,7 +28,7 @@ _TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", 
 _OUTCOME_NAMES = """
     run_id seed status reason attempts wall_s train_s tokens_per_s mfu peak_memory train_loss step
     steps is_final stale id schema weights_digest config_digest bitwise started ended torch device
-    threads world_size code_commit code_dirty spikes epochs
+    threads world_size code_commit code_dirty spikes spike_step spike_nats epochs
 """
 _OUTCOMES = frozenset(_OUTCOME_NAMES.split())
 

@@ -30,6 +30,7 @@ def remarks(
     if epochs is not None and np.nanmax(epochs) > 1:
         text = f"{int((epochs > 1).sum())} runs saw their data more than once"
         found.append({"code": "repeated_data", "text": text})
+    found += _jumps(rows)
     if config.loss_unit == "bpb":
         text = "losses are bits per byte: E, A and B are in that unit"
         found.append({"code": "loss_unit", "text": text})
@@ -37,6 +38,20 @@ def remarks(
         found.append({"code": "repeated_points", "text": _alternative(rows, config)})
     found += _disagreements(fits.standing)
     return found
+
+
+def _jumps(rows: Sequence[Row]) -> list[Remark]:
+    """Runs whose loss jumped on the way, and the highest jump: they may not have ended well."""
+    heights = [(row.values.get("spike_nats"), row.values) for row in rows]
+    jumped = [(height, run) for height, run in heights if isinstance(height, int | float)]
+    if not jumped:
+        return []
+    height, run = max(jumped, key=lambda jump: jump[0])
+    text = (
+        f"the loss of {len(jumped)} runs jumped while they trained, highest by {height:.2f} nats "
+        f"at step {run.get('spike_step')} of {run['run_id']}"
+    )
+    return [{"code": "loss_spikes", "text": text}]
 
 
 def _disagreements(standing: Sequence[LawFit]) -> list[Remark]:
