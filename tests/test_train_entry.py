@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import math
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from kill_harness import fork
 from tiny_training import claimed, prepared_config, tiny_config
 
@@ -181,6 +183,30 @@ def test_a_diverged_run_ends_in_3_and_stays_ended(command, tmp_path, capsys, mon
     monkeypatch.undo()
     assert command(f"out={tmp_path / 'out'}") == 3
     assert "diverged: loss nan" in capsys.readouterr().out
+
+
+def test_what_ran_out_of_memory_is_tried_again_when_asked(command, tmp_path, capsys, monkeypatch):
+    """On its third step; with shorter passes the same command goes on from the second."""
+    forward, calls = GPT.forward, 0
+
+    def hungry(self, tokens_BT, targets_BT=None):
+        nonlocal calls
+        calls += 1
+        if calls >= 3 and len(tokens_BT) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, tokens_BT, targets_BT)
+
+    monkeypatch.setattr(GPT, "forward", hungry)
+    monkeypatch.setattr(loop, "held_out_loss", lambda run: 1.0)
+    out = tmp_path / "out"
+    assert command(f"out={out}") == 3
+    assert "oom: step 3, 8 sequences a pass" in capsys.readouterr().out
+    assert command(f"out={out}", "seed=1") == 2  # of another trial nothing is moved
+    assert command(f"out={out}", "runtime.micro_batch=1") == 0
+    record = read_record(out)
+    assert record is not None and (record.status, record.attempts) == ("done", 2)
+    assert "resumed at step 2" in (out / "attempt-002/log.txt").read_text()
+    assert json.loads((out / "attempt-001/record.json").read_text())["status"] == "oom"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

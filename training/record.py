@@ -18,6 +18,7 @@ NAME = "record.json"
 CODE = Path(__file__).resolve().parent.parent
 
 Status = Literal["done", "diverged", "oom", "failed"]
+RETRIABLE = ("oom", "failed")  # ends that another machine, or another runtime, may spare
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,22 @@ def read_record(trial: Path) -> RunRecord | None:
     if record.status == "done" and record.loss is None:
         raise BadInput(f"{path}: loss: found None, expected a number in a record that is done")
     return record
+
+
+def set_aside(trial: Path, record: RunRecord) -> bool:
+    """Let the trial of `record` run again: the record moves into the attempt that wrote it.
+
+    Its next attempt, which resumes from the newest checkpoint, may then write its own. False if
+    another process moved it just now.
+    """
+    written_by = Attempt(trial, record.attempts)
+    written_by.folder.mkdir(exist_ok=True)  # a record may have been copied here without it
+    try:
+        (trial / NAME).rename(written_by.folder / NAME)
+    except FileNotFoundError:
+        return False
+    written_by.release()  # its owner may live, and be at other trials
+    return True
 
 
 def code_version(folder: Path = CODE) -> tuple[str | None, bool | None]:

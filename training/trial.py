@@ -10,7 +10,7 @@ from configs.files import write_once
 from configs.load import build, compose_config
 from training.attempt import Attempt, Busy, Finished, Watch, claim_patiently
 from training.config import TrainConfig, as_mapping, differing_fields, science, trial_id
-from training.record import RunRecord, read_record
+from training.record import RETRIABLE, RunRecord, read_record, set_aside
 
 NAME = "config.yaml"
 
@@ -41,7 +41,15 @@ def read_config(trial: Path) -> TrainConfig:
 
 
 def finished(trial: Path, config: TrainConfig) -> RunRecord | None:
-    """The record, if the trial has ended; BadInput if it is of another trial."""
+    """The record, if there is nothing left to do; BadInput if it is of another trial.
+
+    What ran out of memory or failed may be tried again, with another `runtime` say.
+    """
+    record = _own_record(trial, config)
+    return None if record is None or record.status in RETRIABLE else record
+
+
+def _own_record(trial: Path, config: TrainConfig) -> RunRecord | None:
     record = read_record(trial)
     if record is not None and record.id != trial_id(config):
         if (trial / NAME).exists():
@@ -51,12 +59,15 @@ def finished(trial: Path, config: TrainConfig) -> RunRecord | None:
 
 
 def take(trial: Path, config: TrainConfig) -> Attempt:
-    """Claim the trial for this process.
+    """Claim the trial for this process; the record of a failure is set aside for it.
 
     BadInput if another process trains it, after waiting for a sign of life from one elsewhere.
     """
     write_config(trial, config)
     try:
+        failure = _own_record(trial, config)
+        if failure is not None and failure.status in RETRIABLE:
+            set_aside(trial, failure)
         result = claim_patiently(trial, Watch())
     except OSError as error:
         raise _not_writable(trial, error) from error
