@@ -23,7 +23,7 @@ from scaling.fit.summary import summary
 from scaling.report.document import write_report
 from scaling.run import local, nodes
 from scaling.run.request import Request, read_request
-from training.signals import stop_at_once
+from training.process import stop_at_once
 
 
 def main(arguments: Arguments) -> int:

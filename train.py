@@ -24,9 +24,9 @@ from training.dataset import open_data
 from training.distributed import Ranks, joined
 from training.environment import rank_sequences
 from training.loop import train_and_publish
+from training.process import stop_at_once
 from training.record import RunRecord, code_version
 from training.report import measure, plan
-from training.signals import stop_at_once
 from training.trial import finished, take
 
 SWEEPS_ONLY = ("grid", "launcher", "fit")

@@ -24,6 +24,7 @@ from benchmarks.peer import load_peer
 from configs.errors import BadInput, ExitStatus
 from configs.files import to_json, write_atomic
 from training import hardware
+from training.process import usable_cores
 from training.record import code_version
 
 SCHEMA = 1
@@ -114,7 +115,7 @@ def _header(settings: Settings, arguments: Sequence[str]) -> dict[str, Any]:
                 hardware.device_name(settings.device), settings.precision
             ),
             "cpu": hardware.device_name(torch.device("cpu")),
-            "cores": hardware.cores(),
+            "cores": usable_cores(),
             "threads": torch.get_num_threads(),
             "load_average": os.getloadavg()[0],
             "platform": platform.platform(),

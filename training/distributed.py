@@ -3,11 +3,9 @@
 Only plain numbers and JSON travel between ranks: a peer can never make another run code.
 """
 
-import ctypes
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import torch.distributed as dist
 
 from configs.errors import BadInput
 from training.config import RuntimeConfig
+from training.process import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
     if world_size == 1:
         yield ranks
         return
-    end_with_parent()
+    end_with_parent(signal.SIGTERM)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         timeout=timedelta(seconds=runtime.timeout_s),
@@ -156,14 +155,3 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device
-
-
-def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """Have the kernel send this process a signal when its parent dies (Linux; elsewhere nothing).
-
-    Without it the workers of a killed launcher train on to the end.
-    """
-    if sys.platform != "linux":
-        return
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, int(number))

@@ -14,7 +14,8 @@ from configs.load import build
 from training.attempt import Attempt, attempts
 from training.config import TrainConfig
 from training.distributed import Ranks
-from training.hardware import cores, device_name, micro_batch_sequences
+from training.hardware import device_name, micro_batch_sequences
+from training.process import usable_cores
 
 NAME = "runtime.json"
 
@@ -48,7 +49,7 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
     """
     runtime, device = config.runtime, device_name(ranks.device)
     rank_batch = rank_sequences(config, ranks)
-    threads = max(1, cores() // ranks.local_world_size)
+    threads = max(1, usable_cores() // ranks.local_world_size)
     if earlier is None or earlier.device != device:
         compiled = ranks.device.type == "cuda"
         micro_batch = micro_batch_sequences(config.model, rank_batch, ranks.device)

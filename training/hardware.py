@@ -1,6 +1,5 @@
-"""What the machine is and how much of it a run used: device, cores, memory, peak FLOP/s, MFU."""
+"""What the machine is and how much of it a run used: device, memory, peak FLOP/s, MFU."""
 
-import os
 import platform
 import re
 import resource
@@ -39,13 +38,6 @@ def device_name(device: torch.device) -> str:
     except OSError:
         model = None
     return f"CPU {model[1].strip()}" if model else f"CPU {platform.processor()}".strip()
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def peak_memory(device: torch.device) -> int:

@@ -17,10 +17,10 @@ from training.evaluate import evaluate
 from training.hardware import mfu, peak_memory
 from training.journal import Journal, utc_now
 from training.metrics import Row, read_metrics, spikes
+from training.process import stop_flag
 from training.record import RunRecord, Status, blank_record, publish
 from training.run import Run, set_up
 from training.saver import Saver
-from training.signals import stop_flag
 from training.step import Step, train_step
 
 TRAIN_LOSS_ROWS = 10

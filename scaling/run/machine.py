@@ -4,7 +4,6 @@ With GPUs a slot is a process (or one a rank) that serves them; on CPUs a child 
 trial, one thread a trial, as many as cores.
 """
 
-import math
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from scaling.run import worker
 from scaling.run.config import LauncherConfig
 from scaling.run.slots import ForkedSlot, ServedSlot, Slot
 from training.config import RuntimeConfig
+from training.process import usable_cores
 
 MOST_TRIALS_A_CORE = 4  # beyond, a mistyped number would only exhaust the machine
 SERVER = (sys.executable, "-m", "scaling.run.worker")
@@ -110,14 +110,3 @@ def visible_gpus() -> tuple[str, ...]:
     if allowed is None:
         return tuple(listing)
     return tuple(name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1"))
-
-
-def usable_cores() -> int:
-    """Cores by affinity, and by the quota of a container where there is one."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroups, or "max"
-        return cores

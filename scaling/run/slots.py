@@ -4,7 +4,6 @@ A slot is given a task, is polled, and reports how the task ended; it never bloc
 its processes die with their owner. This module knows no trainer: what a child does is an argument.
 """
 
-import ctypes
 import json
 import os
 import signal
@@ -17,6 +16,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from training.process import end_with_parent
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -108,7 +109,7 @@ class ForkedSlot:
     def _be_the_child(self, owner: int, held: set, task: Task) -> None:
         status = 1
         try:
-            die_with(owner)
+            end_with_parent(signal.SIGKILL, owner)
             for number in STOP_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             # Ctrl-C reaches the foreground group; the owner alone decides what it means.
@@ -209,7 +210,7 @@ class ServedSlot:
 
 def serve(run: Callable[[Task], int], owner: int) -> None:
     """A rank's side of ServedSlot: run the tasks read from standard input until its end."""
-    die_with(owner)
+    end_with_parent(signal.SIGKILL, owner)
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what libraries print must not look like a reply
     for line in sys.stdin.buffer:
@@ -232,15 +233,6 @@ def output_to(log: Path) -> Iterator[None]:
             for number, descriptor in enumerate(kept, 1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
-
-
-def die_with(owner: int) -> None:
-    """Have the kernel kill this process when `owner`, its parent, ends in whatever way."""
-    if sys.platform == "linux":
-        PR_SET_PDEATHSIG = 1
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != owner:  # it ended before the request was made
-        os._exit(1)
 
 
 def _name_rank(environment: MutableMapping[str, str], rank: int, world_size: int) -> None:

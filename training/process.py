@@ -1,16 +1,49 @@
-"""Being asked to stop: at once while there is nothing to lose, else after the step in progress."""
+"""This process on its machine: the cores it may use, what signals do to it, and its last moment.
 
+Asked to stop, it does so at once while there is nothing to lose, else after the step in progress.
+Torch-free.
+"""
+
+import ctypes
+import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from configs.errors import StopRequested
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 Handler = Callable[[int, FrameType | None], None]
+
+
+def usable_cores() -> int:
+    """Cores by affinity, and by the quota of a container where there is one."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroups, or "max"
+        return cores
+
+
+def end_with_parent(number: int, parent: int | None = None) -> None:
+    """Have the kernel send this process a signal when its parent ends in whatever way (Linux).
+
+    Exits at once if `parent`, the process id where it is known, has ended already. Without it the
+    ranks of a killed launcher train on to the end.
+    """
+    parent = os.getppid() if parent is None else parent
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number))
+    if os.getppid() != parent:  # it ended before the request was made
+        os._exit(1)
 
 
 @contextmanager
