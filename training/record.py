@@ -8,7 +8,6 @@ from typing import Literal
 
 from configs.errors import BadInput
 from configs.files import read_json, to_json, write_once
-from configs.load import build
 from model import flops
 from training.attempt import Attempt
 from training.config import TrainConfig, as_mapping, digest, trial_id
@@ -153,6 +152,8 @@ def read_record(trial: Path) -> RunRecord | None:
     path = trial / NAME
     if not path.exists():
         return None
+    from configs.load import build  # here: benchmarks read none and do without Hydra
+
     values = read_json(path)
     schema = values.get("schema") if isinstance(values, dict) else None
     if schema != SCHEMA:
