@@ -17,8 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import record as report_to
 
 from configs.errors import BadInput, ExitStatus
 from configs.load import Arguments, build, run_entry
-from training.attempt import Attempt, beating
-from training.checkpoint import remove_all
+from training.attempt import Attempt, beating, remove_checkpoints
 from training.config import TrainConfig, as_mapping, digest, trial_id
 from training.dataset import open_data
 from training.distributed import Ranks, joined
@@ -85,7 +84,7 @@ def run(config: TrainConfig, out: Path, keep: str, ranks: Ranks) -> int:
         record = RunRecord(**ended)
         say(ranks, f"{out}: nothing to do, it has ended: {record.summary}")
     if ranks.is_main and keep == "none":
-        remove_all(out)
+        remove_checkpoints(out)
     return ExitStatus.DONE if record.status == "done" else ExitStatus.NO_RESULT
 
 

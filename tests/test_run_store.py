@@ -151,6 +151,27 @@ def test_retry_keeps_the_old_record_and_lets_the_trial_run_again(tmp_path, plan)
     assert read_record(folder).attempts == 2
 
 
+def test_retry_leaves_alone_what_another_process_began_meanwhile(tmp_path, plan, monkeypatch):
+    trial = plan.trials[0]
+    folder = store.trial_folder(tmp_path, trial)
+    first = claim(folder, Watch())
+    publish(first, blank_record(trial.config, 1, "oom", "a passing cause"))
+
+    def read_and_be_overtaken(path):
+        record = read_record(path)
+        if record:  # here another retry moves it, and a worker claims the trial
+            (path / "record.json").rename(first.folder / "record.json")
+            first.release()
+            assert claim(path, Watch()).number == 2
+        return record
+
+    monkeypatch.setattr(store, "read_record", read_and_be_overtaken)
+    assert store.retry(tmp_path, plan, ("oom",)) == ()
+    monkeypatch.undo()
+    assert statuses(tmp_path, plan)["running"] == 1
+    assert not (folder / "attempt-002" / "released").exists()
+
+
 def test_retry_knows_what_can_run_again(tmp_path, plan):
     with pytest.raises(BadInput, match="found 'diverged', expected oom or failed"):
         store.retry(tmp_path, plan, ("diverged",))

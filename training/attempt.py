@@ -154,6 +154,12 @@ def attempts(trial: Path) -> list[Path]:
     return sorted((trial / name for name in names if _NAME.fullmatch(name)), key=_number)
 
 
+def remove_checkpoints(trial: Path) -> None:
+    """Remove every checkpoint of a trial, of whatever attempt."""
+    for folder in attempts(trial):
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
 @contextmanager
 def beating(attempt: Attempt, interval_s: float = LEASE_S / 6) -> Iterator[None]:
     """Beat from a thread while the body runs; never in a process that will fork."""

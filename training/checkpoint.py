@@ -139,12 +139,6 @@ def remove_leftovers(attempt: Attempt) -> None:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def remove_all(trial: Path) -> None:
-    """Remove every checkpoint of a trial."""
-    for folder in attempts(trial):
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-
-
 def require_plain(value: Any, where: str = "state") -> None:
     """Refuse what the safe loader would refuse, while the value is still in memory.
 

@@ -11,7 +11,6 @@ There is no other memory of a sweep: what these files say is what any worker, an
 
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,7 +25,7 @@ from configs.files import read_json, to_json, write_atomic, write_once
 from configs.load import build
 from scaling.plan.grid import Plan, Trial, plan_from_json, plan_to_json
 from scaling.run.config import LauncherConfig
-from training.attempt import Busy, Watch, attempts
+from training.attempt import Attempt, Busy, Watch, attempts, remove_checkpoints
 from training.config import TrainConfig, as_mapping, setting_digest
 from training.record import RunRecord, read_record
 
@@ -170,7 +169,8 @@ def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
     """Let trials that ended as one of `kinds` run again; returns their ids.
 
     The record moves into the attempt that wrote it, so that nothing is lost and the next attempt,
-    which resumes from the newest checkpoint, may write its own.
+    which resumes from the newest checkpoint, may write its own. Only who moved it gives back that
+    attempt, and no later one: another process may have begun one meanwhile.
     """
     for kind in kinds:
         if kind not in RETRIABLE:
@@ -180,11 +180,14 @@ def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
         folder = trial_folder(out, trial)
         record = read_record(folder)
         if record and record.status in kinds:
-            last = attempts(folder)[-1]
-            write_atomic(last / "released", "")  # its owner may live, and be at other trials
-            with suppress(FileNotFoundError):  # another process moved it just now
-                os.rename(folder / RECORD, last / RECORD)
-                again.append(trial.id)
+            ended = Attempt(folder, record.attempts)
+            ended.folder.mkdir(exist_ok=True)  # somebody may have tidied it away
+            try:
+                os.rename(folder / RECORD, ended.folder / RECORD)
+            except FileNotFoundError:  # another process moved it just now
+                continue
+            ended.release()  # its owner may live, and be at other trials
+            again.append(trial.id)
     return tuple(again)
 
 
@@ -201,8 +204,7 @@ def finish(folder: Path, keep: bool) -> None:
     if keep:
         write_atomic(attempts(folder)[-1] / KEPT, "")
         return
-    for attempt in attempts(folder):
-        shutil.rmtree(attempt / "checkpoints", ignore_errors=True)
+    remove_checkpoints(folder)
 
 
 def tidy(out: Path, states: Sequence[TrialState], watch: Watch) -> None:
