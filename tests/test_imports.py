@@ -58,13 +58,13 @@ def test_imports_run_one_way(path):
             assert inner in SCALING[place], f"{place} must not import {name}"
 
 
-def test_only_the_worker_calls_the_trainer():
+def test_only_who_executes_a_trial_calls_the_trainer():
     callers = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "scaling").rglob("*.py")
         if any(name.startswith("training.loop") for name in imports(path))
     }
-    assert callers <= {"scaling/run/worker.py"}
+    assert callers <= {"scaling/run/execution.py"}
 
 
 LIGHT = [

@@ -83,8 +83,8 @@ def test_who_forks_has_one_thread(tmp_path):
     """A fork copies the locks of other threads, held for ever; so the parent must have none."""
     code = (
         "import os, sweep\n"
-        "from scaling.run import worker\n"
-        "worker.warm_up()\n"
+        "from scaling.run import execution\n"
+        "execution.warm_up()\n"
         "print(len(os.listdir('/proc/self/task')))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -111,7 +111,7 @@ def test_trials_in_served_slots_end_in_the_bits_of_forked_ones(tmp_path):
         assert machine.forks == (kind == "auto") and len(states) == 2
         ends.append([state.record.weights_digest for state in states])
     assert ends[0] == ends[1] and None not in ends[0]
-    assert SERVER[-1] == "scaling.run.worker"
+    assert SERVER[-1] == "scaling.run.execution"
 
 
 def test_a_trial_on_two_ranks(tmp_path):

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 from configs.errors import BadInput
-from scaling.run import worker
+from scaling.run import execution
 from scaling.run.config import LauncherConfig
 from scaling.run.slots import ForkedSlot, ServedSlot, Slot
 from training.config import RuntimeConfig
 from training.process import usable_cores
 
 MOST_TRIALS_A_CORE = 4  # beyond, a mistyped number would only exhaust the machine
-SERVER = (sys.executable, "-m", "scaling.run.worker")
+SERVER = (sys.executable, "-m", "scaling.run.execution")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Machine:
     def slots(self, cache: Path) -> list[Slot]:
         """Free slots; what torch compiles is shared among them, and kept, in `cache`."""
         if self.forks:
-            worker.warm_up()
-            return [ForkedSlot(worker.run_task) for _ in range(self.n_slots)]
+            execution.warm_up()
+            return [ForkedSlot(execution.run_task) for _ in range(self.n_slots)]
         ranks = self.launcher.devices_per_trial
         environment = {
             "TORCHINDUCTOR_CACHE_DIR": str(cache.absolute()),

@@ -148,7 +148,8 @@ class ServedSlot:
             self.close()
         self._shape = task.shape
         if not self._processes:
-            self._processes = [self._spawn(rank) for rank in range(self._ranks)]
+            for rank in range(self._ranks):
+                self._processes.append(self._spawn(rank))  # at once, so that close finds it
         self._replies = [b""] * self._ranks
         line = json.dumps(asdict(task) | {"port": _free_port()}).encode() + b"\n"
         for process in self._processes:

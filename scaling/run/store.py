@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from configs.errors import BadInput
 from configs.files import read_json, to_json, write_atomic, write_once
 from configs.load import build
@@ -157,12 +155,6 @@ def count_states(states: Sequence[TrialState]) -> dict[str, int]:
     """How many trials are planned, and how many of them are in each state; the sum holds."""
     found = Counter(state.state for state in states)
     return {"planned": len(states), **{name: found[name] for name in STATES}}
-
-
-def write_config(folder: Path, config: TrainConfig) -> None:
-    """trials/<id>/config.yaml, from which train.py runs this one trial by hand."""
-    if not (folder / "config.yaml").exists():
-        write_once(folder / "config.yaml", yaml.safe_dump(as_mapping(config), sort_keys=False))
 
 
 def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:

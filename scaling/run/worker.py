@@ -4,16 +4,10 @@ The worker claims trials from the sweep's folder, executes each in a slot (`slot
 claims alive and judges how each ended. It needs nothing but the folder, so any number of workers,
 on any number of machines, may serve one sweep; losing one costs the trials it had in hand their
 time since the last checkpoint and nothing else.
-
-This is the one module of `scaling` that calls the trainer, and only in the processes that train.
 """
 
-import gc
-import os
 import signal
-import sys
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,25 +16,20 @@ from pathlib import Path
 from types import FrameType
 
 from configs.errors import BadInput, StopRequested
-from configs.load import build
 from scaling.plan.grid import Trial
 from scaling.run import deaths, store
 from scaling.run.config import LauncherConfig
 from scaling.run.progress import Display, Running
 from scaling.run.slots import (
-    DIED,
-    RECORDED,
-    SPOILT,
     STOP_SIGNALS,
     STOPPED,
     Slot,
     Task,
-    output_to,
-    serve,
 )
 from training.attempt import Attempt, Busy, Watch, attempts, claim
-from training.config import RuntimeConfig, TrainConfig, as_mapping
+from training.config import RuntimeConfig, as_mapping
 from training.record import RunRecord, blank_record, publish, read_record
+from training.trial import write_config
 
 POLL_S = 0.02
 RECHECK_S = 0.5
@@ -137,16 +126,25 @@ class Worker:
             if isinstance(claimed, Busy):
                 self._elsewhere[trial.id] = trial, claimed
             elif isinstance(claimed, Attempt):
-                config = replace(trial.config, runtime=self._runtime)
-                store.write_config(folder, config)
                 self._free.pop()
+                self._running.append(Running(trial, claimed, slot, time.monotonic()))
                 if slot.compiles:
                     self._last_shape[slot] = _shape(trial)
-                task = Task(str(folder), claimed.number, as_mapping(config), _shape(trial))
-                slot.start(task)
-                self._running.append(Running(trial, claimed, slot, time.monotonic()))
+                config = replace(trial.config, runtime=self._runtime)
+                write_config(folder, config)
+                self._start(Task(str(folder), claimed.number, as_mapping(config), _shape(trial)))
             else:
                 self._display.ended(trial, read_record(folder), None, "")
+
+    def _start(self, task: Task) -> None:
+        """Start what was added to `_running` last, so that all is given back if that fails."""
+        try:
+            self._running[-1].slot.start(task)
+        except OSError as error:  # the machine's refusal, and not the folder's
+            raise BadInput(
+                f"launcher.devices: no process for another trial beside {len(self._running) - 1}: "
+                f"{error.strerror}; use fewer, or raise this machine's limit"
+            ) from error
 
     def _next_for(self, slot: Slot) -> Trial:
         """The longest trial of the shape that this slot has compiled, else the longest of all."""
@@ -242,55 +240,8 @@ class Worker:
                 signal.signal(number, handler)
 
 
-def warm_up() -> None:
-    """Import what trials need, so that children forked from here start in milliseconds."""
-    import training.loop  # noqa: F401
-
-    gc.collect()
-    gc.freeze()  # a child's collector shall not touch, and so copy, what it shares with others
-
-
-def run_task(task: Task) -> int:
-    """Train one trial in this process, which may be one rank of several, and publish its record.
-
-    An exception is the trial's end: its traceback goes to log.txt, and one line is the reason in
-    the record. Only among several ranks it is a death, since most of them see no more of it than
-    that another is gone. (A process that is killed leaves no record either; its owner judges.)
-    """
-    # Imported here: who only owns served slots needs no torch.
-    import torch
-
-    from training.distributed import joined
-    from training.loop import train_and_publish
-
-    attempt = Attempt(Path(task.folder), task.attempt)
-    config = build(TrainConfig, task.config)
-    with output_to(attempt.folder / "log.txt"):
-        if torch.cuda.is_initialized():  # by the trial before, whose peak is not this one's
-            torch.cuda.reset_peak_memory_stats()
-        try:
-            with joined(config.runtime) as ranks:
-                record = train_and_publish(config, attempt, ranks, quiet=True)
-        except StopRequested as request:
-            print(f"stopped: {request}")
-            return STOPPED
-        except Exception as error:
-            traceback.print_exc()
-            if os.environ["WORLD_SIZE"] != "1" and not isinstance(error, BadInput):
-                return DIED
-            kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
-            reason = " ".join(f"{kind}{error}".split())
-            record = blank_record(config, attempt.number, "failed", reason)
-            publish(attempt, record)
-    return RECORDED if record.status in ("done", "diverged") else SPOILT
-
-
 def _shape(trial: Trial) -> str:
     """What a compiled step depends on."""
     model, config = trial.config.model, trial.config
     sizes = (model.n_layer, model.n_head, model.n_embd, model.block_size, model.vocab_size)
     return f"{sizes} {config.schedule.batch_tokens} {config.precision}"
-
-
-if __name__ == "__main__":
-    serve(run_task, owner=int(sys.argv[1]))
