@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from kill_harness import fork
-from tiny_sweep import alive, eventually, request
+from tiny_sweep import alive, child_pids, eventually, request
 
 from configs.errors import BadInput, ExitStatus
 from scaling.plan.grid import plan_grid
@@ -118,16 +118,3 @@ def test_a_trial_runs_by_hand_from_its_folder(undisturbed):
     for identity in expected:
         trial = folder / "undisturbed" / "trials" / identity
         assert trial_id(read_config(trial)) == identity == read_record(trial).id
-
-
-def child_pids(pid: int) -> list[int]:
-    """Processes whose parent is `pid`."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(path.parent.name))
-    return found

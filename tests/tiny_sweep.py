@@ -151,3 +151,16 @@ def eventually(condition: Callable[[], Any], limit_s: float = 20) -> None:
     while not condition():
         assert time.monotonic() < until, "waited too long"
         time.sleep(0.005)
+
+
+def child_pids(pid: int) -> list[int]:
+    """Processes whose parent is `pid`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.parent.name))
+    return found

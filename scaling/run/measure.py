@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from configs.errors import StopRequested
 from scaling.plan.cost import CPU_REFERENCE, Measured, StepTime, calibrate
 from scaling.plan.grid import Plan, Trial
 from scaling.run import store
@@ -30,7 +31,7 @@ def measure(
 
     Short trials of the plan's own shapes run on the plan's own slots, in a folder that is removed:
     they pay what trials pay, neighbours included. Takes some seconds on a CPU; on a GPU also the
-    compilation of each shape.
+    compilation of each shape. Raises StopRequested as the worker does, with all of it removed.
     """
     runtime = replace(
         runtime, log_every_steps=1, evaluate_every_steps=0, checkpoint_every_s=float(10**9)
@@ -43,7 +44,12 @@ def measure(
     )
     with tempfile.TemporaryDirectory(prefix="measure-") as name:
         clock = _Clock()
-        Worker(Path(name), trials, slots, runtime, clock, launcher).run()
+        try:
+            # They have nothing to save, so a stop request need not wait for them.
+            hasty = replace(launcher, grace_s=0)
+            Worker(Path(name), trials, slots, runtime, clock, hasty).run()
+        except StopRequested:
+            raise StopRequested("while this machine was measured; no trial had begun") from None
         measured = [_step(store.trial_folder(Path(name), trial), trial) for trial in clock.done]
     on_cpu = runtime.device == "cpu"
     if not measured or (len(measured) < MAX_CELLS and not on_cpu):
