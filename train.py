@@ -16,16 +16,17 @@ from typing import Any, Literal
 from torch.distributed.elastic.multiprocessing.errors import record as report_to_torchrun
 
 from configs.errors import BadInput, ExitStatus
+from configs.files import digest
 from configs.load import Arguments, build, run_entry
 from training.attempt import Attempt, beating, remove_checkpoints
-from training.config import TrainConfig, as_mapping, digest, trial_id
+from training.config import TrainConfig, as_mapping, trial_id
 from training.dataset import open_data
 from training.distributed import Ranks, joined
 from training.environment import rank_sequences
 from training.loop import train_and_publish
+from training.measure import measure, plan
 from training.process import stop_at_once
 from training.record import RunRecord, code_version
-from training.report import measure, plan
 from training.trial import finished, take
 
 SWEEPS_ONLY = ("grid", "launcher", "fit")

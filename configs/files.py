@@ -1,9 +1,10 @@
-"""How files are written: whole or not at all, and JSON that any reader accepts.
+"""How files are written: whole or not at all, and JSON that any reader accepts; digests of it.
 
 rename and link are atomic on a local and on a network file system, so a reader never sees half of
 a file and a file that must appear once cannot be replaced.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -32,10 +33,21 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of strict JSON; ValueError for anything else, NaN and Infinity included."""
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def digest(value: Any) -> str:
+    """The first 16 hex digits of SHA-256 over canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def read_json(path: Path) -> Any:
     """Parse strict JSON; BadInput names the file and the place where it is not."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(f"{path}: not found") from None
     except (ValueError, RecursionError) as error:

@@ -1,14 +1,12 @@
 """What a folder of shards holds: counts and digests, kept in manifest.json beside them."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 from configs.errors import BadInput
-from configs.files import read_json, to_json, write_atomic
+from configs.files import digest, read_json, to_json, write_atomic
 from configs.load import build
 
 SCHEMA = 1
@@ -69,17 +67,11 @@ class Manifest:
     def digest(self) -> str:
         """Identity by content, 16 hex digits: equal wherever and whenever the data was prepared."""
         shards = [[asdict(shard) for shard in split.shards] for split in (self.train, self.val)]
-        return content_digest([self.tokenizer, shards])
+        return digest([self.tokenizer, shards])
 
     def split(self, name: SplitName) -> SplitEntry:
         """The entry of `train` or `val`."""
         return self.train if name == "train" else self.val
-
-
-def content_digest(value: Any) -> str:
-    """The first 16 hex digits of SHA-256 over canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 import yaml
 
 from configs.errors import BadInput, ExitStatus
+from configs.files import digest
 from configs.load import Arguments, build, run_entry
 from data.config import DataConfig
 from data.manifest import (
@@ -33,7 +34,6 @@ from data.manifest import (
     SplitEntry,
     SplitName,
     compare,
-    content_digest,
     read_manifest,
     write_manifest,
 )
@@ -58,7 +58,7 @@ def prepare(config: DataConfig, data_dir: Path) -> Path:
         recipe = _recipe(config)
     except (OSError, ValueError) as error:  # a path too long, forbidden, or with a NUL
         raise BadInput(f"data.path: found {config.path!r}, expected a path: {error}") from error
-    folder = data_dir / f"{config.source}-{config.tokenizer}-{content_digest(recipe)}"
+    folder = data_dir / f"{config.source}-{config.tokenizer}-{digest(recipe)}"
     if _is_complete(folder):
         return folder
     if config.source != "shards":
@@ -159,7 +159,7 @@ def _recipe(config: DataConfig) -> dict[str, Any]:
         (os.path.relpath(file.resolve(), root), file.stat().st_size, file.stat().st_mtime_ns)
         for file in files
     ]
-    return recipe | {"path": str(root), "files": len(files), "listing": content_digest(listing)}
+    return recipe | {"path": str(root), "files": len(files), "listing": digest(listing)}
 
 
 def _tokenize(config: DataConfig, recipe: dict[str, Any], folder: Path) -> Manifest:

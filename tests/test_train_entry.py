@@ -111,7 +111,7 @@ def test_plan_says_what_it_would_cost_and_writes_nothing(tmp_path, capsys, monke
 
 
 def test_measure_says_how_fast_and_leaves_no_run(command, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("training.report.MEASURE_S", 0.1)
+    monkeypatch.setattr("training.measure.MEASURE_S", 0.1)
     assert command("mode=measure", f"out={tmp_path / 'out'}") == 0
     text = capsys.readouterr().out
     assert "tokens/s" in text and "MFU" in text and "MiB" in text

@@ -22,6 +22,7 @@ from typing import Any
 from configs.errors import BadInput
 from configs.files import read_json, to_json, write_atomic
 
+RECORD = "record.json"  # that it is there says that the trial has ended
 LEASE_S = 60.0
 OWNERLESS_S = 5.0
 
@@ -115,7 +116,7 @@ def claim(trial: Path, watch: Watch) -> Attempt | Busy | Finished:
     The claim holds until the record is published, `release` is called or this process ends.
     An owner elsewhere proves dead only over several calls with the same `watch`.
     """
-    if (trial / "record.json").exists():
+    if (trial / RECORD).exists():
         return Finished()
     trial.mkdir(parents=True, exist_ok=True)
     earlier = attempts(trial)
@@ -128,7 +129,7 @@ def claim(trial: Path, watch: Watch) -> Attempt | Busy | Finished:
         return Busy("a process that claimed it just now", True)
     attempt.beat()
     write_atomic(attempt.folder / "owner.json", to_json(_myself()))
-    if (trial / "record.json").exists():  # published while this claim was made
+    if (trial / RECORD).exists():  # published while this claim was made
         shutil.rmtree(attempt.folder)
         return Finished()
     if attempt.fenced():  # this process slept between mkdir and its owner file

@@ -23,7 +23,7 @@ import torch
 from configs.errors import BadInput, StopRequested
 from configs.files import read_json, to_json
 from configs.load import build
-from training.attempt import Attempt, attempts
+from training.attempt import RECORD, Attempt, attempts
 
 SCHEMA = 1
 KEEP = 2
@@ -131,7 +131,7 @@ def read(path: Path) -> Checkpoint:
 
 def remove_leftovers(attempt: Attempt) -> None:
     """Remove what killed owners left half-written, now that the trial is this attempt's."""
-    left = list(attempt.trial.glob(".record.json.*"))
+    left = list(attempt.trial.glob(f".{RECORD}.*"))
     for folder in attempts(attempt.trial):
         if folder != attempt.folder:
             left += [*folder.glob(".*.tmp"), *(folder / "checkpoints").glob(".*")]

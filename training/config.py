@@ -1,11 +1,11 @@
 """One complete run as a frozen value, and the digest that names it; torch-free."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from configs.errors import BadInput, require_positive
+from configs.files import digest
 from data.config import DataConfig
 from model.config import GPTConfig
 
@@ -136,12 +136,6 @@ class TrainConfig:
 def as_mapping(config: Any) -> dict[str, Any]:
     """A config dataclass as plain, JSON-ready containers."""
     return json.loads(json.dumps(asdict(config)))
-
-
-def digest(value: Any) -> str:
-    """The first 16 hex digits of SHA-256 over canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def science(config: TrainConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import BadInput
+from configs.files import parse_json
 from training.attempt import attempts
 
 NAME = "metrics.jsonl"
@@ -88,13 +89,9 @@ def _read_file(path: Path) -> list[Row]:
 
 def _parse(line: bytes, where: str) -> Row:
     try:
-        row = json.loads(line, parse_constant=_refuse)
+        row = parse_json(line)
         if isinstance(row, dict) and isinstance(row.get("step"), int):
             return row
     except ValueError:
         pass
     raise BadInput(f"{where}: found {line[:60]!r}, expected a JSON object with a step")
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from configs.errors import BadInput
-from configs.files import read_json, to_json, write_once
+from configs.files import digest, read_json, to_json, write_once
 from model import flops
-from training.attempt import Attempt
-from training.config import TrainConfig, as_mapping, digest, trial_id
+from training.attempt import RECORD, Attempt
+from training.config import TrainConfig, as_mapping, trial_id
 
 SCHEMA = 1
-NAME = "record.json"
 CODE = Path(__file__).resolve().parent.parent
 
 Status = Literal["done", "diverged", "oom", "failed"]
@@ -144,12 +143,12 @@ def publish(attempt: Attempt, record: RunRecord) -> bool:
     """Write record.json, unless it is there or the attempt is fenced off; True if this wrote it."""
     if attempt.fenced():
         return False
-    return write_once(attempt.trial / NAME, to_json(asdict(record)))
+    return write_once(attempt.trial / RECORD, to_json(asdict(record)))
 
 
 def read_record(trial: Path) -> RunRecord | None:
     """The record of a trial, None if it has none yet; BadInput if it cannot be believed."""
-    path = trial / NAME
+    path = trial / RECORD
     if not path.exists():
         return None
     from configs.load import build  # here: benchmarks read none and do without Hydra
@@ -171,12 +170,13 @@ def set_aside(trial: Path, record: RunRecord) -> bool:
     """Let the trial of `record` run again: the record moves into the attempt that wrote it.
 
     Its next attempt, which resumes from the newest checkpoint, may then write its own. False if
-    another process moved it just now.
+    another process moved it just now. Only who moved it gives back that attempt, and no later one:
+    another process may have begun one meanwhile.
     """
     written_by = Attempt(trial, record.attempts)
     written_by.folder.mkdir(exist_ok=True)  # a record may have been copied here without it
     try:
-        (trial / NAME).rename(written_by.folder / NAME)
+        (trial / RECORD).rename(written_by.folder / RECORD)
     except FileNotFoundError:
         return False
     written_by.release()  # its owner may live, and be at other trials

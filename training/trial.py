@@ -21,7 +21,8 @@ def write_config(trial: Path, config: TrainConfig) -> None:
     `train.py --config-dir TRIAL --config-name config` runs it again elsewhere.
     """
     try:
-        write_once(trial / NAME, yaml.safe_dump(as_mapping(config), sort_keys=False))
+        if write_once(trial / NAME, yaml.safe_dump(as_mapping(config), sort_keys=False)):
+            return
     except OSError as error:
         raise _not_writable(trial, error) from error
     require_same_config(trial, config)

@@ -8,8 +8,7 @@ import signal
 from pathlib import Path
 
 from configs.files import read_json, to_json, write_atomic
-from training.attempt import Attempt, attempts
-from training.record import NAME as RECORD
+from training.attempt import RECORD, Attempt, attempts
 
 NAME = "death.json"
 _LONGEST = 200

@@ -9,7 +9,6 @@
 There is no other memory of a sweep: what these files say is what any worker, anywhere, acts on.
 """
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,15 +22,14 @@ from configs.files import read_json, to_json, write_atomic, write_once
 from configs.load import build
 from scaling.plan.grid import Plan, Trial, plan_from_json, plan_to_json
 from scaling.run.config import LauncherConfig
-from training.attempt import Attempt, Busy, Watch, attempts, remove_checkpoints
+from training.attempt import RECORD, Busy, Watch, attempts, remove_checkpoints
 from training.config import TrainConfig, as_mapping, setting_digest
-from training.record import RunRecord, read_record
+from training.record import RETRIABLE, RunRecord, read_record, set_aside
 
 State = Literal["waiting", "running", "done", "diverged", "oom", "failed"]
 STATES: tuple[State, ...] = ("done", "diverged", "oom", "failed", "running", "waiting")
-RETRIABLE = ("oom", "failed")
 
-PLAN, RECORD, KEPT = "plan.json", "record.json", "kept"
+PLAN, KEPT = "plan.json", "kept"
 
 
 @dataclass(frozen=True)
@@ -160,9 +158,7 @@ def count_states(states: Sequence[TrialState]) -> dict[str, int]:
 def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
     """Let trials that ended as one of `kinds` run again; returns their ids.
 
-    The record moves into the attempt that wrote it, so that nothing is lost and the next attempt,
-    which resumes from the newest checkpoint, may write its own. Only who moved it gives back that
-    attempt, and no later one: another process may have begun one meanwhile.
+    Each record moves into the attempt that wrote it, so that nothing is lost.
     """
     for kind in kinds:
         if kind not in RETRIABLE:
@@ -171,14 +167,7 @@ def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
     for trial in plan.trials:
         folder = trial_folder(out, trial)
         record = read_record(folder)
-        if record and record.status in kinds:
-            ended = Attempt(folder, record.attempts)
-            ended.folder.mkdir(exist_ok=True)  # somebody may have tidied it away
-            try:
-                os.rename(folder / RECORD, ended.folder / RECORD)
-            except FileNotFoundError:  # another process moved it just now
-                continue
-            ended.release()  # its owner may live, and be at other trials
+        if record and record.status in kinds and set_aside(folder, record):
             again.append(trial.id)
     return tuple(again)
 
