@@ -22,7 +22,7 @@ from training.attempt import Attempt, beating, remove_checkpoints
 from training.config import TrainConfig, as_mapping, trial_id
 from training.dataset import open_data
 from training.distributed import Ranks, joined
-from training.environment import rank_sequences
+from training.hardware import rank_sequences
 from training.loop import train_and_publish
 from training.measure import measure, plan
 from training.process import stop_at_once

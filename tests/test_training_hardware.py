@@ -8,8 +8,8 @@ from tiny_training import alone, tiny_config
 
 from model.config import GPTConfig
 from training.distributed import Ranks
-from training.environment import decide
 from training.hardware import (
+    decide,
     device_name,
     mfu,
     micro_batch_sequences,
@@ -81,11 +81,11 @@ def test_this_machine_has_a_name_and_memory():
 
 
 def test_threads_are_decided_again_for_another_number_of_ranks(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.environment.usable_cores", lambda: 16)
+    monkeypatch.setattr("training.hardware.usable_cores", lambda: 16)
     config = tiny_config(tmp_path, runtime__threads=None)
     first = decide(config, alone(), None)
     assert first.threads == 16
     eight = decide(config, Ranks(0, 8, 8, CPU, timeout_s=60), first)
     assert (eight.world_size, eight.threads) == (8, 2)
-    monkeypatch.setattr("training.environment.usable_cores", lambda: 4)
+    monkeypatch.setattr("training.hardware.usable_cores", lambda: 4)
     assert decide(config, alone(), first).threads == 16  # as before: the bits depend on it

@@ -13,7 +13,7 @@ from model.gpt import GPT
 from training.checkpoint import newest
 from training.config import OptimizerConfig
 from training.dataset import open_data
-from training.environment import decide
+from training.hardware import decide
 from training.loop import describe, train
 from training.metrics import MetricsLog, read_metrics
 from training.optimizer import build_optimizer

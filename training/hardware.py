@@ -1,14 +1,28 @@
-"""What the machine is and how much of it a run used: device, memory, peak FLOP/s, MFU."""
+"""What the machine is, how a run computes on it, and how much of it the run used.
+
+How it computes is decided once: by the first attempt, kept in runtime.json, used by the later.
+What stands there must not change the science, but it changes the last bits.
+"""
 
 import platform
 import re
 import resource
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from configs.errors import BadInput
+from configs.files import read_json, to_json, write_atomic
 from model.config import GPTConfig
 from model.flops import flops_per_token_nanogpt, params_allocated
+from training.attempt import Attempt, attempts
+from training.config import TrainConfig
+from training.distributed import Ranks
+from training.process import usable_cores
+
+NAME = "runtime.json"
 
 # Dense peaks of the makers' data sheets in FLOP/s: bf16 with float32 accumulation, and float32
 # without TF32. The first pattern found in the device's name counts.
@@ -101,3 +115,77 @@ def _tokens_that_fit(config: GPTConfig, memory_bytes: int) -> int:
     states = 4 * 4 * params_allocated(config)
     per_token = 34 * config.n_layer * config.n_embd + 12 * config.padded_vocab_size
     return max(0, (memory_bytes - states) // (2 * per_token))
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and how a run computes; `micro_batch` in sequences, `threads` per rank.
+
+    `sdpa` names the attention kernel; auto is the one that torch takes for device and shape.
+    """
+
+    device: str
+    torch: str
+    world_size: int
+    threads: int
+    compile: bool
+    micro_batch: int
+    sdpa: str
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """What is not as it was in `other`, the mapping of an earlier environment."""
+        now = asdict(self)
+        return [f"{k}: {other.get(k)!r}, now {now[k]!r}" for k in now if other.get(k) != now[k]]
+
+
+def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> Environment:
+    """What the config says; where it says null, what an attempt decided earlier, else the rules.
+
+    What was decided for another device does not bind, nor the threads of another number of ranks:
+    the last bits differ there anyway.
+    """
+    runtime, device = config.runtime, device_name(ranks.device)
+    rank_batch = rank_sequences(config, ranks)
+    threads = max(1, usable_cores() // ranks.local_world_size)
+    if earlier is None or earlier.device != device:
+        compiled = ranks.device.type == "cuda"
+        micro_batch = micro_batch_sequences(config.model, rank_batch, ranks.device)
+    else:
+        compiled, micro_batch = earlier.compile, earlier.micro_batch
+        if earlier.world_size == ranks.world_size:
+            threads = earlier.threads
+    return Environment(
+        device=device,
+        torch=torch.__version__,
+        world_size=ranks.world_size,
+        threads=runtime.threads or threads,
+        compile=compiled if runtime.compile is None else runtime.compile,
+        micro_batch=min(rank_batch, runtime.micro_batch or micro_batch),
+        sdpa="auto",
+    )
+
+
+def rank_sequences(config: TrainConfig, ranks: Ranks) -> int:
+    """Sequences of a step that fall to each rank; BadInput if the batch cannot be divided."""
+    sequences = config.schedule.batch_tokens // config.model.block_size
+    if sequences % ranks.world_size:
+        raise BadInput(
+            f"schedule.batch_tokens: found {sequences} sequences of {config.model.block_size} "
+            f"tokens a step, expected a multiple of the {ranks.world_size} ranks"
+        )
+    return sequences // ranks.world_size
+
+
+def write_environment(attempt: Attempt, environment: Environment) -> None:
+    """Leave the decisions for later attempts."""
+    write_atomic(attempt.folder / NAME, to_json(asdict(environment)))
+
+
+def earlier_environment(attempt: Attempt) -> Environment | None:
+    """What the last attempt before this one decided, if any came so far."""
+    for folder in reversed(attempts(attempt.trial)):
+        if folder != attempt.folder and (folder / NAME).exists():
+            from configs.load import build  # here: benchmarks read none and do without Hydra
+
+            return build(Environment, read_json(folder / NAME), str(folder / NAME))
+    return None

@@ -1,6 +1,7 @@
 """Training one model: step, evaluate, log, save, until the token budget is spent."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 from configs.errors import BadInput, StopRequested
 from model.flops import flops_per_token_exact, params_total
 from model.gpt import weights_digest
+from training import checkpoint
 from training.attempt import Attempt
 from training.config import TrainConfig
 from training.dataset import Data
@@ -20,10 +22,10 @@ from training.metrics import Row, read_metrics, spikes
 from training.process import stop_flag
 from training.record import RunRecord, Status, blank_record, publish
 from training.run import Run, set_up
-from training.saver import Saver
 from training.step import Step, train_step
 
 TRAIN_LOSS_ROWS = 10
+MAX_FAILURES = 3
 
 
 def train(
@@ -112,6 +114,39 @@ def _loop(run: Run, attempt: Attempt, journal: Journal, stop: Callable[[], bool]
         if step.stop and not is_last:
             raise StopRequested(f"after step {run.step} of {steps}; the same command goes on")
     return describe(run, attempt, "done", None)
+
+
+class Saver:
+    """Saves a run every `runtime.checkpoint_every_s`; on rank 0 only, elsewhere does nothing."""
+
+    def __init__(self, run: Run, attempt: Attempt, journal: Journal) -> None:
+        self._run, self._attempt, self._journal = run, attempt, journal
+        self._last_s = time.monotonic()
+        self._failures = 0
+
+    def save_if_due(self, now: bool) -> None:
+        """Save when the interval has passed, or `now`.
+
+        A disk that refuses costs a warning, and the run goes on; the third refusal in a row is
+        BadInput. Weights that are not finite are never saved; the next step's loss tells all ranks
+        of them. Raises StopRequested when the attempt was taken over.
+        """
+        waited_s = time.monotonic() - self._last_s
+        if not self._run.ranks.is_main:
+            return
+        if not now and waited_s < self._run.config.runtime.checkpoint_every_s:
+            return
+        if not self._run.has_finite_weights():
+            return
+        try:
+            checkpoint.save(self._attempt, self._run.meta(), self._run.state())
+            self._failures = 0
+        except checkpoint.CannotSave as error:
+            self._failures += 1
+            self._journal.note(f"no checkpoint ({self._failures} of {MAX_FAILURES}): {error}")
+            if self._failures == MAX_FAILURES:
+                raise BadInput(f"{error}; {MAX_FAILURES} times in a row") from error
+        self._last_s = time.monotonic()
 
 
 def held_out_loss(run: Run) -> float:

@@ -8,8 +8,7 @@ from model import flops
 from training.config import TrainConfig, trial_id
 from training.dataset import open_data
 from training.distributed import Ranks
-from training.environment import decide
-from training.hardware import peak_memory
+from training.hardware import decide, peak_memory
 from training.loop import utilisation
 from training.run import Run, build_run
 from training.schedule import warmup_steps

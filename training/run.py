@@ -23,7 +23,7 @@ from training.attempt import Attempt
 from training.config import TrainConfig, differing_fields, science, trial_id
 from training.dataset import Data, open_data
 from training.distributed import Ranks
-from training.environment import (
+from training.hardware import (
     Environment,
     decide,
     earlier_environment,
