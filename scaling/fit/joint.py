@@ -16,7 +16,7 @@ import numpy as np
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
 from scaling.fit.laws import LawFit
 from scaling.fit.observations import Observations
-from scaling.fit.squares import Solved, solve
+from scaling.fit.squares import RESAMPLE, Solved, solve
 from scaling.fit.uncertainty import case_weights, estimate, generator
 
 PARAMETERS = 4
@@ -93,9 +93,8 @@ def fit_joint(
         text = "a term vanished: these runs do not show how loss falls with both N and D"
         return LawFit("L_ND", reason=text), None
     weights = case_weights(n, resamples, generator(seed, "kaplan.L_ND"))
-    again = solve(
-        model, np.repeat(theta[None], resamples, axis=0), log_loss, weights, _LOWER, _UPPER
-    )
+    repeated = np.repeat(theta[None], resamples, axis=0)
+    again = solve(model, repeated, log_loss, weights, _LOWER, _UPPER, RESAMPLE)
     samples = _law(_failed_to_nan(again, x, y), centre)
     failed = int(np.isnan(samples.alpha_N).sum())
     reason = unsteady(failed, resamples)

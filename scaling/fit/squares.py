@@ -14,10 +14,10 @@ import numpy as np
 # From theta (S, P) to the model (S, n) and its derivatives (S, n, P).
 Model = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-_MEMBERS_TIMES_ROWS = 60_000  # of one pass: the arrays stay in cache
-_MOST_STEPS, _LOOSE = 200, 1e-5
+_MEMBERS_TIMES_ROWS = 200_000  # of one pass: 6 MB an array of four derivatives
+_MOST_STEPS, _LOOSE = 200, 1e-4
 # How far residuals may stay from orthogonal, as a cosine: for an estimate, and for a resample.
-POINT, RESAMPLE = 1e-10, 1e-6
+POINT, RESAMPLE = 1e-10, 3e-5
 _ROUNDING = 1e-29  # mean square residual, as a share of the target's, under which nothing is left
 
 
@@ -26,7 +26,7 @@ class Solved:
     """Where a batch ended: theta (S, P), weighted squares (S,), converged (S,).
 
     Converged means that the residuals are orthogonal to every free derivative, as a cosine under
-    1e-5, or that there are none left.
+    1e-4, or that there are none left.
     """
 
     theta: np.ndarray
