@@ -1,6 +1,6 @@
 """How the loss of one model falls with data: a power law towards an asymptote, size by size.
 
-    L(D) = E + (D_c / D)^beta at a fixed N        Cortes et al. 1993; Hestness et al. 2017
+    L(D) = E + (D_c / D)^alpha at a fixed N        Cortes et al. 1993; Hestness et al. 2017
 
 E is what this size would reach with unlimited data, its own limit and that of the text together.
 The points are runs that ended at D, since a loss inside a schedule is not that of D tokens.
