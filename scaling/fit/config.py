@@ -5,8 +5,16 @@ from typing import Any, Literal
 
 from configs.errors import BadInput
 
-Law = Literal["isoflop", "parametric"]
-LAWS: tuple[Law, ...] = ("isoflop", "parametric")
+Law = Literal["isoflop", "parametric", "kaplan", "over_training", "learning_curve", "lr", "batch"]
+LAWS: tuple[Law, ...] = (
+    "isoflop",
+    "parametric",
+    "kaplan",
+    "over_training",
+    "learning_curve",
+    "lr",
+    "batch",
+)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from configs.errors import BadInput
 from scaling.fit.columns import read_rows, refuse
 from scaling.fit.config import FitConfig
 from scaling.fit.conventions import conventions
+from scaling.fit.further import fit_further
 from scaling.fit.headline import HeadlineFits, fit_headline
+from scaling.fit.laws import LawFit
 from scaling.fit.observations import Observations, curves_of, observe
 from scaling.fit.prediction import budgets_to_predict, predictions
 from scaling.fit.remarks import remarks
@@ -51,10 +53,12 @@ def fit(config: FitConfig) -> Fit:
         reasons = ", ".join(sorted({exclusion.reason for exclusion in observations.excluded}))
         raise BadInput(f"runs: none of {observations.planned} can be used: {reasons[:300]}")
     fits = fit_headline(observations, config, config.n_bootstrap)
+    further = fit_further(observations, config)
+    laws, judged = [*fits.laws, *further], _judged(fits, further, config)
     flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
     document = {
         "schema": SCHEMA,
-        "status": _status(fits, config),
+        "status": _status(judged, config),
         "inputs": _inputs(observations, config),
         "options": {
             "objective": "huber",
@@ -62,7 +66,7 @@ def fit(config: FitConfig) -> Fit:
             "reduce": config.reduce,
             "holdout": config.holdout,
             "n_bootstrap": config.n_bootstrap,
-            "failed_resamples": sum(law.details.get("failed_resamples", 0) for law in fits.laws),
+            "failed_resamples": sum(law.details.get("failed_resamples", 0) for law in laws),
             "seed": config.seed,
             "loss_unit": config.loss_unit,
             "budget_tolerance": config.budget_tolerance,
@@ -70,12 +74,12 @@ def fit(config: FitConfig) -> Fit:
         "provenance": _provenance(config),
         "convention": _convention(rows, own, config),
         "warnings": remarks(rows, observations, fits, config),
-        "laws": {law.name: law.document() for law in fits.laws},
+        "laws": {law.name: law.document() for law in laws},
         "conventions": conventions(rows, config),
         "predictions": predictions(flops, observations, fits.isoflop, fits.parametric),
         "holdout": hold_out(observations, config),
     }
-    return Fit(document, observations, _curves(rows, config), _stands(fits, config))
+    return Fit(document, observations, _curves(rows, config), _stands(judged, config))
 
 
 def parts(config: FitConfig) -> list[tuple[Path, FitConfig]]:
@@ -114,18 +118,26 @@ def _default_out(config: FitConfig) -> Path:
     return Path("fits") / folder_name("+".join(Path(path).stem for path in config.paths))
 
 
-def _stands(fits: HeadlineFits, config: FitConfig) -> bool:
+def _judged(fits: HeadlineFits, further: Sequence[LawFit], config: FitConfig) -> list[LawFit]:
+    """The laws that decide how a fit ends.
+
+    Those beside the headline count where they were named: most tables lack what some of them need.
+    """
+    return [*fits.laws, *(law for law in further if config.laws or law.name in config.require)]
+
+
+def _stands(laws: Sequence[LawFit], config: FitConfig) -> bool:
     """Whether every law named does, and of those required one; with none required all is well."""
-    standing = {law.name for law in fits.standing}
+    standing = {law.name for law in laws if law.status != "refused"}
     one_stands = bool(standing & set(config.require))
     return not config.require or (one_stands and standing >= set(config.laws or ()))
 
 
-def _status(fits: HeadlineFits, config: FitConfig) -> str:
+def _status(laws: Sequence[LawFit], config: FitConfig) -> str:
     """Refused where no law stands or one that must does not, flagged where any law has a doubt."""
-    if not fits.standing or not _stands(fits, config):
+    if all(law.status == "refused" for law in laws) or not _stands(laws, config):
         return "refused"
-    return "ok" if all(law.status == "ok" for law in fits.laws) else "flagged"
+    return "ok" if all(law.status == "ok" for law in laws) else "flagged"
 
 
 def _inputs(observations: Observations, config: FitConfig) -> dict[str, Any]:

@@ -4,7 +4,14 @@ from typing import Any
 
 from scaling.fit.tables import shown
 
+_WIDTH = 15
 _NAMES = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
+_PARTS = {"L_N": "L(N)", "L_D": "L(D)", "L_C": "L(C)", "L_ND": "L(N, D)"}
+_FORMS = {
+    "over_training": "L = E + (a' M^eta + b' M^-eta) C^-eta",
+    "lr": "eta = c N^p D^q",
+    "batch": "B = c D^q",
+}
 
 
 def summary(document: dict[str, Any]) -> str:
@@ -18,13 +25,17 @@ def summary(document: dict[str, Any]) -> str:
         lines.append(f"  excluded {exclusion['run_id']}: {exclusion['reason']}")
     if len(inputs["excluded"]) > 5:
         lines.append(f"  and {len(inputs['excluded']) - 5} more")
-    lines.append(f"{'law':<12}{'status':<10}" + "".join(f"{name:<27}" for name in _NAMES.values()))
+    lines.append(
+        f"{'law':<{_WIDTH}}{'status':<10}" + "".join(f"{name:<27}" for name in _NAMES.values())
+    )
     for name, law in document["laws"].items():
-        exponents = "" if law["status"] == "refused" else "".join(_cell(law[key]) for key in _NAMES)
-        lines.append(f"{name:<12}{law['status']:<10}{exponents}".rstrip())
+        shown_here = law["status"] != "refused" and "a" in law
+        exponents = "".join(_cell(law[key]) for key in _NAMES) if shown_here else ""
+        lines.append(f"{name:<{_WIDTH}}{law['status']:<10}{exponents}".rstrip())
         if law["reason"] is not None:
             lines.append(f"  refused: {law['reason']}")
-        if law["status"] != "refused" and "E" in law:
+        lines += further_lines(name, law)
+        if law["status"] != "refused" and "A" in law:
             terms = (f"{key} {_number(law[key])}" for key in ("E", "A", "B", "alpha", "beta"))
             lines.append("  L = E + A N^-alpha + B D^-beta: " + ", ".join(terms))
         lines += [f"  {flag['code']}: {flag['text']}" for flag in law["flags"]]
@@ -38,10 +49,34 @@ def summary(document: dict[str, Any]) -> str:
     return "\n".join(map(shown, lines))
 
 
+def further_lines(name: str, law: dict[str, Any]) -> list[str]:
+    """The numbers of a law that has no a and b of its own, a line each part."""
+    if name == "kaplan":
+        parts = ((key, law.get(key)) for key in ("L_N", "L_D", "L_C", "L_ND"))
+        return [f"  {_PARTS[key]}: {_numbers(part)}" for key, part in parts if part]
+    if name == "learning_curve":
+        return [f"  N {size['params']:.3g}: {_numbers(size)}" for size in law.get("sizes", [])[:5]]
+    if name in _FORMS and law["status"] != "refused":
+        return [f"  {_FORMS[name]}: {_numbers(law)}"]
+    return []
+
+
+def _numbers(law: dict[str, Any]) -> str:
+    if law["status"] == "refused":
+        return f"refused, {law['reason']}"
+    found = (
+        f"{key} {_cell(value).rstrip()}"
+        for key, value in law.items()
+        if isinstance(value, dict) and "ci90" in value
+    )
+    return ", ".join(found)
+
+
 def _cell(estimate: dict[str, Any]) -> str:
     text = _number(estimate)
+    digits = "3f" if abs(estimate["value"] or 0) < 10 else "3g"
     if estimate["ci90"] is not None:
-        text += f" ({estimate['ci90'][0]:.3f} to {estimate['ci90'][1]:.3f})"
+        text += f" ({estimate['ci90'][0]:.{digits}} to {estimate['ci90'][1]:.{digits}})"
     return f"{text:<27}"
 
 
