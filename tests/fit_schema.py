@@ -57,6 +57,86 @@ ISOFLOP = LAW | {
     "scatter_between_valleys": NUMBER,
     "failed_resamples": int,
 }
+STANDING = {"status": {"ok", "flagged"}, "flags": [FLAG], "reason": {None}}
+RESAMPLED = {"n_points": int, "failed_resamples": int}
+
+
+def power_law(scale: str, **more: Any) -> tuple[Any, ...]:
+    """A law of one variable: refused, or its better form with both beside it."""
+    form = {"alpha": ESTIMATE, scale: ESTIMATE, "squares": NUMBER, "criterion": NUMBER}
+    compared = {
+        "form": {"power", "floor"},
+        "forms": {"power": form, "floor": maybe(form | {"E": ESTIMATE})},
+        "floor_gain": maybe(NUMBER),
+        "comparison": str,
+    }
+    standing = STANDING | RESAMPLED | compared | {"alpha": ESTIMATE, scale: ESTIMATE}
+    return (REFUSED | {"n_points": int} | more, standing | {"E?": ESTIMATE} | more)
+
+
+CHOSEN = {"rule": str, "runs": [str]}
+JOINT = (
+    REFUSED,
+    LAW
+    | RESAMPLED
+    | {name: ESTIMATE for name in ("alpha_N", "alpha_D", "N_c", "D_c", "alpha_C")}
+    | {
+        "residual_sd": NUMBER,
+        "overfitting": {
+            "excess": NUMBER,
+            "k": ESTIMATE,
+            "p": ESTIMATE,
+            "violations": int,
+            "runs": int,
+        },
+    },
+)
+KAPLAN = {
+    "status": STATUS,
+    "flags": [FLAG],
+    "reason": maybe(str),
+    "L_N": power_law("N_c", **CHOSEN),
+    "L_D": power_law("D_c", **CHOSEN),
+    "L_C": power_law("C_c", **CHOSEN),
+    "L_ND": JOINT,
+    "implied": [
+        {
+            "laws": [str],
+            "form": {"power", "floor"},
+            "a": ESTIMATE,
+            "b": ESTIMATE,
+            "alpha_C": ESTIMATE,
+        }
+    ],
+    "failed_resamples": int,
+}
+OVER_TRAINING = STANDING | RESAMPLED | {"residual_sd": NUMBER}
+OVER_TRAINING |= {n: ESTIMATE for n in ("E", "a_prime", "b_prime", "eta", "best_multiplier")}
+CURVES = {
+    "sizes": [power_law("D_c", params=NUMBER, tokens=[NUMBER])],
+    "failed_resamples": int,
+}
+CELLS = {
+    "cells": [
+        {
+            "params": NUMBER,
+            "tokens": NUMBER,
+            "value": maybe(NUMBER),
+            "n_values": int,
+            "reason": maybe(str),
+        }
+    ],
+    "n_cells": int,
+}
+TUNED = STANDING | CELLS | {"residual_sd": NUMBER, "failed_resamples": int}
+TUNED |= {"c": ESTIMATE, "q": ESTIMATE, "p?": ESTIMATE}
+FURTHER = {
+    "kaplan?": KAPLAN,
+    "over_training?": (REFUSED, REFUSED | RESAMPLED | {"residual_sd": NUMBER}, OVER_TRAINING),
+    "learning_curve?": (REFUSED, REFUSED | CURVES, STANDING | CURVES),
+    "lr?": (REFUSED | CELLS, TUNED),
+    "batch?": (REFUSED | CELLS, TUNED),
+}
 FIT = {
     "schema": {1},
     "status": STATUS,
@@ -88,6 +168,7 @@ FIT = {
     "laws": {
         "isoflop?": (REFUSED, ISOFLOP),
         "parametric?": (REFUSED, REFUSED | CERTIFICATE, PARAMETRIC),
+        **FURTHER,
     },
     "conventions": [
         {

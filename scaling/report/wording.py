@@ -14,6 +14,7 @@ LAWS = {
     "envelope": "envelope of curves",
     "kaplan": "Kaplan's laws",
     "over_training": "over-training",
+    "learning_curve": "learning curves",
     "lr": "learning rate",
     "batch": "batch size",
 }
