@@ -1,0 +1,140 @@
+"""Over-training: Gadre's own coefficients from his runs, exact recovery, coverage, refusals."""
+
+import numpy as np
+import pytest
+from fit_examples import config, observations
+
+from scaling.fit.columns import read_rows
+from scaling.fit.observations import observe
+from scaling.fit.over_training import OverTraining, fit_over_training
+from scaling.fit.parametric import fit_parametric
+
+LAW = OverTraining(E=1.84, a_prime=212.0, b_prime=367.0, eta=0.136)
+# E, a, b and k = 2 eta of the authors' code on their five runs of each set.
+GADRE = {
+    "c4_original": (1.50826, 113.693, 189.516, 0.242472),
+    "rpj": (1.83665, 166.211, 366.687, 0.272851),
+    "rw_original": (1.73446, 125.096, 246.207, 0.254395),
+}
+# E, A, B, alpha, beta and objective of approach 3 on all runs of a set.
+SURFACES = {
+    "c4_original": (1.620024, 122.55, 242.61, 0.252574, 0.262229, 0.0005299541305),
+    "rpj": (1.720245, 106.09, 297.98, 0.243084, 0.273005, 0.0004265108272),
+    "rw_original": (1.701340, 76.774, 384.16, 0.222587, 0.289773, 0.0004757255016),
+}
+
+
+def gadre(reference_dir, name):
+    path = reference_dir / "gadre2024_overtraining.csv"
+    options = config(f"runs={path}", f"where.train_dataset={name}")
+    rows, _ = read_rows(options)
+    return observe(rows, options)
+
+
+def small_runs(runs):
+    """The authors' split: four sizes at 20 tokens a parameter, the smallest also at 320."""
+    multiplier = runs.columns["chinchilla_multiplier"]
+    four = (multiplier == 1) & (runs.params < 5e8)
+    return runs.take(four | ((multiplier == 16) & (runs.params < 2e7)))
+
+
+def grid(sigma=0.0, seed=0, ratios=(5, 20, 80, 320)):
+    rng = np.random.default_rng(seed)
+    return observations(
+        [
+            {
+                "params": float(n),
+                "tokens": float(m * n),
+                "loss": float(LAW.predict_loss(6 * m * n**2, m) + sigma * rng.normal()),
+            }
+            for n in np.geomspace(1e7, 4e8, 6)
+            for m in ratios
+        ]
+    )
+
+
+@pytest.mark.needs_reference
+@pytest.mark.parametrize("name", GADRE)
+def test_gadres_coefficients_on_his_five_runs(reference_dir, name):
+    runs = small_runs(gadre(reference_dir, name))
+    assert len(runs) == 5
+    law, found = fit_over_training(runs, 400, 0)
+    theirs = (found.E, found.a_prime / 6**found.eta, found.b_prime, 2 * found.eta)
+    assert theirs == pytest.approx(GADRE[name], rel=1e-5)
+    # Five runs for four parameters: the numbers stand, and say how little they are worth alone.
+    assert law.status == "flagged"
+    assert {"wide_interval", "floor_unidentified"} & {flag.code for flag in law.flags}
+
+
+@pytest.mark.needs_reference
+def test_gadres_held_out_errors_three_hundred_times_further(reference_dir):
+    runs = gadre(reference_dir, "rpj")
+    _, law = fit_over_training(small_runs(runs), 0, 0)
+    errors = {
+        run_id: abs(law.predict_loss(c, d / n) / loss - 1)
+        for run_id, n, d, c, loss in zip(
+            runs.run_id, runs.params, runs.tokens, runs.flops, runs.loss, strict=True
+        )
+    }
+    assert errors["rpj-open_lm_1b-32.0"] <= 0.0071035
+    assert errors["rpj-open_lm_7b-1.0"] <= 0.0073205
+
+
+@pytest.mark.needs_reference
+@pytest.mark.parametrize("name", SURFACES)
+def test_approach_3_on_gadres_runs(reference_dir, name):
+    fitted = fit_parametric(gadre(reference_dir, name), 0, 0)
+    *terms, alpha, beta, objective = SURFACES[name]
+    surface = fitted.surface
+    assert fitted.law.details["objective"] == pytest.approx(objective, rel=1e-6)
+    assert (surface.E, surface.A, surface.B) == pytest.approx(terms, rel=1e-3)
+    assert (surface.alpha, surface.beta) == pytest.approx((alpha, beta), abs=1e-5)
+
+
+def test_the_law_is_recovered():
+    law, found = fit_over_training(grid(), 60, 0)
+    assert law.status == "ok"
+    for name in ("E", "a_prime", "b_prime", "eta", "best_multiplier"):
+        assert law.estimates[name].value == pytest.approx(getattr(LAW, name), rel=1e-6)
+    assert found.predict_loss(1e22, 640) == pytest.approx(LAW.predict_loss(1e22, 640), rel=1e-9)
+
+
+def test_the_best_multiplier_has_the_least_loss():
+    ratios = np.geomspace(0.1, 1000, 200_001)
+    best = ratios[np.argmin(LAW.predict_loss(1e20, ratios))]
+    assert best == pytest.approx(LAW.best_multiplier, rel=1e-4)
+
+
+@pytest.mark.parametrize("rows", [24, 8])
+def test_the_interval_of_eta_covers(rows):
+    hits = 0
+    for seed in range(150):
+        runs = grid(0.01, seed)
+        law, _ = fit_over_training(runs.take(np.arange(0, 24, 24 // rows)), 150, seed)
+        low, high = law.estimates["eta"].ci90
+        hits += low <= LAW.eta <= high
+    assert 0.80 <= hits / 150 <= 0.98
+
+
+def test_a_narrow_range_of_ratios_is_flagged():
+    law, _ = fit_over_training(grid(ratios=(15, 20, 30)), 60, 0)
+    assert "narrow_range" in {flag.code for flag in law.flags}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "rows", "reason"),
+    [
+        ((20,), 6, "one ratio of tokens to parameters"),
+        ((5, 20, 80, 320), 4, "4 distinct (N, D) points, expected at least 5"),
+    ],
+)
+def test_tables_that_show_no_over_training_are_refused(ratios, rows, reason):
+    law, found = fit_over_training(grid(ratios=ratios).take(np.arange(rows)), 60, 0)
+    assert (law.status, found) == ("refused", None)
+    assert reason in law.reason
+
+
+def test_one_size_is_refused():
+    runs = grid(ratios=(5, 10, 20, 40, 80))
+    law, _ = fit_over_training(runs.take(runs.params == runs.params[0]), 60, 0)
+    assert law.reason == "one size only, expected several"
