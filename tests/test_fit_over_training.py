@@ -86,8 +86,9 @@ def test_approach_3_on_gadres_runs(reference_dir, name):
     fitted = fit_parametric(gadre(reference_dir, name), 0, 0)
     *terms, alpha, beta, objective = SURFACES[name]
     surface = fitted.surface
+    scales = (surface.E, surface.A, surface.B)
     assert fitted.law.details["objective"] == pytest.approx(objective, rel=1e-6)
-    assert (surface.E, surface.A, surface.B) == pytest.approx(terms, rel=1e-3)
+    assert scales == pytest.approx(terms, rel=1e-3)
     assert (surface.alpha, surface.beta) == pytest.approx((alpha, beta), abs=1e-5)
 
 
