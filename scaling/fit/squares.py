@@ -53,17 +53,19 @@ def solve(
     """
     targets_Sn = np.broadcast_to(target, weights_Sn.shape)
     size = max(1, _MEMBERS_TIMES_ROWS // weights_Sn.shape[1])
-    parts = [
-        _solve(
-            model,
-            starts_SP[first : first + size],
-            targets_Sn[first : first + size],
-            weights_Sn[first : first + size],
-            (lower_P, upper_P),
-            tight,
-        )
-        for first in range(0, len(starts_SP), size)
-    ]
+    # A member that leaves the range of floats has nan for a cosine: it stops, not converged.
+    with np.errstate(all="ignore"):
+        parts = [
+            _solve(
+                model,
+                starts_SP[first : first + size],
+                targets_Sn[first : first + size],
+                weights_Sn[first : first + size],
+                (lower_P, upper_P),
+                tight,
+            )
+            for first in range(0, len(starts_SP), size)
+        ]
     if not parts:
         return Solved(np.empty((0, lower_P.size)), np.empty(0), np.empty(0, bool))
     return Solved(
@@ -98,7 +100,7 @@ def _solve(
         held = ((theta[live] <= lower) & (slope > 0)) | ((theta[live] >= upper) & (slope < 0))
         slope = np.where(held, 0.0, slope)
         diagonal = np.einsum("spp->sp", gram)
-        reach = np.sqrt(np.maximum(diagonal, 1e-300) * np.maximum(now, 1e-300)[:, None])
+        reach = np.sqrt(np.maximum(diagonal, 1e-150)) * np.sqrt(np.maximum(now, 1e-150))[:, None]
         cosine[live] = np.where(now <= none_left[live], 0.0, np.max(np.abs(slope) / reach, axis=1))
         moving = (cosine[live] > tight) & (damping[live] < 1e12)
         if not moving.any():
@@ -108,8 +110,7 @@ def _solve(
         ridge = np.maximum(diagonal[moving], 1e-300) * damping[live, None] + held
         gram[:, range(width), range(width)] += ridge + 1e-300
         tried = np.clip(theta[live] - _ratio(gram, slope), lower, upper)
-        with np.errstate(all="ignore"):
-            after = (weights[live] * (model(tried)[0] - target[live]) ** 2).sum(axis=1)
+        after = (weights[live] * (model(tried)[0] - target[live]) ** 2).sum(axis=1)
         better = after < now
         theta[live[better]] = tried[better]
         damping[live] *= np.where(better, 0.1, 10.0)
