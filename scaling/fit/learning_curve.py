@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fit.laws import LawFit
+from scaling.fit.laws import Flag, LawFit
 from scaling.fit.observations import Observations
-from scaling.fit.power import FEWEST, fit_powers, merged
+from scaling.fit.power import FEWEST, fit_powers
 from scaling.fit.uncertainty import generator
 
 
@@ -39,7 +39,7 @@ def fit_learning_curves(observations: Observations, resamples: int, seed: int) -
     if not standing:
         reason = f"N {curves[0][0]:.3g}: {curves[0][1].reason}"
         return LawFit("learning_curve", details=details, reason=reason)
-    flags = merged([(name, flag) for name, law in standing for flag in law.flags])
+    flags = _shared([(name, flag) for name, law in standing for flag in law.flags])
     return LawFit("learning_curve", details=details, flags=flags)
 
 
@@ -52,6 +52,19 @@ def _fit(observations: Observations, rows: np.ndarray, resamples: int, seed: int
         return LawFit("learning_curve", details=details, reason=powers.reason)
     estimates = powers.best.estimates("D_c")
     return LawFit("learning_curve", estimates, details, powers.flags)
+
+
+def _shared(found: list[tuple[str, Flag]]) -> tuple[Flag, ...]:
+    """One flag a code: the first size's words, and how many more sizes carry it."""
+    by_code: dict[str, list[tuple[str, Flag]]] = {}
+    for name, flag in found:
+        by_code.setdefault(flag.code, []).append((name, flag))
+    flags = []
+    for code, carriers in by_code.items():
+        name, first = carriers[0]
+        others = f"; so at {len(carriers) - 1} more sizes" if len(carriers) > 1 else ""
+        flags.append(Flag(code, f"{name}: {first.text}{others}"))
+    return tuple(flags)
 
 
 def best_runs(observations: Observations, size: float) -> np.ndarray:
