@@ -84,6 +84,8 @@ class Progress:
                 self._predicted_s += trial.predicted_s
                 self._took_s += elapsed_s
         text = record.summary if record else note
+        if record is not None and record.status == "done":
+            text = f"loss {record.loss:.4f}"  # with no more the line fits a terminal
         took = "by another worker" if elapsed_s is None else duration(elapsed_s)
         left = f", about {duration(self._left_s)} left" if self._left_s else ""
         line = f"[{self._ended}/{self._total}] {name(trial)}  {text}  ({took}{left})"
