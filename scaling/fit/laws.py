@@ -4,6 +4,7 @@ N parameters, D training tokens, C FLOP, loss in nats per token; C = 6 N D throu
 
     surface   L(N, D) = E + A N^-alpha + B D^-beta            Hoffmann et al. 2022, eq. 2
     optimum   N* = G (C/6)^a, D* = (C/6)^b / G                the same, eq. 4
+    inverse   C = 6 (N*/G)^(1/a) = 6 (G D*)^(1/b)             eq. 4 solved for C
               G = (alpha A / (beta B))^(1/(alpha + beta)), a = beta/(alpha + beta) = 1 - b
     Kaplan    L(N, D) = [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D
                                                               Kaplan et al. 2020, eq. 1.5, table 2
@@ -45,11 +46,25 @@ class Surface:
 
     def optimal_allocation(self, flops: Any) -> tuple[Any, Any]:
         """(N*, D*) of least loss where 6 N D = flops."""
-        # In logarithms: resamples of a poor fit have A and B beyond the range of floats squared.
-        log_scale = np.log(self.alpha) + np.log(self.A) - np.log(self.beta) - np.log(self.B)
-        log_scale /= self.alpha + self.beta
         log_half = np.log(flops / 6)
-        return np.exp(log_scale + self.a * log_half), np.exp(self.b * log_half - log_scale)
+        return (
+            np.exp(self.log_scale + self.a * log_half),
+            np.exp(self.b * log_half - self.log_scale),
+        )
+
+    @property
+    def log_scale(self) -> Any:
+        """log G; the logarithms of A and B are taken apart, since resamples may overflow."""
+        log_ratio = np.log(self.alpha) + np.log(self.A) - np.log(self.beta) - np.log(self.B)
+        return log_ratio / (self.alpha + self.beta)
+
+    def log_budget_of_size(self, params: Any) -> Any:
+        """log C of the budget for which `params` is the best size."""
+        return np.log(6) + (np.log(params) - self.log_scale) / self.a
+
+    def log_budget_of_data(self, tokens: Any) -> Any:
+        """log C of the budget for which `tokens` is the best amount of data."""
+        return np.log(6) + (np.log(tokens) + self.log_scale) / self.b
 
 
 @dataclass(frozen=True)
@@ -108,6 +123,23 @@ PUBLISHED: Mapping[str, Surface | KaplanLaw] = {
         d_power=0.27,
     ),
 }
+
+
+def predict_loss(params: Any, tokens: Any, law: str | Surface | KaplanLaw = "hoffmann") -> Any:
+    """Loss in nats per token of a model of `params` trained on `tokens`, by a published law.
+
+    `law` is a name in PUBLISHED or a law itself; numbers or arrays that broadcast. `hoffmann`
+    has the digits of the paper's TeX source; `kaplan` counts parameters without embeddings and
+    has no floor. Each is a fit to its own corpus and tokenizer. Raises ValueError.
+    """
+    if isinstance(law, str):
+        if law not in PUBLISHED:
+            raise ValueError(f"law: found {law!r}, expected one of {', '.join(PUBLISHED)}")
+        law = PUBLISHED[law]
+    for name, values in (("params", params), ("tokens", tokens)):
+        if not np.all(np.asarray(values, dtype=float) > 0):
+            raise ValueError(f"{name}: found {values}, expected above 0")
+    return law.predict_loss(params, tokens)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ class PowerLaw:
         """y at `flops`."""
         return np.exp(self.log_scale + self.slope * np.log(flops))
 
+    def log_budget(self, y: Any) -> Any:
+        """log C at which the line reaches `y`; nan where it does not rise."""
+        rises = np.where(self.slope > 0, self.slope, np.nan)
+        return (np.log(y) - self.log_scale) / rises
+
 
 def inverse_variances(variance: np.ndarray) -> np.ndarray:
     """Inverse variances; equal ones where the vertices are exact or their variance is unknown."""
