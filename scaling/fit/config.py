@@ -19,14 +19,30 @@ LAWS: tuple[Law, ...] = (
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """flops: budgets at which size, tokens and loss are predicted."""
+    """What the laws are asked.
+
+    flops   budgets: their best size, tokens and loss
+    params  sizes: the budget and tokens for which each is the best size, and its loss
+    tokens  amounts of data: the size that each serves best
+    pairs   [params, tokens]: the loss of that model
+    """
 
     flops: tuple[float, ...]
+    params: tuple[float, ...]
+    tokens: tuple[float, ...]
+    pairs: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        for flops in self.flops:
-            if not 0 < flops < 1e35:
-                raise BadInput(f"predict.flops: found {flops:g}, expected above 0 and below 1e35")
+        for name, values, top in (
+            ("flops", self.flops, 1e35),
+            ("params", self.params, 1e18),
+            ("tokens", self.tokens, 1e21),
+            ("pairs", tuple(value for pair in self.pairs for value in pair), 1e21),
+        ):
+            for value in values:
+                if not 0 < value < top:
+                    expected = f"expected above 0 and below {top:g}"
+                    raise BadInput(f"predict.{name}: found {value:g}, {expected}")
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,7 @@ class ConventionConfig:
 class FitConfig:
     """A fit, complete.
 
+    compare      a table, a sweep or an earlier fit.json to set beside this fit; null: none
     runs         a sweep directory, a CSV, JSON-lines or Parquet table, or a list of them
     out          folder for the results; null: `fit` in the sweep, else fits/<name of the table>
     where        column: value; only rows with those values
@@ -60,6 +77,7 @@ class FitConfig:
 
     runs: str | tuple[str, ...] | None
     out: str | None
+    compare: str | None
     where: dict[str, Any]
     columns: dict[str, str]
     by: str | None
