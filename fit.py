@@ -5,6 +5,8 @@ python fit.py runs=T.csv columns.params=n out=fits/x      a table with names of 
 python fit.py runs=T.csv where.recipe=tuned               rows with that value
 python fit.py runs=T.csv by=recipe                        one fit a value: fits/T/<value>
 python fit.py runs=T.csv predict.flops=[1e20]             what the laws say of a budget
+python fit.py runs=T.csv predict.params=[7e10]            what makes that size the best
+python fit.py runs=T.csv compare=U.csv                    two fits on one page
 """
 
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from configs.errors import BadInput, ExitStatus
 from configs.load import Arguments, build, run_entry
+from scaling.fit.comparison import compared
 from scaling.fit.config import FitConfig
 from scaling.fit.fit import fit, parts
 from scaling.fit.summary import summary
@@ -22,10 +25,12 @@ from scaling.report.document import write_report
 
 def main(arguments: Arguments) -> int:
     """One fit, or one for each value of `by`; status 4 where no law that must stand does."""
-    values = arguments.compose(path_keys=("runs", "out"), map_keys=("where", "columns"))
+    values = arguments.compose(
+        path_keys=("runs", "out", "compare"), map_keys=("where", "columns")
+    )
     config = build(FitConfig, values)
     # Every fit comes before the first file, so that bad input leaves nothing behind.
-    fits = [(folder, fit(part)) for folder, part in parts(config)]
+    fits = [(folder, compared(fit(part), part)) for folder, part in parts(config)]
     for folder, fitted in fits:
         try:
             folder.mkdir(parents=True, exist_ok=True)

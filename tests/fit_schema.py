@@ -137,6 +137,58 @@ FURTHER = {
     "lr?": (REFUSED | CELLS, TUNED),
     "batch?": (REFUSED | CELLS, TUNED),
 }
+ANSWER = {
+    "asked": {"params", "tokens", "pair"},
+    "law": {"isoflop", "parametric"},
+    **{name: ESTIMATE for name in ("flops", "params", "n_total", "tokens", "tokens_per_param")},
+    "loss": ESTIMATE,
+    "beyond": maybe(NUMBER),
+    "flags": [FLAG],
+}
+RUN = {"run_id": str, "params": NUMBER, "tokens": NUMBER}
+DIAGNOSTICS = {
+    "residuals_by_budget": [
+        {
+            "flops_low": NUMBER,
+            "flops_high": NUMBER,
+            "runs": int,
+            "mean": NUMBER,
+            "sd": maybe(NUMBER),
+        }
+    ],
+    "influence": [
+        RUN
+        | {"law": {"isoflop", "parametric"}}
+        | {name: maybe(NUMBER) for name in ("leverage", "residual", "a_without", "a_change")}
+    ],
+    "outliers": {
+        "rule": str,
+        "runs": [RUN | {"residual": NUMBER, "score": NUMBER}],
+        "without": [
+            {
+                "law": {"isoflop", "parametric"},
+                "status": STATUS,
+                "reason": maybe(str),
+                "runs": int,
+                **{name: maybe(ESTIMATE) for name in ("a", "b", "E", "alpha", "beta")},
+            }
+        ],
+    },
+}
+COMPARISON = {
+    "this": str,
+    "other": str,
+    "warnings": [FLAG],
+    "estimates": [
+        {
+            "law": {"isoflop", "parametric"},
+            "name": {"a", "b", "E", "alpha", "beta"},
+            **{name: ESTIMATE for name in ("this", "other", "difference")},
+            "apart90": maybe(bool),
+        }
+    ],
+    "other_fit": {"range": maybe(interval), "laws": dict, "predictions": list},
+}
 FIT = {
     "schema": {1},
     "status": STATUS,
@@ -188,8 +240,18 @@ FIT = {
             "d_opt": ESTIMATE,
             "tokens_per_param": ESTIMATE,
             "loss": ESTIMATE,
+            "beyond": maybe(NUMBER),
+            "flags": [FLAG],
         }
     ],
+    "answers": [ANSWER],
+    "ladder": {
+        "sizes": {"paper", "scaled", "none"},
+        "note": str,
+        "rows": [ANSWER | {"law": {"isoflop", "parametric", "hoffmann"}}],
+    },
+    "diagnostics": DIAGNOSTICS,
+    "comparison?": COMPARISON,
     "holdout": {
         "status": {"ok", "none", "refused"},
         "reason": maybe(str),

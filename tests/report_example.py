@@ -99,6 +99,14 @@ def document(observations: Observations) -> dict[str, Any]:
         "predictions": [
             _prediction(law, c) for law in ("isoflop", "parametric") for c in (*BUDGETS, 3e12)
         ],
+        "answers": [_answer("parametric", 70e3, 2.4e6)],
+        "ladder": {
+            "sizes": "scaled",
+            "note": "the paper's sizes, scaled",
+            "rows": [_answer(law, 6.4e3, 0.7e6) for law in ("parametric", "hoffmann")],
+        },
+        "diagnostics": _diagnostics(observations),
+        "comparison": _comparison(observations.run_id[0]),
         "holdout": {
             "status": "ok",
             "flops": 8e11,
@@ -108,6 +116,60 @@ def document(observations: Observations) -> dict[str, Any]:
             "loss_error": 0.0044,
             "n_opt_error": -0.12,
             "inside90": True,
+        },
+    }
+
+
+def _answer(law: str, params: float, tokens: float) -> dict[str, Any]:
+    far = law == "parametric"
+    return {
+        "asked": "params",
+        "law": law,
+        "flops": estimate(6 * params * tokens, 1e11),
+        "params": estimate(params),
+        "n_total": estimate(None),
+        "tokens": estimate(tokens, 1e5),
+        "tokens_per_param": estimate(tokens / params, 2.0),
+        "loss": estimate(1.55, 0.02),
+        "beyond": 1.26 if far else None,
+        "flags": [{"code": "extrapolation", "text": "1.26 times above"}] if far else [],
+    }
+
+
+def _diagnostics(observations: Observations) -> dict[str, Any]:
+    run = {"run_id": observations.run_id[3], "params": 23e3, "tokens": 0.18e6}
+    influence = {"leverage": 0.31, "residual": 0.004, "a_without": 0.4, "a_change": 0.019}
+    refit = {"a": estimate(0.39, 0.03), "b": estimate(0.61, 0.03), "E": None, "alpha": None}
+    return {
+        "residuals_by_budget": [
+            {"flops_low": c, "flops_high": c, "runs": 5, "mean": 0.001, "sd": 0.003}
+            for c in BUDGETS
+        ],
+        "influence": [{**run, "law": "parametric", **influence}],
+        "outliers": {
+            "rule": "residual over 3.5",
+            "runs": [{**run, "residual": 0.02, "score": 4.2}],
+            "without": [
+                {"law": "parametric", "status": "ok", "reason": None, "runs": 19, "beta": None}
+                | refit
+            ],
+        },
+    }
+
+
+def _comparison(name: str) -> dict[str, Any]:
+    """With itself, the valleys' exponent moved: the other's path is as hostile as a run's name."""
+    sides = {"this": estimate(0.42, 0.018), "other": estimate(0.47, 0.02)}
+    row = {"law": "isoflop", "name": "a", **sides, "difference": estimate(-0.05, 0.027)}
+    return {
+        "this": "runs/one",
+        "other": name,
+        "warnings": [{"code": "shared_runs", "text": "both fits read the same file"}],
+        "estimates": [{**row, "apart90": True}],
+        "other_fit": {
+            "range": [BUDGETS[0], BUDGETS[-1]],
+            "laws": {"isoflop": {**_isoflop(), "a": estimate(0.47, 0.02)}},
+            "predictions": [_prediction("isoflop", c) for c in BUDGETS],
         },
     }
 

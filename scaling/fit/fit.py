@@ -16,11 +16,13 @@ from configs.errors import BadInput
 from scaling.fit.columns import read_rows, refuse
 from scaling.fit.config import FitConfig
 from scaling.fit.conventions import conventions
+from scaling.fit.diagnostics import diagnostics
 from scaling.fit.further import fit_further
 from scaling.fit.headline import HeadlineFits, fit_headline
+from scaling.fit.ladder_table import ladder_table
 from scaling.fit.laws import LawFit
 from scaling.fit.observations import Observations, curves_of, observe
-from scaling.fit.prediction import budgets_to_predict, predictions
+from scaling.fit.prediction import answers, budgets_to_predict, predictions
 from scaling.fit.remarks import remarks
 from scaling.fit.tables import Row
 from scaling.fit.validation import hold_out
@@ -77,6 +79,9 @@ def fit(config: FitConfig) -> Fit:
         "laws": {law.name: law.document() for law in laws},
         "conventions": conventions(rows, config),
         "predictions": predictions(flops, observations, fits.isoflop, fits.parametric),
+        "answers": answers(config.predict, observations, fits.isoflop, fits.parametric),
+        "ladder": ladder_table(observations, fits.isoflop, fits.parametric),
+        "diagnostics": diagnostics(observations, fits, config),
         "holdout": hold_out(observations, config),
     }
     return Fit(document, observations, _curves(rows, config), _stands(judged, config))

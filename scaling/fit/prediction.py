@@ -1,15 +1,92 @@
-"""What the fitted laws say of a budget: size, tokens and loss, with their intervals."""
+"""What the fitted laws say of a budget, a size, an amount of data: estimates with their reach.
 
-from collections.abc import Sequence
+Every row names its law and says how far it lies beyond the compute that the law was fitted to:
+`beyond` is that factor (null inside), and a flag `extrapolation` says it in words. An interval
+holds what resampling moves; that the form goes on outside the runs is an assumption.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from scaling.fit.config import PredictConfig
 from scaling.fit.isoflop import IsoflopFit
-from scaling.fit.laws import UNKNOWN, Estimate
+from scaling.fit.laws import UNKNOWN, Estimate, Flag, Surface
+from scaling.fit.lines import PowerLaw
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import ParametricFit
 from scaling.fit.uncertainty import estimate
+
+# Logarithms of budgets beyond floats: resamples whose size is best at no budget near any other.
+_LOG_LIMIT = 600.0
+# More resamples than this without an answer are said beside the interval of the others.
+_FEW_LOST = 0.05
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Two power laws as a law of allocation: N* and D* against C, each its own line."""
+
+    n: PowerLaw
+    d: PowerLaw
+
+    def optimal_allocation(self, flops: Any) -> tuple[Any, Any]:
+        """(N*, D*) at `flops`."""
+        return self.n.at(flops), self.d.at(flops)
+
+    def log_budget_of_size(self, params: Any) -> Any:
+        """log C of the budget for which `params` is the best size."""
+        return self.n.log_budget(params)
+
+    def log_budget_of_data(self, tokens: Any) -> Any:
+        """log C of the budget for which `tokens` is the best amount of data."""
+        return self.d.log_budget(tokens)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A law that stands, its resamples, and the FLOP between which it was measured."""
+
+    name: str
+    point: Lines | Surface
+    samples: Lines | Surface
+    low: float
+    high: float
+
+    def loss(self, params: Any, tokens: Any, params_R: Any, tokens_R: Any) -> Estimate:
+        """Loss of the law itself, not of one run; unknown for lines, which have none."""
+        if not isinstance(self.point, Surface):
+            return UNKNOWN
+        assert isinstance(self.samples, Surface)
+        with np.errstate(all="ignore"):
+            losses = self.samples.predict_loss(params_R, tokens_R)
+        return estimate(float(self.point.predict_loss(params, tokens)), losses)
+
+    def beyond(self, flops: float | None) -> tuple[float | None, list[Flag]]:
+        """How many times outside the compute measured, and the flag that says so."""
+        if flops is None:
+            return None, []
+        factor, side = max((flops / self.high, "above"), (self.low / flops, "below"))
+        if factor < 1.001:
+            return None, []
+        text = f"{factor:.3g} times {side} the compute measured, {self.low:.3g} to {self.high:.3g}"
+        return factor, [Flag("extrapolation", text + " FLOP")]
+
+
+def oracles(
+    observations: Observations, isoflop: IsoflopFit | None, parametric: ParametricFit | None
+) -> Iterator[Oracle]:
+    """The headline laws that stand."""
+    if isoflop is not None and isoflop.frontier is not None:
+        line = isoflop.frontier
+        used = [valley.flops for valley in isoflop.valleys if valley.reason is None]
+        point, samples = Lines(line.n, line.d), Lines(line.n_samples, line.d_samples)
+        yield Oracle("isoflop", point, samples, min(used), max(used))
+    if parametric is not None and parametric.surface is not None and parametric.samples is not None:
+        low, high = float(observations.flops.min()), float(observations.flops.max())
+        yield Oracle("parametric", parametric.surface, parametric.samples, low, high)
 
 
 def predictions(
@@ -19,22 +96,26 @@ def predictions(
     parametric: ParametricFit | None,
 ) -> list[dict[str, Any]]:
     """Rows of fit.json: each budget under each law that stands, in order of law and FLOP."""
+    return [
+        _at_budget(oracle, float(c), observations)
+        for oracle in oracles(observations, isoflop, parametric)
+        for c in flops
+    ]
+
+
+def answers(
+    predict: PredictConfig,
+    observations: Observations,
+    isoflop: IsoflopFit | None,
+    parametric: ParametricFit | None,
+) -> list[dict[str, Any]]:
+    """Rows of fit.json for sizes, amounts of data and pairs; what was given has no interval."""
     rows = []
-    if isoflop is not None and isoflop.frontier is not None:
-        line = isoflop.frontier
-        for c in flops:
-            n, d = (line.n.at(c), line.n_samples.at(c)), (line.d.at(c), line.d_samples.at(c))
-            rows.append(_row(c, "isoflop", n, d, UNKNOWN, observations))
-    if parametric is not None and parametric.surface is not None and parametric.samples is not None:
-        surface, samples = parametric.surface, parametric.samples
-        for c in flops:
-            n, d = surface.optimal_allocation(c)
-            # A resample with a nearly vanished term has its optimum beyond the range of floats.
-            with np.errstate(all="ignore"):
-                n_samples, d_samples = samples.optimal_allocation(c)
-                losses = samples.predict_loss(n_samples, d_samples)
-            loss = estimate(surface.predict_loss(n, d), losses)
-            rows.append(_row(c, "parametric", (n, n_samples), (d, d_samples), loss, observations))
+    for oracle in oracles(observations, isoflop, parametric):
+        rows += [inverse(oracle, "params", n, observations) for n in predict.params]
+        rows += [inverse(oracle, "tokens", d, observations) for d in predict.tokens]
+        if isinstance(oracle.point, Surface):
+            rows += [_pair(oracle, n, d, observations) for n, d in predict.pairs]
     return rows
 
 
@@ -66,24 +147,94 @@ def total_params(params: Any, observations: Observations) -> Any:
     return np.exp(y[segment] + slope * (at - x[segment]))
 
 
-def _row(
-    flops: float,
-    law: str,
-    n: tuple[Any, np.ndarray],
-    d: tuple[Any, np.ndarray],
-    loss: Estimate,
-    observations: Observations,
-) -> dict[str, Any]:
-    total = total_params(n[0], observations)
+def inverse(oracle: Oracle, asked: str, given: float, observations: Observations) -> dict[str, Any]:
+    """The budget whose best size (`params`) or best data (`tokens`) is `given`, and its model."""
+    found = []
     with np.errstate(all="ignore"):
-        ratios = d[1] / n[1]
-    n_total = UNKNOWN if total is None else estimate(total, total_params(n[1], observations))
+        for law in (oracle.point, oracle.samples):
+            to_budget = law.log_budget_of_size if asked == "params" else law.log_budget_of_data
+            log_c = to_budget(given)
+            c = np.exp(np.clip(log_c, -_LOG_LIMIT, _LOG_LIMIT))
+            n, d = law.optimal_allocation(c)
+            exact = np.where(np.isfinite(c), given, np.nan)
+            found.append((c, exact, d) if asked == "params" else (c, n, exact))
+    (c, n, d), (c_R, n_R, d_R) = found
+    total = total_params(n, observations) if np.isfinite(n) else None
+    flops = estimate(float(c), c_R)
+    beyond, flags = oracle.beyond(flops.value)
+    lost = float(np.mean(~np.isfinite(c_R))) if np.size(c_R) else 0.0
+    if lost > _FEW_LOST:
+        flags.append(Flag("no_budget", f"in {lost:.0%} of the resamples it is best at no budget"))
+    exact_size, exact_data = asked == "params", asked == "tokens"
+    with np.errstate(all="ignore"):
+        per_param = estimate(float(d / n), d_R / n_R)
     return {
-        "flops": float(flops),
-        "law": law,
-        "n_opt": estimate(n[0], n[1]).document(),
-        "n_total": n_total.document(),
-        "d_opt": estimate(d[0], d[1]).document(),
-        "tokens_per_param": estimate(d[0] / n[0], ratios).document(),
-        "loss": loss.document(),
+        "asked": asked,
+        "law": oracle.name,
+        "flops": flops.document(),
+        "params": (Estimate(given) if exact_size else estimate(float(n), n_R)).document(),
+        "n_total": _total(total, n_R, observations, fixed=exact_size).document(),
+        "tokens": (Estimate(given) if exact_data else estimate(float(d), d_R)).document(),
+        "tokens_per_param": per_param.document(),
+        "loss": oracle.loss(n, d, n_R, d_R).document(),
+        "beyond": beyond,
+        "flags": [flag.document() for flag in flags],
     }
+
+
+def _at_budget(oracle: Oracle, flops: float, observations: Observations) -> dict[str, Any]:
+    n, d = oracle.point.optimal_allocation(flops)
+    # A resample with a nearly vanished term has its optimum beyond the range of floats.
+    with np.errstate(all="ignore"):
+        n_R, d_R = oracle.samples.optimal_allocation(flops)
+        per_param = estimate(d / n, d_R / n_R)
+    beyond, flags = oracle.beyond(flops)
+    return {
+        "flops": flops,
+        "law": oracle.name,
+        "n_opt": estimate(n, n_R).document(),
+        "n_total": _total(total_params(n, observations), n_R, observations).document(),
+        "d_opt": estimate(d, d_R).document(),
+        "tokens_per_param": per_param.document(),
+        "loss": oracle.loss(n, d, n_R, d_R).document(),
+        "beyond": beyond,
+        "flags": [flag.document() for flag in flags],
+    }
+
+
+def _pair(oracle: Oracle, n: float, d: float, observations: Observations) -> dict[str, Any]:
+    """A model of any size on any data; the farthest of its N, D and C says how far outside."""
+    beyond, flags = oracle.beyond(6 * n * d)
+    for name, value, runs in (("N", n, observations.params), ("D", d, observations.tokens)):
+        factor = max(value / float(runs.max()), float(runs.min()) / value)
+        if factor > max(1.001, beyond or 0):
+            text = f"{name} is {factor:.3g} times outside that of the runs"
+            beyond, flags = factor, [Flag("extrapolation", f"{text}, {_span(runs)}")]
+    total = total_params(n, observations)
+    return {
+        "asked": "pair",
+        "law": oracle.name,
+        "flops": Estimate(6 * n * d).document(),
+        "params": Estimate(n).document(),
+        "n_total": _total(total, np.empty(0), observations, fixed=True).document(),
+        "tokens": Estimate(d).document(),
+        "tokens_per_param": Estimate(d / n).document(),
+        "loss": oracle.loss(n, d, n, d).document(),
+        "beyond": beyond,
+        "flags": [flag.document() for flag in flags],
+    }
+
+
+def _total(
+    total: Any, params_R: np.ndarray, observations: Observations, fixed: bool = False
+) -> Estimate:
+    if total is None:
+        return UNKNOWN
+    if fixed:
+        return Estimate(float(total))
+    with np.errstate(all="ignore"):
+        return estimate(float(total), total_params(params_R, observations))
+
+
+def _span(runs: np.ndarray) -> str:
+    return f"{float(runs.min()):.3g} to {float(runs.max()):.3g}"

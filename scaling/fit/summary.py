@@ -40,6 +40,7 @@ def summary(document: dict[str, Any]) -> str:
             lines.append("  L = E + A N^-alpha + B D^-beta: " + ", ".join(terms))
         lines += [f"  {flag['code']}: {flag['text']}" for flag in law["flags"]]
     lines += [f"warning: {warning['text']}" for warning in document["warnings"]]
+    lines += _asked(document)
     held = document["holdout"]
     if held["loss_error"] is not None:
         lines.append(
@@ -72,11 +73,38 @@ def _numbers(law: dict[str, Any]) -> str:
     return ", ".join(found)
 
 
-def _cell(estimate: dict[str, Any]) -> str:
+def _asked(document: dict[str, Any]) -> list[str]:
+    """Sizes, data and pairs asked for, budgets outside those measured, and differences."""
+    lines = []
+    valleys = document["laws"].get("isoflop", {}).get("valleys", ())
+    measured = {valley["flops"] for valley in valleys}
+    for row in document["predictions"]:
+        if row["beyond"] is not None and row["flops"] not in measured:
+            n, d = row["n_opt"], row["d_opt"]
+            lines.append(_answer(f"{row['flops']:.3g} FLOP", row, n, d, None))
+    for row in document["answers"]:
+        given = {"params": "N", "tokens": "D", "pair": "pair"}[row["asked"]]
+        lines.append(_answer(given, row, row["params"], row["tokens"], row["flops"]))
+    for row in document.get("comparison", {}).get("estimates", ()):
+        if row["name"] == "a":
+            gap = f"{row['law']} a less that of {document['comparison']['other']}: "
+            lines.append(gap + _cell(row["difference"]).rstrip())
+    return lines
+
+
+def _answer(given: str, row: dict[str, Any], n: Any, d: Any, c: Any) -> str:
+    parts = [("N", n), ("D", d), ("C", c), ("loss", row["loss"])]
+    values = ", ".join(f"{name} {_cell(e, 4).rstrip()}" for name, e in parts if e and e["value"])
+    reach = f"; {row['beyond']:.3g} times outside" if row["beyond"] else ""
+    return f"predict {given} by {row['law']}: {values}{reach}"
+
+
+def _cell(estimate: dict[str, Any], digits: int = 0) -> str:
+    """Value and 90% interval, to so many significant digits, or as suits the value."""
     text = _number(estimate)
-    digits = "3f" if abs(estimate["value"] or 0) < 10 else "3g"
+    form = f".{digits}g" if digits else ".3f" if abs(estimate["value"] or 0) < 10 else ".3g"
     if estimate["ci90"] is not None:
-        text += f" ({estimate['ci90'][0]:.{digits}} to {estimate['ci90'][1]:.{digits}})"
+        text += f" ({estimate['ci90'][0]:{form}} to {estimate['ci90'][1]:{form}})"
     return f"{text:<27}"
 
 

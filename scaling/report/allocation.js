@@ -2,9 +2,10 @@
 // the last script, so it also starts the page.
 
 const DASHES = { isoflop: "solid", parametric: "dash", envelope: "dashdot" };
+const drawn = { ...scene.laws, ...scene.others }; // with the fit compared with, keys `LAW-other`
 
 function lineTraces(key, quantity, axes, first) {
-  const law = scene.laws[key];
+  const law = drawn[key];
   const { line, range } = law;
   const color = css(`--${key}`);
   const at = (keep, name) => line.flops.map((c, i) => (keep(c) ? line[name][i] : null));
@@ -59,7 +60,7 @@ function lineTraces(key, quantity, axes, first) {
       hovertext: text,
       name: law.name,
       showlegend: first,
-      line: { color, width: 2.6, dash: DASHES[key] },
+      line: { color, width: 2.6, dash: DASHES[key.replace("-other", "")] },
     },
   ];
 }
@@ -71,7 +72,7 @@ function drawAllocation() {
     ["d", "d_opt", "d_interval", { xaxis: "x2", yaxis: "y2" }],
   ];
   for (const [key, value, ends, axes] of panels) {
-    for (const [law, { line }] of Object.entries(scene.laws)) {
+    for (const [law, { line }] of Object.entries(drawn)) {
       if (line) traces.push(...lineTraces(law, key, axes, key === "n"));
     }
     const shown = scene.valleys.filter((v) => v.curve && v[value]);
@@ -97,7 +98,7 @@ function drawAllocation() {
       },
     });
   }
-  const lines = Object.values(scene.laws)
+  const lines = Object.values(drawn)
     .filter((l) => l.line)
     .map((l) => l.line);
   const all = (name) => lines.flatMap((l) => l[name]);

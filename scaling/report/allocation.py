@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fit.observations import Observations
 from scaling.report.numbers import interval, point, rounded
 from scaling.report.surface import surface_of
 from scaling.report.wording import law_name, stands
@@ -19,14 +18,13 @@ BEYOND = 10.0  # the explorer goes this factor beyond the budgets, greyed
 _QUANTITIES = {"n": "n_opt", "d": "d_opt", "loss": "loss"}
 
 
-def frontiers(document: dict[str, Any], observations: Observations) -> dict[str, dict[str, Any]]:
+def frontiers(document: dict[str, Any], runs: list[float]) -> dict[str, dict[str, Any]]:
     """Per law that allocates compute: status, reason, measured range, and the line or null.
 
-    The range is that of the valleys' vertices, or of the runs for a law without valleys.
+    The range is that of the valleys' vertices, or of `runs`, their FLOP, for a law without valleys.
 
     The line: flops, and n, d, loss each with _low and _high, as lists of one length with nulls.
     """
-    runs = [float(c) for c in observations.flops]
     result = {}
     for key in ("isoflop", "parametric", "envelope"):
         law = (document.get("laws") or {}).get(key)
@@ -42,6 +40,19 @@ def frontiers(document: dict[str, Any], observations: Observations) -> dict[str,
             "line": _line(document, key, law, measured) if stands(law) and measured else None,
         }
     return result
+
+
+def other_frontiers(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The lines of the fit that this one is compared with, under keys `LAW-other`; {} if none."""
+    comparison = document.get("comparison")
+    if not comparison:
+        return {}
+    other = comparison["other_fit"]
+    return {
+        f"{key}-other": {**law, "name": f"{law['name']}, {comparison['other']}"}
+        for key, law in frontiers(other, other["range"] or []).items()
+        if law["line"]
+    }
 
 
 def _line(

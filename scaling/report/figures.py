@@ -32,6 +32,9 @@ from scaling.report.ink import (
 
 LAW_COLORS = {"isoflop": "#0072b2", "parametric": "#d55e00", "envelope": "#007a5a"}
 LAW_DASHES = {"isoflop": "-", "parametric": "--", "envelope": "-."}
+# The fit compared with: a thin line of another hue.
+LAW_COLORS |= {"isoflop-other": "#7b4ba0", "parametric-other": "#b8860b", "envelope-other": "#555"}
+LAW_DASHES |= {f"{law}-other": dash for law, dash in tuple(LAW_DASHES.items())}
 
 
 SUFFIXES = ("png", "svg")
@@ -90,7 +93,7 @@ def _allocation(scene: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(9.6, 4.4))
     panels = figure.subplots(1, 2)
     for axes, key, value in zip(panels, ("n", "d"), ("n_opt", "d_opt"), strict=True):
-        for law, found in scene["laws"].items():
+        for law, found in (scene["laws"] | scene["others"]).items():
             if found["line"]:
                 _law_line(axes, law, found, key)
         shown = [v for v in scene["valleys"] if v["curve"] and v[value]]

@@ -13,7 +13,7 @@ import numpy as np
 from scaling.fit.observations import Observations
 from scaling.fit.valleys import Valley, budgets, find_valleys, parabola
 from scaling.report import wording
-from scaling.report.allocation import frontiers
+from scaling.report.allocation import frontiers, other_frontiers
 from scaling.report.numbers import interval, point, rounded
 from scaling.report.surface import contours, residuals
 
@@ -39,7 +39,8 @@ def scene(document: dict[str, Any], observations: Observations, curves: Curves) 
         "seeds": _seeds(observations, curves, membership),
         "budgets": groups,
         "valleys": _valleys(document, valleys),
-        "laws": frontiers(document, observations),
+        "laws": frontiers(document, [float(c) for c in observations.flops]),
+        "others": other_frontiers(document),
         "surface": contours(document, observations),
         "curves": _curves(observations, curves),
     }

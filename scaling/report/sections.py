@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaling.fit.observations import Observations
-from scaling.report import tables
+from scaling.report import answers, tables
 from scaling.report.tables import Table
 from scaling.report.wording import law_name, reason, stands
 
@@ -37,6 +37,7 @@ def sections(
     """Everything below the verdict except the method."""
     token = scene["axes"]["token"]
     drawn = pictures(document, scene)
+    compared = (_comparison(document),) if document.get("comparison") else ()
     return (
         Section(
             "result",
@@ -45,6 +46,7 @@ def sections(
             (),
             (("", tables.exponents(document)),),
         ),
+        *compared,
         Section(
             "allocation",
             "The best model for a budget",
@@ -81,7 +83,32 @@ def sections(
             (),
             (
                 ("Predictions", tables.predictions(document, token)),
+                ("Sizes and data asked for", answers.answers(document, token)),
                 ("Held-out budget", tables.holdout(document)),
+            ),
+        ),
+        Section(
+            "ladder",
+            "What it takes to make a size the best",
+            "Table 3 of Hoffmann et al. for the laws of this fit: the compute and data at which "
+            f"each size is the best one. Sizes: {answers.ladder_note(document)}. Their rows are "
+            "their own surface, of their corpus, tokenizer and count of parameters.",
+            (),
+            (("", answers.ladder(document, token)),),
+            folded=True,
+        ),
+        Section(
+            "diagnostics",
+            "Which runs the fit leans on",
+            "Each run is left out in turn and the law fitted again. Leverage is a run's share in "
+            "the surface's value at its own place; five constants share out a sum of 5. An "
+            f"outlier is a {answers.outlier_rule(document)}. Nothing is dropped from the headline.",
+            (),
+            (
+                ("Runs of most influence", answers.influence(document)),
+                ("Outliers", answers.outliers(document)),
+                ("With and without them", answers.without_outliers(document)),
+                ("Residuals by budget", answers.residuals_by_budget(document)),
             ),
         ),
         Section(
@@ -125,6 +152,22 @@ def sections(
             (),
             (("", tables.provenance(document)),),
             folded=True,
+        ),
+    )
+
+
+def _comparison(document: dict[str, Any]) -> Section:
+    found = document["comparison"]
+    return Section(
+        "comparison",
+        "Two fits side by side",
+        f"This fit reads {found['this']}; the other is {found['other']}. The interval of a "
+        "difference follows from the two intervals, for fits of different runs. The figure below "
+        "shows the laws of both.",
+        (),
+        (
+            ("Estimates", answers.comparison(document)),
+            ("Why they may not be comparable", answers.comparison_warnings(document)),
         ),
     )
 

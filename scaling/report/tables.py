@@ -113,11 +113,15 @@ def predictions(document: dict[str, Any], token: str) -> Table:
             with_interval(row.get("d_opt"), count),
             with_interval(row.get("tokens_per_param"), lambda ratio: power(ratio)),
             with_interval(row.get("loss"), _loss_writer(row.get("loss")), "not of this law"),
+            f"{power(row['beyond'])} times outside" if row.get("beyond") else "inside",
         )
         for row in document.get("predictions") or []
     ]
     return Table(
-        ("C (FLOP)", "law", "N*", "N* as all parameters", "D*", f"{token}s per parameter", "loss"),
+        (
+            *("C (FLOP)", "law", "N*", "N* as all parameters", "D*", f"{token}s per parameter"),
+            *("loss", "compute measured"),
+        ),
         tuple(rows),
         "No prediction was asked for, or no law stands to make one.",
     )
