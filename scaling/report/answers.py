@@ -25,21 +25,24 @@ def beyond(row: dict[str, Any]) -> str:
 
 def answers(document: dict[str, Any], token: str) -> Table:
     """Sizes, amounts of data and pairs that were asked for."""
+    stated = document.get("answers") or []
+    totals = any(point(row.get("n_total")) is not None for row in stated)
     rows = [
         (
             _GIVEN.get(str(row.get("asked")), ""),
             wording.law_name(str(row.get("law"))),
             with_interval(row.get("params"), count),
-            with_interval(row.get("n_total"), count),
+            *([with_interval(row.get("n_total"), count)] if totals else []),
             with_interval(row.get("tokens"), count),
             with_interval(row.get("flops"), power),
-            with_interval(row.get("loss"), _LOSS, "not of this law"),
+            with_interval(row.get("loss"), _LOSS, "none"),
             beyond(row),
         )
-        for row in document.get("answers") or []
+        for row in stated
     ]
+    total = ["N as all parameters"] if totals else []
     return Table(
-        ("given", "law", "N", "N as all parameters", "D", "C (FLOP)", "loss", "compute measured"),
+        ("given", "law", "N", *total, "D", "C (FLOP)", "loss", "compute measured"),
         tuple(rows),
         f"No size, amount of {token}s or pair was asked for (predict.params, .tokens, .pairs).",
     )

@@ -72,7 +72,9 @@ def power(value: float | None, digits: int = 3) -> str:
 
 def fixed(value: float | None, decimals: int = 3) -> str:
     """A number with a fixed count of decimals, for losses and exponents."""
-    return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.{decimals}f}"
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # no negative zero
 
 
 def percent(value: float | None, decimals: int = 1) -> str:

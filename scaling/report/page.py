@@ -212,7 +212,7 @@ def _table(table: Table) -> str:
     rows = "".join(
         "<tr>"
         + "".join(
-            f'<td data-label="{_text(name)}"{_width(cell)}>{_sentence(cell)}</td>'
+            f'<td data-label="{_text(name)}"{_width(cell)}><span>{_sentence(cell)}</span></td>'
             for name, cell in zip(table.columns, row, strict=True)
         )
         + "</tr>"

@@ -104,23 +104,25 @@ def parameters(document: dict[str, Any]) -> Table:
 
 def predictions(document: dict[str, Any], token: str) -> Table:
     """What each law says of given budgets."""
+    stated = document.get("predictions") or []
+    totals = any(point(row.get("n_total")) is not None for row in stated)
     rows = [
         (
             power(row.get("flops")),
             wording.law_name(str(row.get("law"))),
             with_interval(row.get("n_opt"), count),
-            with_interval(row.get("n_total"), count),
+            *([with_interval(row.get("n_total"), count)] if totals else []),
             with_interval(row.get("d_opt"), count),
-            with_interval(row.get("tokens_per_param"), lambda ratio: power(ratio)),
-            with_interval(row.get("loss"), _loss_writer(row.get("loss")), "not of this law"),
+            with_interval(row.get("tokens_per_param"), power),
+            with_interval(row.get("loss"), _loss_writer(row.get("loss")), "none"),
             f"{power(row['beyond'])} times outside" if row.get("beyond") else "inside",
         )
-        for row in document.get("predictions") or []
+        for row in stated
     ]
     return Table(
         (
-            *("C (FLOP)", "law", "N*", "N* as all parameters", "D*", f"{token}s per parameter"),
-            *("loss", "compute measured"),
+            *("C (FLOP)", "law", "N*", *(["N* as all parameters"] if totals else []), "D*"),
+            *(f"{token}s per parameter", "loss", "compute measured"),
         ),
         tuple(rows),
         "No prediction was asked for, or no law stands to make one.",
