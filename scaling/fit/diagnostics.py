@@ -3,7 +3,8 @@
 leverage    h_i = diag J (J'J)^-1 J', J the Jacobian of log L in the five constants: the share
             of its own loss in the surface's value at run i; the h_i sum to 5
 influence   the exponent a with run i left out, less a: each an exact refit, not a linear step,
-            since Huber's narrow delta makes the objective nearly piecewise linear
+            since Huber's narrow delta makes the objective nearly piecewise linear;
+            of the valleys' exponents, the parabola's
 outlier     a residual over 3.5 robust standard deviations from the median residual, that is
             0.6745 |r - median| > 3.5 MAD (Iglewicz & Hoaglin 1993); the laws are fitted
             again without such runs, and both results stand side by side
@@ -17,8 +18,8 @@ import numpy as np
 from scaling.fit import descent
 from scaling.fit.config import FitConfig
 from scaling.fit.headline import HeadlineFits, fit_headline
-from scaling.fit.isoflop import HEADLINE, fit_isoflop
-from scaling.fit.laws import Surface
+from scaling.fit.isoflop import fit_isoflop
+from scaling.fit.laws import LawFit, Surface
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import centred, resample
 from scaling.fit.valleys import budgets
@@ -128,7 +129,7 @@ def _influence(
     order = np.argsort(-weight, kind="stable")
     found = []
     for law in fits.standing:
-        whole = law.estimates["a"].value if law.name in _REFITS else None
+        whole = _whole(law)
         if whole is None:
             continue
         rows = np.sort(order[: _REFITS[law.name]])
@@ -151,6 +152,14 @@ def _influence(
                 }
             )
     return sorted(found, key=lambda r: (-abs(r["a_change"] or 0.0), r["law"], r["run_id"]))
+
+
+def _whole(law: LawFit) -> float | None:
+    """The exponent a with all runs, by the method that the refits use."""
+    if law.name == "isoflop":
+        parabola = law.details["methods"]["parabola"]
+        return parabola["a"]["value"] if parabola else None
+    return law.estimates["a"].value if law.name in _REFITS else None
 
 
 def _name(observations: Observations, row: int) -> dict[str, Any]:
@@ -197,7 +206,7 @@ def _valleys_without(
     found = []
     for row in rows:
         kept = replace(observations.take(np.arange(len(observations)) != row), excluded=())
-        fit = fit_isoflop(kept, 0, config.seed, config.budget_tolerance, (HEADLINE,))
+        fit = fit_isoflop(kept, 0, config.seed, config.budget_tolerance, ("parabola",))
         found.append(float(fit.frontier.n.slope) if fit.frontier is not None else np.nan)
     return found
 

@@ -64,15 +64,16 @@ class Oracle:
             losses = self.samples.predict_loss(params_R, tokens_R)
         return estimate(float(self.point.predict_loss(params, tokens)), losses)
 
-    def beyond(self, flops: float | None) -> tuple[float | None, list[Flag]]:
-        """How many times outside the compute measured, and the flag that says so."""
-        if flops is None:
-            return None, []
-        factor, side = max((flops / self.high, "above"), (self.low / flops, "below"))
-        if factor < 1.001:
-            return None, []
-        text = f"{factor:.3g} times {side} the compute measured, {self.low:.3g} to {self.high:.3g}"
-        return factor, [Flag("extrapolation", text + " FLOP")]
+
+def outside(flops: float | None, low: float, high: float) -> tuple[float | None, list[Flag]]:
+    """How many times outside the compute measured, and the flag that says so."""
+    if flops is None:
+        return None, []
+    factor, side = max((flops / high, "above"), (low / flops, "below"))
+    if factor < 1.001:
+        return None, []
+    text = f"{factor:.3g} times {side} the compute measured, {low:.3g} to {high:.3g} FLOP"
+    return factor, [Flag("extrapolation", text)]
 
 
 def oracles(
@@ -161,7 +162,7 @@ def inverse(oracle: Oracle, asked: str, given: float, observations: Observations
     (c, n, d), (c_R, n_R, d_R) = found
     total = total_params(n, observations) if np.isfinite(n) else None
     flops = estimate(float(c), c_R)
-    beyond, flags = oracle.beyond(flops.value)
+    beyond, flags = outside(flops.value, oracle.low, oracle.high)
     lost = float(np.mean(~np.isfinite(c_R))) if np.size(c_R) else 0.0
     if lost > _FEW_LOST:
         flags.append(Flag("no_budget", f"in {lost:.0%} of the resamples it is best at no budget"))
@@ -182,29 +183,48 @@ def inverse(oracle: Oracle, asked: str, given: float, observations: Observations
     }
 
 
-def _at_budget(oracle: Oracle, flops: float, observations: Observations) -> dict[str, Any]:
-    n, d = oracle.point.optimal_allocation(flops)
-    # A resample with a nearly vanished term has its optimum beyond the range of floats.
+def prediction(
+    flops: float,
+    law: str,
+    n: tuple[Any, np.ndarray],
+    d: tuple[Any, np.ndarray],
+    loss: Estimate,
+    observations: Observations,
+    measured: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """One row of fit.json: N* and D* of a law at a budget, each a value and its resamples.
+
+    `measured` is the FLOP between which the law was fitted; None: those of the runs.
+    """
+    low, high = measured or (float(observations.flops.min()), float(observations.flops.max()))
+    beyond, flags = outside(flops, low, high)
     with np.errstate(all="ignore"):
-        n_R, d_R = oracle.samples.optimal_allocation(flops)
-        per_param = estimate(d / n, d_R / n_R)
-    beyond, flags = oracle.beyond(flops)
+        per_param = estimate(d[0] / n[0], d[1] / n[1])
     return {
-        "flops": flops,
-        "law": oracle.name,
-        "n_opt": estimate(n, n_R).document(),
-        "n_total": _total(total_params(n, observations), n_R, observations).document(),
-        "d_opt": estimate(d, d_R).document(),
+        "flops": float(flops),
+        "law": law,
+        "n_opt": estimate(n[0], n[1]).document(),
+        "n_total": _total(total_params(n[0], observations), n[1], observations).document(),
+        "d_opt": estimate(d[0], d[1]).document(),
         "tokens_per_param": per_param.document(),
-        "loss": oracle.loss(n, d, n_R, d_R).document(),
+        "loss": loss.document(),
         "beyond": beyond,
         "flags": [flag.document() for flag in flags],
     }
 
 
+def _at_budget(oracle: Oracle, flops: float, observations: Observations) -> dict[str, Any]:
+    n, d = oracle.point.optimal_allocation(flops)
+    # A resample with a nearly vanished term has its optimum beyond the range of floats.
+    with np.errstate(all="ignore"):
+        n_R, d_R = oracle.samples.optimal_allocation(flops)
+    loss, measured = oracle.loss(n, d, n_R, d_R), (oracle.low, oracle.high)
+    return prediction(flops, oracle.name, (n, n_R), (d, d_R), loss, observations, measured)
+
+
 def _pair(oracle: Oracle, n: float, d: float, observations: Observations) -> dict[str, Any]:
     """A model of any size on any data; the farthest of its N, D and C says how far outside."""
-    beyond, flags = oracle.beyond(6 * n * d)
+    beyond, flags = outside(6 * n * d, oracle.low, oracle.high)
     for name, value, runs in (("N", n, observations.params), ("D", d, observations.tokens)):
         factor = max(value / float(runs.max()), float(runs.min()) / value)
         if factor > max(1.001, beyond or 0):
