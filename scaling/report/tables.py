@@ -1,6 +1,6 @@
 """The report's tables as strings, written once for the page and for the Markdown.
 
-Intervals are 90% everywhere. What is missing is `unknown`; what is absent has a sentence.
+Intervals are 90%. What is missing is `unknown`; what is absent has a sentence.
 """
 
 import json
@@ -151,7 +151,6 @@ def conventions(document: dict[str, Any]) -> Table:
 def holdout(document: dict[str, Any]) -> Table:
     """The budget that the law did not see."""
     held = document.get("holdout") or {}
-    inside = _INSIDE.get(held.get("inside90"), UNKNOWN)
     rows = []
     if held.get("flops"):
         rows = [
@@ -162,7 +161,7 @@ def holdout(document: dict[str, Any]) -> Table:
                 fixed(point(held.get("loss_observed")), 4),
                 percent(point(held.get("loss_error")), 2),
                 percent(point(held.get("n_opt_error"))),
-                inside,
+                _INSIDE.get(held.get("inside90"), UNKNOWN),
             )
         ]
     reason = held.get("reason") or held.get("status")
