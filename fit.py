@@ -25,9 +25,7 @@ from scaling.report.document import write_report
 
 def main(arguments: Arguments) -> int:
     """One fit, or one for each value of `by`; status 4 where no law that must stand does."""
-    values = arguments.compose(
-        path_keys=("runs", "out", "compare"), map_keys=("where", "columns")
-    )
+    values = arguments.compose(path_keys=("runs", "out", "compare"), map_keys=("where", "columns"))
     config = build(FitConfig, values)
     # Every fit comes before the first file, so that bad input leaves nothing behind.
     fits = [(folder, compared(fit(part), part)) for folder, part in parts(config)]
