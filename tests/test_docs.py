@@ -1,6 +1,7 @@
 """What the pages for users say to type works, and ends as they say."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def test_the_walk_from_a_table_to_numbers(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     table, queries = _blocks("python")
-    exec(table, {})
+    Path("make_table.py").write_text(table)
+    runpy.run_path("make_table.py")
     lines = Path("logged.csv").read_text().splitlines(keepends=True)
     assert len(lines) == 71
     Path("five.csv").write_text("".join(lines[:6]))
@@ -47,8 +49,8 @@ def test_the_walk_from_a_table_to_numbers(
                 assert start in printed.out, line
     for query in re.findall(r"^predict_loss.*$", queries, re.MULTILINE):
         call, _, said = query.partition("#")
-        scope: dict[str, object] = {}
-        exec(f"from scaling.fit.laws import predict_loss\nloss = {call}", scope)
+        Path("query.py").write_text(f"from scaling.fit.laws import predict_loss\nloss = {call}")
+        scope = runpy.run_path("query.py")
         if stated := re.match(r" ?([\d.]+\d)", said):
             assert scope["loss"] == pytest.approx(float(stated[1]), abs=6e-4)
 
