@@ -2,6 +2,8 @@
 
 python fit.py runs=runs/quickstart                        writes runs/quickstart/fit
 python fit.py runs=T.csv columns.params=n out=fits/x      a table with names of its own
+python fit.py runs=T.csv units.tokens=1e9                 tokens counted in billions
+python fit.py runs=[runs.csv,chart.csv]                   two exports of Weights & Biases
 python fit.py runs=T.csv where.recipe=tuned               rows with that value
 python fit.py runs=T.csv by=recipe                        one fit a value: fits/T/<value>
 python fit.py runs=T.csv predict.flops=[1e20]             what the laws say of a budget
@@ -25,7 +27,8 @@ from scaling.report.document import write_report
 
 def main(arguments: Arguments) -> int:
     """One fit, or one for each value of `by`; status 4 where no law that must stand does."""
-    values = arguments.compose(path_keys=("runs", "out", "compare"), map_keys=("where", "columns"))
+    paths = ("runs", "out", "compare")
+    values = arguments.compose(open_keys=("units",), path_keys=paths, map_keys=("where", "columns"))
     config = build(FitConfig, values)
     # Every fit comes before the first file, so that bad input leaves nothing behind.
     fits = [(folder, compared(fit(part), part)) for folder, part in parts(config)]

@@ -14,9 +14,10 @@ from scaling.fit.observations import Observations
 
 def config(*overrides: str) -> FitConfig:
     """The config that fit.py makes of these overrides."""
-    return build(
-        FitConfig, compose_config("fit", overrides, path_keys=(), map_keys=("where", "columns"))
+    values = compose_config(
+        "fit", overrides, open_keys=("units",), path_keys=(), map_keys=("where", "columns")
     )
+    return build(FitConfig, values)
 
 
 def isoflop_rows(

@@ -189,6 +189,20 @@ COMPARISON = {
     ],
     "other_fit": {"range": maybe(interval), "laws": dict, "predictions": list},
 }
+ENVELOPE = LAW | {
+    "n_coef": ESTIMATE,
+    "d_coef": ESTIMATE,
+    "method": {"crossings"},
+    "methods": {"crossings": METHOD, "budgets": METHOD, "hull": METHOD},
+    "crossings": [{"flops": NUMBER, "n_opt": NUMBER, "d_opt": NUMBER}],
+    "settled_share": NUMBER,
+    "settled_within": NUMBER,
+    "budgets": int,
+    "smoothing_steps": NUMBER,
+    "curves": int,
+    "curves_on_envelope": int,
+    "failed_resamples": int,
+}
 FIT = {
     "schema": {1},
     "status": STATUS,
@@ -220,6 +234,7 @@ FIT = {
     "laws": {
         "isoflop?": (REFUSED, ISOFLOP),
         "parametric?": (REFUSED, REFUSED | CERTIFICATE, PARAMETRIC),
+        "envelope?": (REFUSED, ENVELOPE),
         **FURTHER,
     },
     "conventions": [
@@ -234,7 +249,7 @@ FIT = {
     "predictions": [
         {
             "flops": NUMBER,
-            "law": {"isoflop", "parametric"},
+            "law": {"isoflop", "parametric", "envelope"},
             "n_opt": ESTIMATE,
             "n_total": ESTIMATE,
             "d_opt": ESTIMATE,

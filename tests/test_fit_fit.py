@@ -316,7 +316,8 @@ def test_runs_csv_is_a_run_table_of_the_sweep(tmp_path):
     folder = sweep(tmp_path / "s", ["done"] * 13 + ["oom", "waiting"])
     path = write_runs_csv(folder)
     one, other = (fitted(f"runs={p}", QUICK).document for p in (folder, path))
-    assert to_json(one["laws"]) == to_json(other["laws"])
+    for law in ("isoflop", "parametric"):  # a run table has no curves, so no envelope
+        assert to_json(one["laws"][law]) == to_json(other["laws"][law])
     assert one["inputs"] == other["inputs"]
 
 

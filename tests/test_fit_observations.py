@@ -9,8 +9,8 @@ import pytest
 from fit_examples import config, write_csv
 
 from configs.errors import BadInput
-from scaling.fit.columns import read_rows, same_value
-from scaling.fit.observations import curves_of, observe
+from scaling.fit.columns import read_inputs, read_rows, same_value
+from scaling.fit.observations import observe
 from scaling.fit.tables import read_table
 
 
@@ -250,12 +250,12 @@ def test_a_curves_table_gives_final_points_and_curves(tmp_path):
         for step, final in ((3, 1 if name == "a" else 0), (1, 0), (2, 0))
     ]
     asked = config(f"runs={write_csv(tmp_path / 'runs.csv', rows)}")
-    table, _ = read_rows(asked)
-    runs = observe(table, asked)
+    inputs = read_inputs(asked)
+    runs = observe(inputs.rows, asked)
     assert runs.run_id == ("a", "b")
     assert runs.tokens.tolist() == [3e6, 3e6]
     assert runs.planned == 2
-    assert [point["step"] for point in curves_of(table)["a"]] == [1, 2, 3]
+    assert inputs.curves["a"].step.tolist() == [1, 2, 3]
     assert runs.columns["unmarked_end"].tolist() == pytest.approx([math.nan, 1], nan_ok=True)
 
 

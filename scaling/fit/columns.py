@@ -1,29 +1,95 @@
-"""What the columns of a run table are called, which rows are asked for, and the numbers in them."""
+"""The inputs of a fit: which columns are ours, which rows are asked for, and in what units."""
 
 import difflib
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from configs.errors import BadInput
+from scaling.fit.cells import Row, number, number_or_nan, positive, refuse, same_value, shown
 from scaling.fit.config import FitConfig
-from scaling.fit.tables import NEEDED, NUMBERS, TEXTS, Row, Table, read_runs, shown
+from scaling.fit.curves import (
+    Curves,
+    curve_of_metrics,
+    curves_of,
+    final_rows,
+    joined,
+    read_curve_csv,
+)
+from scaling.fit.tables import (
+    CSV_ENDINGS,
+    NEEDED,
+    NUMBERS,
+    TEXTS,
+    Table,
+    csv_cells,
+    read_runs,
+    read_text,
+)
+from scaling.fit.tracker import (
+    STEP_AXES,
+    Chart,
+    adopt,
+    chart_curve,
+    is_chart,
+    read_chart,
+    unknown_runs,
+)
+from training.metrics import read_metrics
 
-_LARGEST = 1e40  # of anything counted: beyond it is a slip, or a sum that overflows
-_PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-# What others call the three columns without which there is no fit.
+__all__ = ["number", "number_or_nan", "positive", "refuse", "same_value", "shown"]
+
+# What others call the three columns without which there is no fit; `normal` makes them alike.
 _USUAL_NAMES = {
-    "params": "n n_params num_params parameters model_size size",
-    "tokens": "d n_tokens num_tokens train_tokens training_tokens t",
-    "loss": "l val_loss valid_loss validation_loss eval_loss final_loss",
+    "params": """n n_params num_params nparams param_count params_count num_parameters n_parameters
+        parameters total_params total_parameters trainable_params trainable_parameters
+        num_trainable_params model_params model_parameters model_num_params model_size size""",
+    "tokens": """d n_tokens num_tokens ntokens train_tokens training_tokens total_tokens tokens_seen
+        seen_tokens tokens_total consumed_tokens consumed_train_tokens num_tokens_seen
+        num_input_tokens_seen total_training_tokens throughput_total_tokens t""",
+    "loss": """l val_loss valid_loss validation_loss eval_loss final_loss test_loss loss_val
+        val_ce_loss eval_ce_loss validation_ce_loss val_cross_entropy eval_cross_entropy
+        final_val_loss best_val_loss train_loss""",
 }
+_CONTAINERS = ("config", "summary", "train", "trainer", "perf", "model")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the inputs hold: a row a run, whether all are sweeps of our own, and the curves."""
+
+    rows: list[Row]
+    own: bool
+    curves: Curves
 
 
 def read_rows(config: FitConfig) -> tuple[list[Row], bool]:
-    """All rows of the inputs under our column names, and whether they are sweeps of our own."""
-    tables = [read_runs(Path(path)) for path in config.paths]
+    """The rows of `read_inputs`, and whether they are sweeps of our own."""
+    inputs = read_inputs(config)
+    return inputs.rows, inputs.own
+
+
+def read_inputs(config: FitConfig) -> Inputs:
+    """All runs of the inputs under our column names, and their curves. Raises BadInput."""
+    tables, curves, charts, rows, read = [], [], [], [], set()
+    for path in map(Path, config.paths):
+        source = _read(path, config)
+        if isinstance(source, Chart):
+            charts.append(source)
+            continue
+        table, found = source
+        tables.append(table)
+        curves.append(found)
+        rows += _rename(table, config.columns)
+        if found:  # its rows are the last of curves that were read already
+            read |= {row.place for row in table.rows}
+    if not tables:
+        raise BadInput(
+            f"{charts[0].source}: a chart alone has no params and tokens; give the table of its "
+            "runs too, as runs=[TABLE,CHART]"
+        )
     settings = {table.setting: table.source for table in tables if table.setting is not None}
     if len(settings) > 1:
         (one, first), (other, second) = list(settings.items())[:2]
@@ -31,54 +97,103 @@ def read_rows(config: FitConfig) -> tuple[list[Row], bool]:
             f"setting: {first} has {one} and {second} has {other}, expected one; these sweeps "
             "differ in data, tokenizer, evaluation or model family"
         )
-    rows = [row for table in tables for row in _rename(table, config.columns)]
     if config.by is not None:
         _known(config.by, "by", rows)
-    return _where(rows, config.where), all(table.sweep for table in tables)
+    kept = _where(rows, config.where)
+    logged = curves_of([row for row in kept if row.place not in read])
+    curves.append(_scaled_curves(logged, config))
+    kept = [_scaled(row, config) for row in final_rows(kept)]
+    for chart in charts:
+        found, unknown = _charted(chart, rows, kept, config)
+        curves.append(found)
+        # `by` would ask them for a value; they are listed in each of its fits.
+        kept += unknown if config.by is None else []
+    names = {str(row.values.get("run_id")) for row in kept}
+    together = {name: one for name, one in joined(curves).items() if name in names}
+    return Inputs(kept, all(table.sweep for table in tables) and not charts, together)
 
 
-def number(row: Row, name: str) -> float:
-    """A number of a row; BadInput says what stands there instead."""
-    value = row.values.get(name)
-    if value is None:
-        raise refuse(row, name, "nothing", "a number")
-    if isinstance(value, str):
-        if not _PLAIN_NUMBER.fullmatch(value):
-            hint = "; write a decimal point" if re.fullmatch(r"[\d.]+,\d+", value) else ""
-            raise refuse(row, name, repr(value), "a number" + hint)
-        value = float(value)
-    value = float(value)
-    if not math.isfinite(value):
-        raise refuse(row, name, str(value), "a finite number")
-    return value
+def _read(path: Path, config: FitConfig) -> tuple[Table, Curves] | Chart:
+    """A source and those of its curves that are not in its rows."""
+    if path.is_dir():
+        table = read_runs(path)
+        trials = sorted({folder.parent for folder in path.glob("trials/*/attempt-*/")})
+        metrics = {trial.name: read_metrics(trial) for trial in trials}
+        return table, {name: curve_of_metrics(rows) for name, rows in metrics.items() if rows}
+    if path.suffix.lower() not in CSV_ENDINGS or not path.is_file():
+        return adopt(read_runs(path)), {}
+    text = read_text(path)
+    cells = csv_cells(path, text)
+    _, names = next(cells)
+    if is_chart(names):
+        chart = read_chart(path, cells, names, config.columns.get("loss"))
+        if chart.axis not in (*STEP_AXES, config.columns.get("tokens")) and not _usual(
+            "tokens", chart.axis
+        ):
+            raise BadInput(
+                f"{path}: the axis of the chart is {chart.axis!r}, expected Step or tokens; "
+                "export it with such an axis, or map it by columns.tokens="
+            )
+        return chart
+    ours = {name: name for name in (*NEEDED, *NUMBERS, *TEXTS)} | config.columns
+    if ours["step"] in names:
+        head = Table(str(path), tuple(names), ())
+        _check_columns(head, config.columns)
+        found = read_curve_csv(path, text, ours, config.where)
+        if found is not None:
+            rows, curves = found
+            return replace(head, rows=tuple(rows)), _scaled_curves(curves, config)
+    return adopt(read_runs(path)), {}
 
 
-def refuse(row: Row, name: str, found: str, expected: str) -> BadInput:
-    """The error for a cell: its place and run, its column, what it holds and should hold."""
-    run_id = row.values.get("run_id")
-    run = f" (run {shown(run_id)})" if run_id is not None else ""
-    return BadInput(f"{row.place}{run}: {name}: found {found}, expected {expected}")
+def _charted(
+    chart: Chart, rows: Sequence[Row], kept: Sequence[Row], config: FitConfig
+) -> tuple[Curves, list[Row]]:
+    """The curves that a chart has for the runs, by Name or ID; and its runs that no table has."""
+    curves, known = {}, set()
+    for row in rows:
+        known |= {str(row.values[key]) for key in ("Name", "run_id") if row.values.get(key)}
+    for row in kept:
+        names = [str(row.values.get(key)) for key in ("Name", "run_id")]
+        run = next((name for name in names if name in chart.runs), None)
+        tokens = number_or_nan(row, "tokens")
+        if run is not None and tokens > 0:
+            unit = config.units.get("tokens", 1.0)
+            curves[str(row.values["run_id"])] = chart_curve(chart, run, tokens, unit)
+    return curves, unknown_runs(chart, known)
 
 
-def positive(row: Row, name: str) -> float:
-    """A number above 0 of a row; BadInput says what stands there instead."""
-    value = number(row, name)
-    if value <= 0:
-        raise refuse(row, name, f"{value:g}", "above 0")
-    if value > _LARGEST:
-        raise refuse(row, name, f"{value:g}", f"at most {_LARGEST:g}")
-    return value
+def _scaled(row: Row, config: FitConfig) -> Row:
+    """A row with its numbers in our units; what is no number stays, to be refused as it is."""
+    values = {
+        name: value * unit
+        for name, unit in config.units.items()
+        if (value := number_or_nan(row, name)) == value
+    }
+    return Row(row.place, {**row.values, **values}) if values else row
 
 
-def number_or_nan(row: Row, name: str) -> float:
-    """A finite number of a row, or nan where the cell holds none."""
-    try:
-        return number(row, name)
-    except BadInput:
-        return math.nan
+def _scaled_curves(curves: Curves, config: FitConfig) -> Curves:
+    tokens, flops = (config.units.get(name, 1.0) for name in ("tokens", "flops"))
+    if tokens == flops == 1.0:
+        return curves
+    return {
+        name: replace(one, tokens=one.tokens * tokens, flops=one.flops * flops)
+        for name, one in curves.items()
+    }
 
 
-def _rename(table: Table, columns: Mapping[str, str]) -> Iterable[Row]:
+def _rename(table: Table, columns: Mapping[str, str]) -> list[Row]:
+    _check_columns(table, columns)
+    if not columns:
+        return list(table.rows)
+    return [
+        Row(row.place, {**row.values, **{ours: row.values.get(columns[ours]) for ours in columns}})
+        for row in table.rows
+    ]
+
+
+def _check_columns(table: Table, columns: Mapping[str, str]) -> None:
     for ours, theirs in columns.items():
         if ours not in (*NEEDED, *NUMBERS, *TEXTS):
             near = difflib.get_close_matches(ours, (*NEEDED, *NUMBERS, *TEXTS), 1)
@@ -97,18 +212,36 @@ def _rename(table: Table, columns: Mapping[str, str]) -> Iterable[Row]:
             raise BadInput(
                 f"{table.source}: no column {name!r}; it has {', '.join(table.columns)}{hint}"
             )
-    for row in table.rows:
-        mapped = {ours: row.values.get(theirs) for ours, theirs in columns.items()}
-        yield Row(row.place, {**row.values, **mapped})
 
 
 def _nearest(name: str, columns: Sequence[str]) -> str | None:
-    usual = _USUAL_NAMES[name].split()
+    for usual in _USUAL_NAMES[name].split():
+        for column in columns:
+            if _plain(column) == usual:
+                return column
     for column in columns:
-        if column.lower() in usual:
+        if _usual(name, column):
             return column
     similar = difflib.get_close_matches(name, columns, 1, 0.5)
     return similar[0] if similar else next((column for column in columns if name in column), None)
+
+
+def _usual(name: str, column: str) -> bool:
+    """Whether a column is called what others call `name`, in any of their folders."""
+    usual = {name, *_USUAL_NAMES[name].split()}
+    parts = _plain(column).split("_")
+    while parts:
+        if "_".join(parts) in usual:
+            return True
+        if parts[0] not in _CONTAINERS:
+            return False
+        parts = parts[1:]
+    return False
+
+
+def _plain(column: str) -> str:
+    """A name in lower case with one underscore between words: `val/loss` is `val_loss`."""
+    return "_".join(re.findall(r"[a-z0-9]+", column.lower()))
 
 
 def _known(name: str, key: str, rows: Sequence[Row]) -> None:
@@ -117,18 +250,6 @@ def _known(name: str, key: str, rows: Sequence[Row]) -> None:
         near = difflib.get_close_matches(name, list(columns), 1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(columns)}"
         raise BadInput(f"{key}: no column {name!r}{hint}")
-
-
-def same_value(found: Any, wanted: Any) -> bool:
-    """Whether a cell holds the value asked for: as numbers where both are, else as text."""
-    if found is None or wanted is None:
-        return found is wanted
-    if isinstance(found, bool):
-        return str(found).lower() == str(wanted).lower()
-    try:
-        return float(found) == float(wanted)
-    except ValueError:
-        return str(found) == str(wanted)
 
 
 def _where(rows: Sequence[Row], where: Mapping[str, Any]) -> list[Row]:

@@ -5,15 +5,24 @@ from typing import Any, Literal
 
 from configs.errors import BadInput
 
-Law = Literal["isoflop", "parametric", "kaplan", "over_training", "learning_curve", "lr", "batch"]
+Law = Literal[
+    "isoflop", "parametric", "envelope", "kaplan", "over_training", "learning_curve", "lr", "batch"
+]
 LAWS: tuple[Law, ...] = (
     "isoflop",
     "parametric",
+    "envelope",
     "kaplan",
     "over_training",
     "learning_curve",
     "lr",
     "batch",
+)
+# Columns that a table may count in a unit of its own.
+UNITS = (
+    *("params", "params_total", "params_non_embedding", "params_matmul", "params_effective"),
+    *("tokens", "flops", "flops_budget", "flops_6nd", "flops_exact"),
+    *("batch_tokens", "warmup_tokens"),
 )
 
 
@@ -62,6 +71,7 @@ class FitConfig:
     out          folder for the results; null: `fit` in the sweep, else fits/<name of the table>
     where        column: value; only rows with those values
     columns      our name: the table's name
+    units        our name: what one unit of the column is, as tokens: 1e9 for billions
     by           a column; each of its values is fitted apart, into out/<value>
     laws         laws to fit, each of which must stand; null: all, of which one headline must
     require      headline laws of which one must stand; empty: none need
@@ -80,6 +90,7 @@ class FitConfig:
     compare: str | None
     where: dict[str, Any]
     columns: dict[str, str]
+    units: dict[str, float]
     by: str | None
     laws: tuple[Law, ...] | None
     require: tuple[Law, ...]
@@ -103,6 +114,11 @@ class FitConfig:
             raise BadInput("laws: found an empty list, expected at least one law, or null for all")
         if not 0 <= self.n_bootstrap <= 1_000_000:
             raise BadInput(f"n_bootstrap: found {self.n_bootstrap}, expected 0 to 1000000")
+        for name, unit in self.units.items():
+            if name not in UNITS:
+                raise BadInput(f"units.{name}: no column with units; known: {', '.join(UNITS)}")
+            if not 0 < unit < 1e30:
+                raise BadInput(f"units.{name}: found {unit:g}, expected above 0 and below 1e30")
         if self.seed < 0:
             raise BadInput(f"seed: found {self.seed}, expected at least 0")
         if isinstance(self.holdout, float) and self.holdout <= 0:

@@ -13,20 +13,21 @@ import numpy as np
 import scipy
 
 from configs.errors import BadInput
-from scaling.fit.columns import read_rows, refuse
+from scaling.fit.columns import read_inputs, read_rows, refuse
 from scaling.fit.config import FitConfig
 from scaling.fit.conventions import conventions
+from scaling.fit.curves import shown_rows
 from scaling.fit.diagnostics import diagnostics
+from scaling.fit.envelope import fit_envelope, predictions_of, traces_of
 from scaling.fit.further import fit_further
 from scaling.fit.headline import HeadlineFits, fit_headline
 from scaling.fit.ladder_table import ladder_table
 from scaling.fit.laws import LawFit
-from scaling.fit.observations import Observations, curves_of, observe
+from scaling.fit.observations import Observations, admitted, observe
 from scaling.fit.prediction import answers, budgets_to_predict, predictions
 from scaling.fit.remarks import remarks
 from scaling.fit.tables import Row
 from scaling.fit.validation import hold_out
-from training.metrics import read_metrics
 
 SCHEMA = 1
 
@@ -49,14 +50,20 @@ class Fit:
 
 def fit(config: FitConfig) -> Fit:
     """Fit the laws to the runs that `config` names; a law may be refused. Raises BadInput."""
-    rows, own = read_rows(config)
+    inputs = read_inputs(config)
+    rows, own = inputs.rows, inputs.own
     observations = observe(rows, config)
     if not len(observations):
         reasons = ", ".join(sorted({exclusion.reason for exclusion in observations.excluded}))
         raise BadInput(f"runs: none of {observations.planned} can be used: {reasons[:300]}")
     fits = fit_headline(observations, config, config.n_bootstrap)
-    further = fit_further(observations, config)
-    laws, judged = [*fits.laws, *further], _judged(fits, further, config)
+    runs = admitted(rows, config, observations)
+    envelope = None
+    if "envelope" in (config.laws or ()) or ("envelope" in config.asked and inputs.curves):
+        traces = traces_of(inputs.curves, runs)
+        envelope = fit_envelope(traces, observations, config.n_bootstrap, config.seed)
+    beside = [*([envelope.law] if envelope else []), *fit_further(observations, config)]
+    laws, judged = [*fits.laws, *beside], _judged(fits, beside, config)
     flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
     document = {
         "schema": SCHEMA,
@@ -78,13 +85,17 @@ def fit(config: FitConfig) -> Fit:
         "warnings": remarks(rows, observations, fits, config),
         "laws": {law.name: law.document() for law in laws},
         "conventions": conventions(rows, config),
-        "predictions": predictions(flops, observations, fits.isoflop, fits.parametric),
+        "predictions": [
+            *predictions(flops, observations, fits.isoflop, fits.parametric),
+            *(predictions_of(envelope.line, flops, observations) if envelope else []),
+        ],
         "answers": answers(config.predict, observations, fits.isoflop, fits.parametric),
         "ladder": ladder_table(observations, fits.isoflop, fits.parametric),
         "diagnostics": diagnostics(observations, fits, config),
         "holdout": hold_out(observations, config),
     }
-    return Fit(document, observations, _curves(rows, config), _stands(judged, config))
+    curves = shown_rows(inputs.curves)
+    return Fit(document, observations, curves, _stands(judged, config))
 
 
 def parts(config: FitConfig) -> list[tuple[Path, FitConfig]]:
@@ -123,18 +134,22 @@ def _default_out(config: FitConfig) -> Path:
     return Path("fits") / folder_name("+".join(Path(path).stem for path in config.paths))
 
 
-def _judged(fits: HeadlineFits, further: Sequence[LawFit], config: FitConfig) -> list[LawFit]:
+def _judged(fits: HeadlineFits, beside: Sequence[LawFit], config: FitConfig) -> list[LawFit]:
     """The laws that decide how a fit ends.
 
     Those beside the headline count where they were named: most tables lack what some of them need.
     """
-    return [*fits.laws, *(law for law in further if config.laws or law.name in config.require)]
+    return [*fits.laws, *(law for law in beside if config.laws or law.name in config.require)]
 
 
 def _stands(laws: Sequence[LawFit], config: FitConfig) -> bool:
-    """Whether every law named does, and of those required one; with none required all is well."""
+    """Whether every law named does, and of those required one; with none required all is well.
+
+    A law that was required counts where it was asked for: laws=[envelope] needs no headline law.
+    """
     standing = {law.name for law in laws if law.status != "refused"}
-    one_stands = bool(standing & set(config.require))
+    must = set(config.require) & set(config.asked)
+    one_stands = bool(standing & must) or not must
     return not config.require or (one_stands and standing >= set(config.laws or ()))
 
 
@@ -163,16 +178,6 @@ def _convention(rows: Sequence[Row], own: bool, config: FitConfig) -> dict[str, 
         "params": config.convention.params or ("effective" if own else "given"),
         "flops": config.convention.flops or given,
     }
-
-
-def _curves(rows: Sequence[Row], config: FitConfig) -> dict[str, list[dict[str, Any]]]:
-    curves = curves_of(rows)
-    for path in map(Path, config.paths):
-        if path.is_dir():
-            for trial in sorted({folder.parent for folder in path.glob("trials/*/attempt-*/")}):
-                if metrics := read_metrics(trial):
-                    curves[trial.name] = metrics
-    return curves
 
 
 def _provenance(config: FitConfig) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from configs.errors import BadInput
-from scaling.fit.columns import number, number_or_nan, positive, refuse
+from scaling.fit.cells import number, number_or_nan, positive, refuse
 from scaling.fit.config import FitConfig
+from scaling.fit.curves import final_rows
 from scaling.fit.repeats import (
     Exclusion,
     Point,
@@ -74,30 +75,12 @@ class Observations:
 _ARRAYS = ("params", "tokens", "flops", "loss", "flops_budget", "loss_se")
 
 
-def curves_of(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each run in order of step, where the table has a step column, else {}."""
-    if not any(row.values.get("step") is not None for row in rows):
-        return {}
-    curves: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        point = {
-            name: number(row, name)
-            for name in ("step", "tokens", "flops", "loss", "lr")
-            if row.values.get(name) is not None
-        }
-        curves.setdefault(str(row.values.get("run_id")), []).append(point)
-    return {
-        name: sorted(points, key=lambda point: point.get("step", math.inf))
-        for name, points in sorted(curves.items())
-    }
-
-
 def observe(rows: Sequence[Row], config: FitConfig) -> Observations:
     """Admit rows to a fit, in an order that does not depend on theirs. Raises BadInput.
 
     planned = used + excluded, always: a row is used, or listed with the reason why not.
     """
-    rows = _final_rows(rows)
+    rows = final_rows(rows)
     planned = len(rows)
     used, excluded = _admit(rows, config)
     _check_together(used)
@@ -121,28 +104,14 @@ def observe(rows: Sequence[Row], config: FitConfig) -> Observations:
     )
 
 
-def _final_rows(rows: Sequence[Row]) -> list[Row]:
-    """Of a curves table the last row of each run (is_final=1, else the last step), else all."""
-    if not any(row.values.get("step") is not None for row in rows):
-        return list(rows)
-    runs: dict[Any, list[Row]] = {}
-    for row in rows:
-        if row.values.get("run_id") is None:
-            raise refuse(row, "run_id", "nothing", "a name, since the table has a step column")
-        runs.setdefault(row.values["run_id"], []).append(row)
-    last = []
-    for points in runs.values():
-        final = [
-            row
-            for row in points
-            if row.values.get("is_final") is not None and number(row, "is_final") == 1
-        ]
-        if not final:
-            # The loss of a run whose end is not marked may lie before the end of its schedule.
-            row = max(points, key=lambda row: number(row, "step"))
-            final = [Row(row.place, {**row.values, "unmarked_end": 1})]
-        last += final
-    return last
+def admitted(
+    rows: Sequence[Row], config: FitConfig, observations: Observations
+) -> dict[str, Point]:
+    """The single runs behind the observations by name, each at its largest token count."""
+    excluded = {lost.run_id for lost in observations.excluded}
+    points = [_point(row, config) for row in _admit(final_rows(rows), config)[0]]
+    points = [point for point in points if point.run_id and point.run_id not in excluded]
+    return {point.run_id: point for point in sorted(points, key=lambda point: point.tokens)}
 
 
 def _admit(rows: Sequence[Row], config: FitConfig) -> tuple[list[Row], list[Exclusion]]:

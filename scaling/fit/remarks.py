@@ -31,6 +31,9 @@ def remarks(
         text = f"{int((epochs > 1).sum())} runs saw their data more than once"
         found.append({"code": "repeated_data", "text": text})
     found += _jumps(rows)
+    if config.units:
+        counted = ", ".join(f"{name} x {unit:g}" for name, unit in config.units.items())
+        found.append({"code": "units", "text": f"columns were multiplied: {counted}"})
     if config.loss_unit == "bpb":
         text = "losses are bits per byte: E, A and B are in that unit"
         found.append({"code": "loss_unit", "text": text})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scaling.fit.tables import shown
+from scaling.fit.cells import shown
 
 _WIDTH = 15
 _NAMES = {"a": "N* ~ C^a", "b": "D* ~ C^b"}

@@ -7,7 +7,8 @@ observations.py; here only what cannot be a table is refused.
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from configs.files import read_json, write_atomic
 from configs.load import build
 from model import flops as counts
 from model.config import GPTConfig
+from scaling.fit.cells import Row
 
 # The columns of the run table, in the order in which runs.csv has them.
 NEEDED = ("params", "tokens", "loss")
@@ -34,6 +36,7 @@ NUMBERS = tuple(_NUMBER_NAMES.split())
 TEXTS = ("run_id", "status", "dataset")
 RUN_TABLE = tuple(_RUN_TABLE_NAMES.split())
 
+CSV_ENDINGS = (".csv", ".tsv", ".txt")
 _SCHEMA = 1
 _LOOKS = (
     (b"\x1f\x8b", "gzip; unpack it first"),
@@ -45,14 +48,6 @@ _LOOKS = (
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row: `place` for messages, values by column name (text, number, or None if empty)."""
-
-    place: str
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Table:
     """Rows of one source; `setting` digests what must agree between sweeps, if known."""
 
@@ -61,11 +56,6 @@ class Table:
     rows: tuple[Row, ...]
     setting: str | None = None
     sweep: bool = False
-
-
-def shown(text: object) -> str:
-    """Text from a file as a terminal may print it: control characters escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def read_runs(path: Path) -> Table:
@@ -86,10 +76,10 @@ def read_table(path: Path) -> Table:
     if kind in (".parquet", ".pq"):
         rows = list(_parquet(path))
     else:
-        text = _text(path)
+        text = read_text(path)
         if kind in (".jsonl", ".ndjson", ".json"):
             rows = list(_json_lines(path, text))
-        elif kind in (".csv", ".tsv", ".txt"):
+        elif kind in CSV_ENDINGS:
             rows = list(_csv(path, text))
         else:
             raise BadInput(f"{path}: ending {kind!r}, expected .csv, .tsv, .jsonl or .parquet")
@@ -178,7 +168,8 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a table. Raises BadInput for what is empty, binary, or another kind of file."""
     data = path.read_bytes()
     if not data.strip():
         raise BadInput(f"{path}: empty; expected column names and one row a run")
@@ -197,24 +188,37 @@ def _text(path: Path) -> str:
         raise BadInput(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
 
 
-def _csv(path: Path, text: str) -> Iterable[Row]:
-    header = text.splitlines()[0]
+def csv_cells(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row that is not blank, the column names first."""
+    header = next(_lines(text))
     delimiter = max((",", ";", "\t"), key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in next(reader)]
         _check_names(path, names)
+        yield 1, names
         for cells in reader:
-            place = f"{path}:{reader.line_num}"
-            if not any(cell.strip() for cell in cells):
+            if not any(map(str.strip, cells)):
                 continue
             if len(cells) != len(names):
+                place = f"{path}:{reader.line_num}"
                 raise BadInput(f"{place}: {len(cells)} fields, expected {len(names)} as in line 1")
-            yield Row(
-                place, dict(zip(names, (cell.strip() or None for cell in cells), strict=True))
-            )
+            yield reader.line_num, cells
     except csv.Error as error:
         raise BadInput(f"{path}:{reader.line_num}: not CSV: {error}") from None
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines with their ends, one at a time: a list of them would be as large as the table."""
+    return (match.group() for match in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text))
+
+
+def _csv(path: Path, text: str) -> Iterable[Row]:
+    rows = csv_cells(path, text)
+    _, names = next(rows)
+    for line, cells in rows:
+        values = dict(zip(names, (cell.strip() or None for cell in cells), strict=True))
+        yield Row(f"{path}:{line}", values)
 
 
 def _json_lines(path: Path, text: str) -> Iterable[Row]:
