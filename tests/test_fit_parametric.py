@@ -48,6 +48,12 @@ def chinchilla():
     return read
 
 
+def test_one_ratio_of_tokens_to_parameters_is_refused():
+    rows = [{"params": n, "tokens": 20 * n, "loss": 3 + 1e8 / n} for n in np.geomspace(1e8, 1e9, 9)]
+    law = fit_parametric(observations(rows), 0, 0).law
+    assert "cannot be told apart" in str(law.reason)
+
+
 @pytest.mark.needs_reference
 @pytest.mark.parametrize(("rows", "residual", "delta", "optimum", "value"), CERTIFIED)
 def test_certified_optima_of_the_chinchilla_runs(chinchilla, rows, residual, delta, optimum, value):

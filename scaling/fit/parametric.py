@@ -257,6 +257,8 @@ def _too_little(observations: Observations) -> str | None:
             return (
                 f"{len(np.unique(values))} distinct {name}, expected at least 3 to see an exponent"
             )
+    if np.ptp(np.log(observations.tokens / observations.params)) < 1e-6:
+        return "D is one multiple of N in every run: their effects cannot be told apart"
     return None
 
 
