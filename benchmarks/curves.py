@@ -28,7 +28,7 @@ HEADER = (
 def write_curves(path: Path, rows: int) -> None:
     """A curves table of about so many rows."""
     rng, surface = np.random.default_rng(0), PUBLISHED["besiroglu"]
-    runs = [(n, ratio) for n in np.geomspace(5e7, 3e9, 25) for ratio in (5, 10, 20, 40)]
+    runs = [(n, ratio) for n in np.geomspace(5e7, 3e9, 25).tolist() for ratio in (5, 10, 20, 40)]
     steps = rows // len(runs)
     with path.open("w") as file:
         file.write(HEADER)
@@ -39,7 +39,8 @@ def write_curves(path: Path, rows: int) -> None:
             numbers = zip(tokens.tolist(), loss.tolist(), lr.tolist(), strict=True)
             file.writelines(
                 f"run-{index:03d},train,{n / 1e6:.0f}M,{n:.0f},{6 * n:.0f},{10 * step},{d!r},"
-                f"{6 * n * d!r},{y!r},{0.9 * y!r},{1e-3 * rate!r},0.001,524288,{int(step == steps)}\n"
+                f"{6 * n * d!r},{y!r},{0.9 * y!r},{1e-3 * rate!r},0.001,524288,"
+                f"{int(step == steps)}\n"
                 for step, (d, y, rate) in enumerate(numbers, 1)
             )
 

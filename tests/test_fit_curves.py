@@ -128,9 +128,8 @@ def test_a_table_of_runs_beside_one_of_curves(tmp_path):
 
 
 def test_units_multiply_points_and_curves(tmp_path):
-    table = [
-        {**row, "tokens": row["tokens"] / 1e9, "params": row["params"] / 1e6} for row in rows()
-    ]
+    counted = {"tokens": 1e9, "params": 1e6}
+    table = [row | {name: row[name] / unit for name, unit in counted.items()} for row in rows()]
     path = write_csv(tmp_path / "c.csv", table)
     inputs, points = read(path, "units.tokens=1e9", "units.params=1e6")
     _, plain = read(write_csv(tmp_path / "p.csv", rows()))

@@ -5,7 +5,7 @@ of that) and read against log FLOP at 1500 budgets; at each, the curve of least 
 envelope (Hoffmann et al. 2022, approach 1). Power laws N* ~ C^a and D* ~ C^b by three methods:
 
     crossings  lines through the budgets at which the envelope passes from one size to the next,
-               at the geometric mean of the two sizes. The headline.
+               at the geometric mean of the two sizes; fitted as log C on log N. The headline.
     budgets    least squares on all envelope points, as published
     hull       least squares on the lower convex hull of the runs' final points in (log C, loss)
                (Gemstones, 2502.06857), without its smallest and largest size
@@ -137,7 +137,8 @@ def fit_envelope(
         )
     lines = _lines(stairs, observations, n_bootstrap, seed)
     head = lines["crossings"]
-    assert head is not None
+    if head is None:
+        return _refused("the budgets at which the envelope changes size do not rise with size")
     failed = int(np.isnan(head.n_samples.slope).sum())
     if reason := unsteady(failed, n_bootstrap):
         return _refused(reason)
@@ -198,7 +199,7 @@ def _lines(
     crossings, budgets = [], []
     for included in blocks:
         winners = stairs.winners(included)
-        crossings.append(_pair(*stairs.crossings(included, winners)))
+        crossings.append(_through_crossings(*stairs.crossings(included, winners)))
         budgets.append(_pair(*stairs.points(winners)))
     n_runs = len(observations)
     drawn = case_weights(n_runs, n_bootstrap, generator(seed, "envelope hull")) > 0
@@ -214,6 +215,22 @@ def _pair(log_c: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> tuple[Powe
     """Lines of log N and log D through each resample's points (R, V); nan: no point."""
     weights = np.ones(log_n.shape[1])
     return regress(log_c, log_n, weights), regress(log_c, log_d, weights)
+
+
+def _through_crossings(
+    log_c: np.ndarray, log_n: np.ndarray, log_d: np.ndarray
+) -> tuple[PowerLaw, PowerLaw]:
+    """The same through crossings, by regression on log N, which alone is free of error.
+
+    The sizes are chosen and the budget of their crossing is measured: least squares against log C
+    would flatten the slope by the share of log C's variance that is noise.
+    """
+    weights = np.ones(log_n.shape[1])
+    c, d = regress(log_n, log_c, weights), regress(log_n, log_d, weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rising = np.where(c.slope > 0, c.slope, np.nan)
+        n = PowerLaw(-c.log_scale / rising, 1 / rising)
+    return n, PowerLaw(d.log_scale + d.slope * n.log_scale, d.slope * n.slope)
 
 
 def _line(blocks: Sequence[tuple[PowerLaw, PowerLaw]]) -> Line | None:
