@@ -102,7 +102,7 @@ def test_empty_cells_within_a_curve_are_gaps(tmp_path):
     table[1] = {**table[1], "loss": "", "lr": ""}
     inputs, _ = read(write_csv(tmp_path / "c.csv", table))
     assert np.isnan(inputs.curves["b"].loss).tolist() == [True] + 6 * [False]
-    assert "loss" not in shown_rows(inputs.curves)["b"][0]
+    assert "loss" not in shown_rows(inputs.curves, {})["b"][0]
 
 
 def test_an_empty_step_column_makes_no_curves(tmp_path):
@@ -156,6 +156,12 @@ def test_parts_of_one_run_are_one_curve():
 
 def test_curves_are_thinned_for_drawing_and_keep_their_ends():
     long = curve(step=np.arange(1e5), loss=np.linspace(4, 3, 100_000))
-    drawn = shown_rows({str(index): long for index in range(200)})
+    drawn = shown_rows({str(index): long for index in range(200)}, {})
     assert len(drawn["7"]) == 500
     assert (drawn["7"][0]["step"], drawn["7"][-1]["step"]) == (0, 99_999)
+
+
+def test_curves_without_flop_are_drawn_by_their_tokens():
+    one = {"a": curve(step=[1, 2], tokens=[10.0, 20.0], loss=[3.0, 2.9])}
+    assert [row["flops"] for row in shown_rows(one, {"a": 6e6})["a"]] == [6e7, 12e7]
+    assert "flops" not in shown_rows(one, {})["a"][0]

@@ -7,7 +7,7 @@ rows as objects would take gigabytes; the rows that become observations are then
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +92,18 @@ def curve_of_metrics(rows: Sequence[Mapping[str, Any]]) -> Curve:
     return curve(**{name: [row.get(name, math.nan) for row in rows] for name in _LOGGED})
 
 
-def shown_rows(curves: Curves) -> dict[str, list[dict[str, Any]]]:
-    """The curves as rows for drawing, thinned so that all together stay a bearable number."""
+def shown_rows(curves: Curves, rates: Mapping[str, float]) -> dict[str, list[dict[str, Any]]]:
+    """The curves as rows for drawing, thinned so that all together stay a bearable number.
+
+    Where a curve has no FLOP they are those of its tokens, at so many a token (`rates`).
+    """
     at_most = max(_FEWEST_SHOWN, _SHOWN_ROWS // max(1, len(curves)))
-    return {name: one.rows(at_most) for name, one in curves.items()}
+    shown = {}
+    for name, one in curves.items():
+        rate = rates.get(name, math.nan)
+        flops = np.where(np.isfinite(one.flops), one.flops, rate * one.tokens)
+        shown[name] = replace(one, flops=flops).rows(at_most)
+    return shown
 
 
 def has_steps(rows: Sequence[Row]) -> bool:

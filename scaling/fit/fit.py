@@ -94,7 +94,8 @@ def fit(config: FitConfig) -> Fit:
         "diagnostics": diagnostics(observations, fits, config),
         "holdout": hold_out(observations, config),
     }
-    curves = shown_rows(inputs.curves)
+    rates = {name: run.flops / run.tokens for name, run in runs.items()}
+    curves = shown_rows(inputs.curves, rates)
     return Fit(document, observations, curves, _stands(judged, config))
 
 
