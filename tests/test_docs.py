@@ -40,10 +40,12 @@ def test_the_walk_from_a_table_to_numbers(
         if shown.startswith("error:"):
             assert status == ExitStatus.BAD_INPUT and printed.err == shown
             continue
-        refused = "refused:" in shown
+        refused = "\n  refused:" in shown  # so a law of the headline is refused
         assert status == (ExitStatus.NO_LAW if refused else ExitStatus.DONE)
         for line in shown.splitlines():
             # With fewer resamples intervals differ; the runs, estimates and places do not.
+            if "interval" in line:
+                continue
             start = line.split("(")[0].rstrip()
             if not line.startswith("  (") and start and "predict" not in line:
                 assert start in printed.out, line

@@ -5,6 +5,7 @@ from typing import Any
 from scaling.fit.cells import shown
 
 _WIDTH = 15
+_HEADLINE = ("isoflop", "parametric")
 _NAMES = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
 _PARTS = {"L_N": "L(N)", "L_D": "L(D)", "L_C": "L(C)", "L_ND": "L(N, D)"}
 _FORMS = {
@@ -26,9 +27,14 @@ def summary(document: dict[str, Any]) -> str:
     if len(inputs["excluded"]) > 5:
         lines.append(f"  and {len(inputs['excluded']) - 5} more")
     lines.append(
-        f"{'law':<{_WIDTH}}{'status':<10}" + "".join(f"{name:<27}" for name in _NAMES.values())
+        (
+            f"{'law':<{_WIDTH}}{'status':<10}" + "".join(f"{name:<27}" for name in _NAMES.values())
+        ).rstrip()
     )
     for name, law in document["laws"].items():
+        if law["status"] == "refused" and name not in _HEADLINE:
+            lines.append(f"{name:<{_WIDTH}}refused   {law['reason']}")
+            continue
         shown_here = law["status"] != "refused" and "a" in law
         exponents = "".join(_cell(law[key]) for key in _NAMES) if shown_here else ""
         lines.append(f"{name:<{_WIDTH}}{law['status']:<10}{exponents}".rstrip())
