@@ -1,13 +1,22 @@
 """Approach 2: at each budget the size of least loss, then power laws through those sizes.
 
-A valley is the losses of one budget against log N. Its vertex is taken by three methods; the
-headline is the parabola on a local window, by rule and not by looking at the results:
+A valley is the losses of one budget against log N. Its vertex is taken by three methods:
 
     parabola  least squares in log N over the sizes within a factor 4 of the lowest, at least five.
               A wider window is steadier and more biased (Czech 2026: by 1% of D* at a factor 4).
-    robust    the same by Huber's M-estimate: one bad run hardly moves it
-    spline    Akima through the loss of each size (Porian et al. 2024); free of the parabola's
-              bias, and as noisy as the runs
+    robust    one skewed shape for all valleys (scaling.fit.shape): no bias on a surface, whatever
+              the width of the grid, and Huber's weights, so that one bad run hardly moves it
+    spline    Akima's, and where the headline as Porian et al. (2024) take it: log loss, the median
+              vertex over draws of the runs' own noise, weights 1/sd^2, sd at least a third of the
+              grid's step; a valley whose vertex is at an edge in most draws is dropped
+
+The headline is chosen by a rule that sees the grid and the noise but no result. It is the
+parabola, whose form steadies it, on grids planned about the vertex: up to seven sizes a valley,
+the window holding nearly all of them, so that its bias is the same at every budget and spoils
+no exponent. It is the spline where most valleys have eight sizes or more and their noise lets it
+know the vertex to a step of the grid: such a table is a ladder of sizes on which the window slides
+from budget to budget, the parabola's bias slides with it and fakes an exponent (Czech 2026), and
+a curve that assumes no form is affordable.
 
 A valley whose lowest loss is at its smallest or largest size, or that is not convex, has no vertex:
 it is left out and said so, never extrapolated to. The law N* = k C^a is a weighted regression on
@@ -23,65 +32,16 @@ from typing import Any
 import numpy as np
 
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
-from scaling.fit.laws import UNKNOWN, Estimate, Flag, LawFit
-from scaling.fit.lines import FEWEST_POINTS, PowerLaw, between_valleys, inverse_variances, regress
-from scaling.fit.noise import Noise, noise_draws, valley_noise
+from scaling.fit.frontier import Frontier, Valleys, bags, frontier
+from scaling.fit.laws import UNKNOWN, Flag, LawFit
+from scaling.fit.lines import FEWEST_POINTS
+from scaling.fit.noise import noise_draws, valley_noise
 from scaling.fit.observations import Observations
+from scaling.fit.spline import RICH_SIZES
 from scaling.fit.uncertainty import estimate, generator
-from scaling.fit.valleys import (
-    METHODS,
-    Method,
-    Valley,
-    find_valleys,
-    vertex_variance,
-    vertices,
-    window_fit,
-)
+from scaling.fit.valleys import METHODS, Method, Valley, find_valleys
 
 _ENOUGH_BUDGETS = 5
-HEADLINE: Method = "parabola"
-
-
-@dataclass(frozen=True)
-class Vertices:
-    """log N*, log D*, log C and loss of each valley's vertex: (V,), or (R, V) of resamples."""
-
-    log_n: np.ndarray
-    log_d: np.ndarray
-    log_c: np.ndarray
-    loss: np.ndarray
-
-
-@dataclass(frozen=True)
-class Frontier:
-    """N* and D* against C by one method, their resamples, and the vertices behind them.
-
-    `scatter` is the standard deviation of log N* about the line beyond what noise explains.
-    """
-
-    n: PowerLaw
-    d: PowerLaw
-    n_samples: PowerLaw
-    d_samples: PowerLaw
-    points: Vertices
-    samples: Vertices
-    scatter: float
-
-    @property
-    def estimates(self) -> dict[str, Estimate]:
-        """The exponents a and b, and the coefficients of N* = n_coef C^a and D* = d_coef C^b."""
-        n, d, n_samples, d_samples = self.n, self.d, self.n_samples, self.d_samples
-        return {
-            "a": estimate(float(n.slope), n_samples.slope),
-            "b": estimate(float(d.slope), d_samples.slope),
-            "n_coef": estimate(float(np.exp(n.log_scale)), np.exp(n_samples.log_scale)),
-            "d_coef": estimate(float(np.exp(d.log_scale)), np.exp(d_samples.log_scale)),
-        }
-
-    @property
-    def failed(self) -> int:
-        """Resamples in which fewer than three valleys have a vertex."""
-        return int(np.isnan(self.n_samples.slope).sum())
 
 
 @dataclass(frozen=True)
@@ -102,18 +62,22 @@ def fit_isoflop(
 ) -> IsoflopFit:
     """Fit N* and D* against C through the valleys' vertices. Refuses rather than raises.
 
-    `methods` must hold the headline; the others cost resamples of their own.
+    Without "spline" among `methods` the headline is the parabola, which must be.
     """
     valleys = find_valleys(observations, tolerance)
     usable = [valley for valley in valleys if valley.reason is None]
     if len(usable) < FEWEST_POINTS:
         return IsoflopFit(LawFit("isoflop", reason=_too_few(valleys, usable)), valleys)
     noise = valley_noise(usable)
-    draws = noise_draws(usable, noise, n_bootstrap, generator(seed, "isoflop"))
-    frontiers: dict[str, Frontier | None] = {
-        method: _frontier(usable, noise, draws, method, seed) for method in methods
-    }
-    head = frontiers[HEADLINE]
+    parts = Valleys(
+        usable=tuple(usable),
+        noise=noise,
+        draws=noise_draws(usable, noise, n_bootstrap, generator(seed, "isoflop")),
+        bags=bags(usable, n_bootstrap, seed) if "spline" in methods else (),
+    )
+    headline, why_headline = _headline(parts)
+    frontiers = {method: frontier(parts, method, seed) for method in methods}
+    head = frontiers[headline]
     if head is None:
         why = "the vertices of fewer than three budgets lie between the sampled sizes"
         return IsoflopFit(LawFit("isoflop", reason=why), valleys)
@@ -121,7 +85,8 @@ def fit_isoflop(
     if reason is not None:
         return IsoflopFit(LawFit("isoflop", reason=reason), valleys)
     details = {
-        "method": HEADLINE,
+        "method": headline,
+        "method_reason": why_headline,
         "methods": {name: _exponents(frontier) for name, frontier in frontiers.items()},
         "valleys": _valley_documents(valleys, usable, head),
         "scatter_between_valleys": head.scatter,
@@ -131,49 +96,22 @@ def fit_isoflop(
     return IsoflopFit(law, valleys, head)
 
 
-def _exponents(frontier: Frontier | None) -> dict[str, Any] | None:
-    if frontier is None:
-        return None
-    return {name: frontier.estimates[name].document() for name in ("a", "b")}
-
-
-def _frontier(
-    usable: Sequence[Valley], noise: Noise, draws: list[np.ndarray], method: Method, seed: int
-) -> Frontier | None:
-    rng = generator(seed, f"isoflop {method}")
-    points, samples = [], []
-    for valley, draw in zip(usable, draws, strict=True):
-        points.append(_vertex(valley, valley.loss[None], method))
-        base = valley.loss.copy()
-        if method != "spline":
-            base[valley.window] = window_fit(valley)[0]
-        samples.append(_vertex(valley, base + draw, method))
-    point = Vertices(*(np.array([part[i][0] for part in points]) for i in range(4)))
-    sample = Vertices(*(np.stack([part[i] for part in samples], axis=1) for i in range(4)))
-    if np.isfinite(point.log_n).sum() < FEWEST_POINTS:
-        return None
-    variance = np.array(
-        [
-            vertex_variance(valley) * float((sd[valley.window] ** 2).mean())
-            for valley, sd in zip(usable, noise.sd, strict=True)
-        ]
+def _headline(parts: Valleys) -> tuple[Method, str]:
+    """The method of the headline and why, by the design and the noise and not by the results."""
+    if not parts.bags:
+        return "parabola", f"most valleys have fewer than {RICH_SIZES} sizes"
+    if not parts.resolved:
+        return "parabola", "noise leaves the spline's vertices open by over a step of the grid"
+    return (
+        "spline",
+        f"{RICH_SIZES} sizes or more a valley, and noise that lets a spline resolve them",
     )
-    lines = []
-    for log_y, log_y_samples in ((point.log_n, sample.log_n), (point.log_d, sample.log_d)):
-        scatter = between_valleys(point.log_c, log_y, variance)
-        weights = inverse_variances(variance + scatter)
-        jitter = np.sqrt(scatter) * rng.standard_normal(log_y_samples.shape)
-        line = regress(point.log_c[None], log_y[None], weights)
-        cloud = regress(sample.log_c, log_y_samples + jitter, weights)
-        lines.append((PowerLaw(line.log_scale[0], line.slope[0]), cloud, scatter))
-    (n, n_samples, scatter), (d, d_samples, _) = lines
-    return Frontier(n, d, n_samples, d_samples, point, sample, float(np.sqrt(scatter)))
 
 
-def _vertex(valley: Valley, losses: np.ndarray, method: Method) -> tuple[np.ndarray, ...]:
-    log_n, loss = vertices(valley, losses, method)
-    log_d, log_c = valley.at(log_n)
-    return log_n, log_d, log_c, loss
+def _exponents(found: Frontier | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {name: found.estimates[name].document() for name in ("a", "b")}
 
 
 def _valley_documents(

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.interpolate import Akima1DInterpolator
 
 from scaling.fit.laws import Flag
 from scaling.fit.observations import Observations
+from scaling.fit.spline import akima_vertex
 
 Method = Literal["parabola", "robust", "spline"]
 METHODS: tuple[Method, ...] = ("parabola", "robust", "spline")
@@ -20,8 +20,6 @@ WINDOW_FACTOR, WINDOW_SIZES = 4.0, 5
 FEWEST_SIZES = 3
 # Runs said to be of one budget may differ in FLOP by this factor from end to end, and no more.
 _WIDEST_BUDGET = 1.5
-_HUBER = 1.345  # 95% efficient on normal noise
-_FINE = 25  # spline evaluations between two sizes, as Porian et al.
 
 
 @dataclass(frozen=True)
@@ -100,15 +98,15 @@ def _densest(flops: np.ndarray, rows: np.ndarray, tolerance: float) -> np.ndarra
 
 
 def vertices(
-    valley: Valley, losses_Rk: np.ndarray, method: Method
+    valley: Valley, losses_Rk: np.ndarray, method: Literal["parabola", "spline"]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(log N*, loss there), each (R,); nan where there is no minimum between the sampled sizes."""
     if method == "spline":
-        log_n, loss = _spline_vertex(valley.log_n, losses_Rk)
+        log_n, loss = akima_vertex(valley.log_n, losses_Rk)
     else:
         x, losses = valley.log_n[valley.window], losses_Rk[:, valley.window]
         centre = x.mean()
-        curves = _robust(x - centre, losses) if method == "robust" else parabola(x - centre, losses)
+        curves = parabola(x - centre, losses)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_n = centre - curves[:, 1] / (2 * curves[:, 2])
             loss = curves[:, 0] - curves[:, 1] ** 2 / (4 * curves[:, 2])
@@ -142,41 +140,6 @@ def window_fit(valley: Valley) -> tuple[np.ndarray, np.ndarray]:
 
 def _design(x: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(x), x, x**2], axis=1)
-
-
-def _robust(x: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """Huber's M-estimate of the parabola, by reweighting; the scale is the residuals' own."""
-    design = _design(x)
-    curves = parabola(x, losses)
-    if len(x) <= 3:
-        return curves
-    for _ in range(20):
-        size = np.abs(losses - curves @ design.T)
-        scale = np.maximum(np.median(size, axis=1, keepdims=True) / 0.6745, 1e-12)
-        weights = np.minimum(1.0, _HUBER * scale / np.maximum(size, 1e-300))
-        gram = np.einsum("rk,ki,kj->rij", weights, design, design)
-        right = (weights * losses) @ design
-        curves = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
-    return curves
-
-
-def _spline_vertex(x: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    fine = np.unique(
-        np.concatenate([np.linspace(a, b, _FINE) for a, b in zip(x[:-1], x[1:], strict=True)])
-    )
-    curve = Akima1DInterpolator(x, losses.T)(fine)
-    lowest = np.clip(curve.argmin(axis=0), 1, len(fine) - 2)
-    column = np.arange(curve.shape[1])
-    # A parabola through the three lowest evaluations removes the grid's own resolution.
-    (x0, x1, x2) = (fine[lowest + shift] for shift in (-1, 0, 1))
-    (y0, y1, y2) = (curve[lowest + shift, column] for shift in (-1, 0, 1))
-    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bend = (right - left) / (x2 - x0)
-        log_n = (x0 + x1) / 2 - left / (2 * bend)
-        loss = y1 + (log_n - x1) * (left + bend * (log_n - x0))
-    at_edge = (y0 < y1) | (y2 < y1) | ~(bend > 0)
-    return np.where(at_edge, np.nan, log_n), np.where(at_edge, np.nan, loss)
 
 
 def _valley(observations: Observations, flops: float, members: np.ndarray) -> Valley:

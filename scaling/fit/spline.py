@@ -1,0 +1,109 @@
+"""The least loss of a valley by Akima's spline, alone and as Porian et al. (2024) take it.
+
+Their vertex is a median over draws of noise, of the spline of log loss against log N, and its
+spread gives the weight in the regression, never finer than a third of the grid's step. The noise
+comes from the runs themselves: what a cubic through four sizes in a row misses of a parabola is
+noise but for the curve's third derivative, in whatever place and with no form assumed; the median
+over all such fours is not moved by the few where a run failed or the curve bends.
+Shapes: k sizes of a valley in ascending order, R resamples of its losses.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import Akima1DInterpolator
+
+from scaling.fit.uncertainty import t_scale
+
+# More sizes than the seven of a planned valley: a ladder that slides through the budgets.
+RICH_SIZES = 8
+DRAWS = 4000  # for every vertex, whatever the resamples: the vertex must not depend on them
+_MEDIAN_SQUARE = 0.4549  # of a standard normal
+_FINEST = 1 / 3  # of the step of the grid
+_FINE = 25  # points of the curve between two sizes
+
+
+@dataclass(frozen=True)
+class Bag:
+    """A valley's vertex over draws of noise: log N*, loss (draws,), nan at an edge; the median."""
+
+    log_n: np.ndarray
+    loss: np.ndarray
+    vertex: float
+    vertex_loss: float
+    sd: float
+    step: float
+
+    @property
+    def variance(self) -> float:
+        """Of the vertex, no finer than the grid can show."""
+        return max(self.sd, _FINEST * self.step) ** 2
+
+
+def akima_vertex(x_k: np.ndarray, losses_Rk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(x of least loss, loss there), each (R,); nan where it is the first or the last size."""
+    pieces = Akima1DInterpolator(x_k, losses_Rk.T).c
+    cubic, square, line, constant = pieces
+    width = np.diff(x_k)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = np.sqrt(square**2 - 3 * cubic * line)
+        # The root of the slope where the curve is convex, without cancellation.
+        at = np.where(square >= 0, -line / (square + root), (root - square) / (3 * cubic))
+    inner = (at >= 0) & (at <= width)
+    at = np.where(inner, at, 0.0)
+    low = np.where(inner, constant + at * (line + at * (square + at * cubic)), constant)
+    piece = low.argmin(axis=0)
+    row = np.arange(len(losses_Rk))
+    loss, log_n = low[piece, row], x_k[piece] + at[piece, row]
+    edge = (loss >= losses_Rk[:, -1]) | (log_n <= x_k[0])
+    return np.where(edge, np.nan, log_n), np.where(edge, np.nan, loss)
+
+
+def local_noise(sizes: Sequence[np.ndarray], losses: Sequence[np.ndarray]) -> tuple[float, int]:
+    """(standard deviation of log loss from run to run, number of fours that it rests on)."""
+    squares = []
+    for x, loss in zip(sizes, losses, strict=True):
+        for first in range(len(x) - 3):
+            four = x[first : first + 4]
+            gaps = four[:, None] - four
+            np.fill_diagonal(gaps, 1.0)
+            weights = 1 / gaps.prod(axis=1)
+            missed = weights @ np.log(loss[first : first + 4])
+            squares.append(missed**2 / (weights**2).sum())
+    if not squares:
+        return float("nan"), 0
+    return float(np.sqrt(np.median(squares) / _MEDIAN_SQUARE)), len(squares)
+
+
+def bag(x_k: np.ndarray, loss_k: np.ndarray, sd_k: np.ndarray, draws: np.ndarray) -> Bag:
+    """The spline's vertex over `draws` (R, k) of unit noise on log loss of this sd."""
+    log_n, low = _on_grid(x_k, np.log(loss_k) + sd_k * draws)
+    there = np.isfinite(log_n)
+    vertex = vertex_loss = sd = step = float("nan")
+    if there.mean() > 0.5:
+        vertex, sd = float(np.median(log_n[there])), float(log_n[there].std())
+        vertex_loss = float(np.exp(np.median(low[there])))
+        gap = int(np.clip(np.searchsorted(x_k, vertex) - 1, 0, len(x_k) - 2))
+        step = float(x_k[gap + 1] - x_k[gap])
+    return Bag(log_n, np.exp(low), vertex, vertex_loss, sd, step)
+
+
+def _on_grid(x_k: np.ndarray, losses_Rk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As akima_vertex, but of the points of a grid, which is how the published vertices are."""
+    gaps = zip(x_k[:-1], x_k[1:], strict=True)
+    fine = np.unique(np.concatenate([np.linspace(left, right, _FINE) for left, right in gaps]))
+    curve = Akima1DInterpolator(x_k, losses_Rk.T)(fine)
+    lowest = curve.argmin(axis=0)
+    edge = (lowest == 0) | (lowest == len(fine) - 1)
+    low = curve[lowest, np.arange(len(losses_Rk))]
+    return np.where(edge, np.nan, fine[lowest]), np.where(edge, np.nan, low)
+
+
+def unit_draws(count: int, sizes: int, fours: int, rng: np.random.Generator) -> np.ndarray:
+    """Unit noise (count, sizes) with the doubt about its level that so many fours leave.
+
+    A median of squares is worth 0.37 of their number in degrees of freedom.
+    """
+    scale = t_scale(max(0.37 * fours, 3.0), count, rng)
+    return rng.standard_normal((count, sizes)) * scale[:, None]
