@@ -13,7 +13,7 @@ from scaling.fit.laws import Estimate
 from scaling.fit.lines import FEWEST_POINTS, PowerLaw, between_valleys, inverse_variances, regress
 from scaling.fit.noise import Noise
 from scaling.fit.shape import fit_shape, shape_losses, shape_vertices
-from scaling.fit.spline import DRAWS, RICH_SIZES, Bag, bag, local_noise, unit_draws
+from scaling.fit.spline import DRAWS, RICH_SIZES, Bag, bag, local_noise
 from scaling.fit.uncertainty import estimate, generator
 from scaling.fit.valleys import Method, Valley, vertex_variance, vertices, window_fit
 
@@ -91,11 +91,11 @@ def bags(usable: Sequence[Valley], resamples: int, seed: int) -> tuple[Bag, ...]
     if np.median([len(valley.loss) for valley in usable]) < RICH_SIZES:
         return ()
     rng = generator(seed, "isoflop spline noise")
-    sd, fours = local_noise([v.log_n for v in usable], [v.loss for v in usable])
+    sd = local_noise([v.log_n for v in usable], [v.loss for v in usable])
     found = []
     for valley in usable:
         own = valley.noise / valley.loss
-        unit = unit_draws(max(DRAWS, resamples), len(valley.loss), fours, rng)
+        unit = rng.standard_normal((max(DRAWS, resamples), len(valley.loss)))
         known = np.where(np.isfinite(own), own, sd)
         found.append(bag(valley.log_n, valley.loss, known, unit))
     return tuple(found)

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import Akima1DInterpolator
 
-from scaling.fit.uncertainty import t_scale
-
 # More sizes than the seven of a planned valley: a ladder that slides through the budgets.
 RICH_SIZES = 8
 DRAWS = 4000  # for every vertex, whatever the resamples: the vertex must not depend on them
@@ -60,8 +58,8 @@ def akima_vertex(x_k: np.ndarray, losses_Rk: np.ndarray) -> tuple[np.ndarray, np
     return np.where(edge, np.nan, log_n), np.where(edge, np.nan, loss)
 
 
-def local_noise(sizes: Sequence[np.ndarray], losses: Sequence[np.ndarray]) -> tuple[float, int]:
-    """(standard deviation of log loss from run to run, number of fours that it rests on)."""
+def local_noise(sizes: Sequence[np.ndarray], losses: Sequence[np.ndarray]) -> float:
+    """Standard deviation of log loss from run to run; nan without four sizes in any valley."""
     squares = []
     for x, loss in zip(sizes, losses, strict=True):
         for first in range(len(x) - 3):
@@ -72,8 +70,8 @@ def local_noise(sizes: Sequence[np.ndarray], losses: Sequence[np.ndarray]) -> tu
             missed = weights @ np.log(loss[first : first + 4])
             squares.append(missed**2 / (weights**2).sum())
     if not squares:
-        return float("nan"), 0
-    return float(np.sqrt(np.median(squares) / _MEDIAN_SQUARE)), len(squares)
+        return float("nan")
+    return float(np.sqrt(np.median(squares) / _MEDIAN_SQUARE))
 
 
 def bag(x_k: np.ndarray, loss_k: np.ndarray, sd_k: np.ndarray, draws: np.ndarray) -> Bag:
@@ -98,12 +96,3 @@ def _on_grid(x_k: np.ndarray, losses_Rk: np.ndarray) -> tuple[np.ndarray, np.nda
     edge = (lowest == 0) | (lowest == len(fine) - 1)
     low = curve[lowest, np.arange(len(losses_Rk))]
     return np.where(edge, np.nan, fine[lowest]), np.where(edge, np.nan, low)
-
-
-def unit_draws(count: int, sizes: int, fours: int, rng: np.random.Generator) -> np.ndarray:
-    """Unit noise (count, sizes) with the doubt about its level that so many fours leave.
-
-    A median of squares is worth 0.37 of their number in degrees of freedom.
-    """
-    scale = t_scale(max(0.37 * fours, 3.0), count, rng)
-    return rng.standard_normal((count, sizes)) * scale[:, None]
