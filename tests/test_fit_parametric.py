@@ -165,12 +165,12 @@ def test_gradient_and_hessian_are_those_of_the_objective():
     theta = np.array([[1.7, 0.6, 0.5, 0.3, 0.4]])
     for residual in ("log", "loss"):
         data = Rows(rows.log_n, rows.log_d, rows.loss, residual)
-        _, slope, curvature, _ = _expand(theta, data, weights, 0.2)
+        _, slope, curvature = _expand(theta, data, weights, 0.2)
         for index in range(5):
             step = np.zeros(5)
             step[index] = 1e-6
-            ahead, _, _, _ = _expand(theta + step, data, weights, 0.2)
-            behind, _, _, _ = _expand(theta - step, data, weights, 0.2)
+            ahead, _, _ = _expand(theta + step, data, weights, 0.2)
+            behind, _, _ = _expand(theta - step, data, weights, 0.2)
             assert slope[0, index] == pytest.approx((ahead - behind)[0] / 2e-6, rel=1e-5)
             up = _expand(theta + step, data, weights, 0.2)[1]
             down = _expand(theta - step, data, weights, 0.2)[1]

@@ -20,6 +20,7 @@ UPPER = np.array([np.inf, np.inf, np.inf, 3.0, 3.0])
 
 _ROWS_AT_ONCE = 60_000  # members times rows of one pass: the arrays stay in cache
 _TIGHT, _LOOSE = 1e-11, 1e-6
+_WARM_STEPS, _WARM = 8, 1e-2  # the wider widths only lead to a basin
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,8 @@ def descend(
         theta = np.clip(theta_S5[chunk], LOWER, UPPER)
         for stage, delta in enumerate(deltas):
             last = stage == len(deltas) - 1
-            part = _descend_one(
-                theta, rows, weights_Sn[chunk], delta, np.array(free), max_steps if last else 8
-            )
+            steps, tight = (max_steps, _TIGHT) if last else (_WARM_STEPS, _WARM)
+            part = _descend_one(theta, rows, weights_Sn[chunk], delta, np.array(free), steps, tight)
             theta = part.theta
         parts.append(part)
     return Descent(
@@ -105,34 +105,41 @@ def _descend_one(
     delta: float,
     free: np.ndarray,
     max_steps: int,
+    tight: float,
 ) -> Descent:
     theta = theta_S5.copy()
     members = len(theta)
     value, gradient = np.full(members, np.inf), np.full(members, np.inf)
     damping = np.full(members, 1e-4)
     live = np.arange(members)
+    here: tuple[np.ndarray, ...] = _expand(theta, rows, weights_Sn, delta)
+    reach = _reach(theta, rows, weights_Sn, delta)
+    mass = weights_Sn.sum(axis=1)
+    weights = weights_Sn
     for _ in range(max_steps):
-        now, slope, curvature, reach = _expand(theta[live], rows, weights_Sn[live], delta)
+        now, slope, curvature = here
         value[live] = now
         # A parameter at a bound that the slope pushes against is fixed for this step.
         held = ((theta[live] <= LOWER) & (slope > 0)) | ((theta[live] >= UPPER) & (slope < 0))
         held |= ~free
         slope = np.where(held, 0.0, slope)
-        gradient[live] = np.max(np.abs(slope) / reach, axis=1)
-        moving = (gradient[live] > _TIGHT) & (damping[live] < 1e12)
-        live = live[moving]
+        gradient[live] = np.max(np.abs(slope) / reach[live], axis=1)
+        moving = (gradient[live] > tight) & (damping[live] < 1e12)
+        if not moving.all():
+            live, held, slope, now = live[moving], held[moving], slope[moving], now[moving]
+            here = tuple(part[moving] for part in here)
+            curvature, weights = here[2], weights[moving]
         if not live.size:
             break
-        step = _newton_step(
-            slope[moving],
-            curvature[moving],
-            held[moving],
-            damping[live],
-            weights_Sn[live].sum(axis=1),
-        )
+        step = _newton_step(slope, curvature, held, damping[live], mass[live])
         tried = np.clip(theta[live] + step, LOWER, UPPER)
-        better = objective(tried, rows, weights_Sn[live], delta) < now[moving]
+        there = _expand(tried, rows, weights, delta)
+        better = there[0] < now
         theta[live[better]] = tried[better]
+        here = tuple(
+            np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+            for new, old in zip(there, here, strict=True)
+        )
         damping[live] *= np.where(better, 0.1, 10.0)
         damping[live] = np.maximum(damping[live], 1e-14)
     return Descent(theta, value, gradient, gradient < _LOOSE)
@@ -157,34 +164,53 @@ def _newton_step(
 
 def _expand(
     theta: np.ndarray, rows: Rows, weights: np.ndarray, delta: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Value (S,), gradient (S, 5), Hessian (S, 5, 5), and the gradient's greatest size (S, 5)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value (S,), gradient (S, 5) and Hessian (S, 5, 5)."""
     x, y = _powers(theta, rows)
     a, b = theta[:, A, None] * x, theta[:, B, None] * y
     loss = theta[:, E, None] + a + b
     r = _residuals(loss, rows)
-    pull = weights * np.clip(r, -delta, delta)
-    inside = weights * (np.abs(r) <= delta)
-    jacobian = np.stack([np.ones_like(x), x, y, -a * rows.log_n, -b * rows.log_d], axis=1)
+    clipped = np.clip(r, -delta, delta)
+    pull = weights * clipped
+    inside = np.where(clipped == r, weights, 0.0)
+    value = (pull * (r - 0.5 * clipped)).sum(axis=1)
+    jacobian = np.empty((len(theta), 5, r.shape[1]))
     if rows.residual == "log":
         # d2 log L = d2 L / L - (d log L)(d log L)': the second part joins the Gram matrix.
-        jacobian /= loss[:, None, :]
-        inside = inside - pull
-        bend = pull / loss
+        np.divide(1.0, loss, out=jacobian[:, E])
+        inside -= pull
+        bend = pull * jacobian[:, E]
     else:
+        jacobian[:, E] = 1.0
         bend = pull
-    slope = np.einsum("skn,sn->sk", jacobian, pull)
+    np.multiply(x, jacobian[:, E], out=jacobian[:, A])
+    np.multiply(y, jacobian[:, E], out=jacobian[:, B])
+    np.multiply(jacobian[:, A], -theta[:, A, None] * rows.log_n, out=jacobian[:, ALPHA])
+    np.multiply(jacobian[:, B], -theta[:, B, None] * rows.log_d, out=jacobian[:, BETA])
+    slope = (jacobian @ pull[:, :, None])[:, :, 0]
     curvature = (jacobian * inside[:, None, :]) @ jacobian.transpose(0, 2, 1)
-    for term, exponent, power, size, log_size in (
-        (A, ALPHA, x, a, rows.log_n),
-        (B, BETA, y, b, rows.log_d),
+    for term, exponent, power, log_size in (
+        (A, ALPHA, x, rows.log_n),
+        (B, BETA, y, rows.log_d),
     ):
-        cross = -(bend * power) @ log_size
-        curvature[:, term, exponent] += cross
-        curvature[:, exponent, term] += cross
-        curvature[:, exponent, exponent] += (bend * size) @ log_size**2
-    reach = min(delta, 1.0) * np.einsum("skn,sn->sk", np.abs(jacobian), weights)
-    return (weights * _huber(r, delta)).sum(axis=1), slope, curvature, np.maximum(reach, 1e-300)
+        bent = (bend * power) @ np.stack([log_size, log_size**2], axis=1)
+        curvature[:, term, exponent] -= bent[:, 0]
+        curvature[:, exponent, term] -= bent[:, 0]
+        curvature[:, exponent, exponent] += theta[:, term] * bent[:, 1]
+    return value, slope, curvature
+
+
+def _reach(theta: np.ndarray, rows: Rows, weights: np.ndarray, delta: float) -> np.ndarray:
+    """The gradient's greatest size (S, 5), that of rows all pulling the same way."""
+    x, y = _powers(theta, rows)
+    a, b = np.abs(theta[:, A, None]) * x, np.abs(theta[:, B, None]) * y
+    scale = weights
+    if rows.residual == "log":
+        scale = weights / (theta[:, E, None] + a + b)
+    size_n, size_d = np.abs(rows.log_n), np.abs(rows.log_d)
+    parts = (scale.sum(axis=1), (scale * x).sum(axis=1), (scale * y).sum(axis=1))
+    reach = np.stack([*parts, (scale * a) @ size_n, (scale * b) @ size_d], axis=1)
+    return np.maximum(min(delta, 1.0) * reach, 1e-300)
 
 
 def _powers(theta: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:

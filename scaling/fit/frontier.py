@@ -95,7 +95,9 @@ def bags(usable: Sequence[Valley], resamples: int, seed: int) -> tuple[Bag, ...]
     found = []
     for valley in usable:
         own = valley.noise / valley.loss
-        unit = rng.standard_normal((max(DRAWS, resamples), len(valley.loss)))
+        half = rng.standard_normal((max(DRAWS, resamples + 1) // 2, len(valley.loss)))
+        # Each draw and its mirror image, which steadies the median.
+        unit = np.stack([half, -half], axis=1).reshape(-1, len(valley.loss))
         known = np.where(np.isfinite(own), own, sd)
         found.append(bag(valley.log_n, valley.loss, known, unit))
     return tuple(found)

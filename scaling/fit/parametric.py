@@ -22,7 +22,7 @@ from scaling.fit.uncertainty import case_weights, estimate, generator
 PARAMETERS = 5
 # The screening grid: cells of 13% in alpha and beta, over every exponent ever reported and more.
 _GRID = np.geomspace(0.02, 2.5, 40)
-_BLOCK = 5  # one start from each 5 x 5 block of cells, so that starts lie apart
+_BLOCK = 10  # one start from each 10 x 10 block of cells, so that starts lie apart
 _AGREE = 1e-6  # relative difference of objectives that count as one minimum
 _NOTHING = 1e-9  # share of the loss under which a term changes nothing
 _FLAT_FLOOR = 0.5  # width of E's 90% interval, as a share of E, beyond which E is not known
@@ -172,22 +172,25 @@ def _project(rows: Rows, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     With three unknowns the non-negative solution is the best feasible one of the seven subsets.
     """
+    alphas, row = np.unique(cells[:, 0], return_inverse=True)
+    betas, column = np.unique(cells[:, 1], return_inverse=True)
     theta = np.zeros((len(cells), 5))
     theta[:, [ALPHA, BETA]] = cells
-    design = np.stack(
-        [
-            np.ones((len(cells), rows.loss.size)),
-            np.exp(-cells[:, :1] * rows.log_n),
-            np.exp(-cells[:, 1:] * rows.log_d),
-        ],
-        axis=1,
+    # All inner products of a grid's cells are those of its sides.
+    unit = 1 / rows.loss if rows.residual == "log" else np.ones_like(rows.loss)
+    target = unit * rows.loss
+    x = np.exp(-alphas[:, None] * rows.log_n) * unit
+    y = np.exp(-betas[:, None] * rows.log_d) * unit
+    gram = np.empty((len(cells), 3, 3))
+    gram[:, E, E] = unit @ unit
+    gram[:, E, A] = gram[:, A, E] = (x @ unit)[row]
+    gram[:, E, B] = gram[:, B, E] = (y @ unit)[column]
+    gram[:, A, A] = (x * x).sum(axis=1)[row]
+    gram[:, B, B] = (y * y).sum(axis=1)[column]
+    gram[:, A, B] = gram[:, B, A] = (x @ y.T)[row, column]
+    right = np.stack(
+        [np.full(len(cells), unit @ target), (x @ target)[row], (y @ target)[column]], axis=1
     )
-    if rows.residual == "log":
-        design /= rows.loss
-        target = np.ones_like(rows.loss)
-    else:
-        target = rows.loss
-    gram, right = design @ design.transpose(0, 2, 1), design @ target
     best = np.full(len(cells), np.inf)
     for size in (3, 2, 1):
         for subset in combinations((E, A, B), size):
