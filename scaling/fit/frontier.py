@@ -69,27 +69,35 @@ class Frontier:
 
 @dataclass(frozen=True)
 class Valleys:
-    """The valleys with a vertex, what is known of their noise, and draws of it (R, k) each.
-
-    `bags` holds the vertex by Porian et al.'s spline of each; none where sizes are too few.
-    """
+    """The valleys with a vertex, what is known of their noise, and draws of it (R, k) each."""
 
     usable: tuple[Valley, ...]
     noise: Noise
     draws: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Bagged:
+    """Valleys whose vertex Porian et al.'s spline finds between their sizes, and that vertex."""
+
+    usable: tuple[Valley, ...]
     bags: tuple[Bag, ...]
 
     @property
     def resolved(self) -> bool:
         """Whether the spline knows the vertex of most valleys to a step of the grid."""
-        coarse = [b.sd / b.step if np.isfinite(b.sd) else np.inf for b in self.bags]
-        return bool(self.bags) and float(np.median(coarse)) <= _RESOLVED
+        coarse = [b.sd / b.step for b in self.bags]
+        return len(coarse) >= FEWEST_POINTS and float(np.median(coarse)) <= _RESOLVED
 
 
-def bags(usable: Sequence[Valley], resamples: int, seed: int) -> tuple[Bag, ...]:
-    """Every valley's vertex by the spline of log loss over draws of noise, if sizes are many."""
+def bagged(valleys: Sequence[Valley], resamples: int, seed: int) -> Bagged | None:
+    """Vertices by the spline of log loss over draws of noise; None where sizes are too few.
+
+    Whether a valley is open is for the draws to say: in most of them its vertex must be inside.
+    """
+    usable = [v for v in valleys if v.reason is None or (v.open_edge and len(v.loss) > 3)]
     if np.median([len(valley.loss) for valley in usable]) < RICH_SIZES:
-        return ()
+        return None
     rng = generator(seed, "isoflop spline noise")
     sd = local_noise([v.log_n for v in usable], [v.loss for v in usable])
     found = []
@@ -100,30 +108,39 @@ def bags(usable: Sequence[Valley], resamples: int, seed: int) -> tuple[Bag, ...]
         unit = np.stack([half, -half], axis=1).reshape(-1, len(valley.loss))
         known = np.where(np.isfinite(own), own, sd)
         found.append(bag(valley.log_n, valley.loss, known, unit))
-    return tuple(found)
+    pairs = [(v, b) for v, b in zip(usable, found, strict=True) if np.isfinite(b.vertex)]
+    return Bagged(tuple(v for v, _ in pairs), tuple(b for _, b in pairs))
+
+
+def spline_frontier(found: Bagged, resamples: int, seed: int) -> Frontier | None:
+    """The laws through the vertices of `bagged`, and through those of so many of its draws."""
+    points = [(np.array([b.vertex]), np.array([b.vertex_loss])) for b in found.bags]
+    samples = [(b.log_n[:resamples], b.loss[:resamples]) for b in found.bags]
+    variance = np.array([b.variance for b in found.bags])
+    return _lines(found.usable, points, samples, variance, generator(seed, "isoflop spline"))
 
 
 def frontier(valleys: Valleys, method: Method, seed: int) -> Frontier | None:
     """The laws through the vertices by `method`; None with fewer than three of them."""
-    usable, resamples = valleys.usable, len(valleys.draws[0])
-    windows = zip(usable, valleys.noise.sd, strict=True)
+    windows = zip(valleys.usable, valleys.noise.sd, strict=True)
     variance = np.array(
         [vertex_variance(v) * float((sd[v.window] ** 2).mean()) for v, sd in windows]
     )
-    if method == "robust":
-        points, samples = _by_shape(valleys)
-    elif method == "spline" and valleys.bags:
-        points = [(np.array([b.vertex]), np.array([b.vertex_loss])) for b in valleys.bags]
-        samples = [(b.log_n[:resamples], b.loss[:resamples]) for b in valleys.bags]
-        variance = np.array([b.variance for b in valleys.bags])
-    else:
-        points, samples = _one_by_one(valleys, method)
+    points, samples = _by_shape(valleys) if method == "robust" else _one_by_one(valleys, method)
+    return _lines(valleys.usable, points, samples, variance, generator(seed, f"isoflop {method}"))
+
+
+def _lines(
+    usable: Sequence[Valley],
+    points: list[Pair],
+    samples: list[Pair],
+    variance: np.ndarray,
+    rng: np.random.Generator,
+) -> Frontier | None:
     point = _vertices(usable, points, row=0)
     sample = _vertices(usable, samples)
     if np.isfinite(point.log_n).sum() < FEWEST_POINTS:
         return None
-    variance = np.where(np.isfinite(point.log_n), variance, np.nanmax(variance))
-    rng = generator(seed, f"isoflop {method}")
     lines = []
     for log_y, log_y_samples in ((point.log_n, sample.log_n), (point.log_d, sample.log_d)):
         scatter = between_valleys(point.log_c, log_y, variance)

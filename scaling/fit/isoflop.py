@@ -32,7 +32,14 @@ from typing import Any
 import numpy as np
 
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
-from scaling.fit.frontier import Frontier, Valleys, bags, frontier
+from scaling.fit.frontier import (
+    Bagged,
+    Frontier,
+    Valleys,
+    bagged,
+    frontier,
+    spline_frontier,
+)
 from scaling.fit.laws import UNKNOWN, Flag, LawFit
 from scaling.fit.lines import FEWEST_POINTS
 from scaling.fit.noise import noise_draws, valley_noise
@@ -69,14 +76,14 @@ def fit_isoflop(
     if len(usable) < FEWEST_POINTS:
         return IsoflopFit(LawFit("isoflop", reason=_too_few(valleys, usable)), valleys)
     noise = valley_noise(usable)
-    parts = Valleys(
-        usable=tuple(usable),
-        noise=noise,
-        draws=noise_draws(usable, noise, n_bootstrap, generator(seed, "isoflop")),
-        bags=bags(usable, n_bootstrap, seed) if "spline" in methods else (),
-    )
-    headline, why_headline = _headline(parts)
+    draws = noise_draws(usable, noise, n_bootstrap, generator(seed, "isoflop"))
+    parts = Valleys(tuple(usable), noise, draws)
     frontiers = {method: frontier(parts, method, seed) for method in methods}
+    rich = bagged(valleys, n_bootstrap, seed) if "spline" in methods else None
+    headline, why_headline = _headline(rich)
+    if rich is not None and headline == "spline":
+        usable = list(rich.usable)
+        frontiers["spline"] = spline_frontier(rich, n_bootstrap, seed)
     head = frontiers[headline]
     if head is None:
         why = "the vertices of fewer than three budgets lie between the sampled sizes"
@@ -96,16 +103,13 @@ def fit_isoflop(
     return IsoflopFit(law, valleys, head)
 
 
-def _headline(parts: Valleys) -> tuple[Method, str]:
-    """The method of the headline and why, by the design and the noise and not by the results."""
-    if not parts.bags:
+def _headline(rich: Bagged | None) -> tuple[Method, str]:
+    """The method of the headline and why, by the grid and the noise and not by the results."""
+    if rich is None:
         return "parabola", f"most valleys have fewer than {RICH_SIZES} sizes"
-    if not parts.resolved:
+    if not rich.resolved:
         return "parabola", "noise leaves the spline's vertices open by over a step of the grid"
-    return (
-        "spline",
-        f"{RICH_SIZES} sizes or more a valley, and noise that lets a spline resolve them",
-    )
+    return "spline", f"{RICH_SIZES} sizes a valley or more, and noise lets a spline resolve them"
 
 
 def _exponents(found: Frontier | None) -> dict[str, Any] | None:
@@ -122,7 +126,7 @@ def _valley_documents(
     for valley in valleys:
         n_opt = d_opt = loss = UNKNOWN
         flags = valley.flags
-        if valley.reason is None:
+        if id(valley) in column:
             index = column[id(valley)]
             n_opt, d_opt, loss = (
                 estimate(float(value(getattr(head.points, name)[index])), value(cloud[:, index]))
@@ -133,7 +137,10 @@ def _valley_documents(
                 )
             )
         else:
-            flags = (*flags, Flag("edge_valley" if valley.open_edge else "unusable", valley.reason))
+            flags = (
+                *flags,
+                Flag("edge_valley" if valley.open_edge else "unusable", str(valley.reason)),
+            )
         documents.append(
             {
                 "flops": valley.flops,
@@ -157,8 +164,10 @@ def _flags(
     observations: Observations, valleys: Sequence[Valley], usable: Sequence[Valley], head: Frontier
 ) -> tuple[Flag, ...]:
     flags = []
-    lost = [valley for valley in valleys if valley.reason is not None]
-    for valley in lost:
+    kept = {id(valley) for valley in usable}
+    for valley in valleys:
+        if id(valley) in kept:
+            continue
         text = f"{valley.flops:.3g} FLOP is left out: {valley.reason}"
         flags.append(Flag("edge_valley", text))
     for valley in usable:
