@@ -52,6 +52,7 @@ ISOFLOP = LAW | {
     "n_coef": ESTIMATE,
     "d_coef": ESTIMATE,
     "method": {"parabola", "spline", "robust"},
+    "method_reason": str,
     "methods": {"parabola": METHOD, "spline": METHOD, "robust": METHOD},
     "valleys": [VALLEY],
     "scatter_between_valleys": NUMBER,
@@ -215,7 +216,7 @@ FIT = {
         "where": maybe(dict),
     },
     "options": {
-        "objective": {"huber"},
+        "objective": {"huber", "lad", "least_squares"},
         "delta": NUMBER,
         "reduce": {"none", "best"},
         "holdout": (str, *NUMBER),

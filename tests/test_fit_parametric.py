@@ -257,3 +257,27 @@ def test_a_starved_optimiser_gives_a_refusal_and_no_number(monkeypatch):
     assert law.status == "refused"
     assert law.reason.startswith("not converged")
     assert not law.estimates
+
+
+@pytest.mark.needs_reference
+@pytest.mark.parametrize(
+    ("objective", "rows", "alpha", "beta", "value"),
+    [
+        ("huber", 240, 0.3473105, 0.3671724, 1.0182740178006e-3),
+        ("lad", 240, 0.3478043, 0.3658442, 240 * 0.00470623),
+        ("least_squares", 240, 0.360253, 0.405883, 5.73094349585e-3),
+        ("huber", 245, 0.349313, 0.453049, 1.82601052307e-3),
+        ("least_squares", 245, 0.372098, 0.612048, 3.54952157893e-2),
+    ],
+)
+def test_objectives_by_name_reach_their_certified_optima(
+    chinchilla, objective, rows, alpha, beta, value
+):
+    law = fit_parametric(chinchilla(rows), 200, seed=0, objective=objective).law
+    assert law.details["converged"]
+    assert law.details["objective"] == pytest.approx(value, rel=1e-6)
+    assert law.estimates["alpha"].value == pytest.approx(alpha, abs=1e-4)
+    assert law.estimates["beta"].value == pytest.approx(beta, abs=1e-4)
+    assert law.estimates["a"].ci90 is not None
+    # Least absolute deviations have a kink at every row, at which some resamples stay.
+    assert law.details["failed_resamples"] <= (20 if objective == "lad" else 0)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from configs.errors import BadInput
 
+Objective = Literal["huber", "lad", "least_squares"]
 Law = Literal[
     "isoflop", "parametric", "envelope", "kaplan", "over_training", "learning_curve", "lr", "batch"
 ]
@@ -81,6 +82,7 @@ class FitConfig:
     exclude      run_ids to leave out
     seed         of every resampling
     loss_unit    nats per token, or bits per byte (it only changes what E means)
+    objective    of the surface, on log loss: Huber of width delta, absolute values, or squares
     delta        width of the Huber loss on log loss
     budget_tolerance  relative spread in FLOP of one budget where flops_budget is not given
     """
@@ -102,6 +104,7 @@ class FitConfig:
     seed: int
     loss_unit: Literal["nats", "bpb"]
     convention: ConventionConfig
+    objective: Objective
     delta: float
     budget_tolerance: float
 

@@ -168,7 +168,8 @@ def _expand(
     """Value (S,), gradient (S, 5) and Hessian (S, 5, 5)."""
     x, y = _powers(theta, rows)
     a, b = theta[:, A, None] * x, theta[:, B, None] * y
-    loss = theta[:, E, None] + a + b
+    # A step too far may end at no loss at all; it is refused for its value, which must be finite.
+    loss = np.maximum(theta[:, E, None] + a + b, 1e-9)
     r = _residuals(loss, rows)
     clipped = np.clip(r, -delta, delta)
     pull = weights * clipped

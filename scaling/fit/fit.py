@@ -70,7 +70,7 @@ def fit(config: FitConfig) -> Fit:
         "status": _status(judged, config),
         "inputs": _inputs(observations, config),
         "options": {
-            "objective": "huber",
+            "objective": config.objective,
             "delta": config.delta,
             "reduce": config.reduce,
             "holdout": config.holdout,

@@ -33,5 +33,7 @@ def fit_headline(observations: Observations, config: FitConfig, resamples: int) 
     if "isoflop" in config.asked:
         isoflop = fit_isoflop(observations, resamples, config.seed, config.budget_tolerance)
     if "parametric" in config.asked:
-        parametric = fit_parametric(observations, resamples, config.seed, config.delta)
+        parametric = fit_parametric(
+            observations, resamples, config.seed, config.delta, config.objective
+        )
     return HeadlineFits(isoflop, parametric)

@@ -25,7 +25,7 @@ the vertices, each with its own variance plus what scatter between valleys shows
 is a finding and not an assumption.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,7 @@ from scaling.fit.noise import noise_draws, valley_noise
 from scaling.fit.observations import Observations
 from scaling.fit.spline import RICH_SIZES
 from scaling.fit.uncertainty import estimate, generator
+from scaling.fit.valley_doubts import drift, lost_edges, with_doubts
 from scaling.fit.valleys import METHODS, Method, Valley, find_valleys
 
 _ENOUGH_BUDGETS = 5
@@ -53,11 +54,12 @@ _ENOUGH_BUDGETS = 5
 
 @dataclass(frozen=True)
 class IsoflopFit:
-    """The fitted law, the valleys of the runs, and the headline frontier (None if refused)."""
+    """The fitted law, the valleys, and the frontiers of the headline and of the robust method."""
 
     law: LawFit
     valleys: tuple[Valley, ...] = ()
     frontier: Frontier | None = None
+    robust: Frontier | None = None
 
 
 def fit_isoflop(
@@ -76,6 +78,9 @@ def fit_isoflop(
     if len(usable) < FEWEST_POINTS:
         return IsoflopFit(LawFit("isoflop", reason=_too_few(valleys, usable)), valleys)
     noise = valley_noise(usable)
+    doubted = dict(zip(map(id, usable), with_doubts(usable, noise), strict=True))
+    valleys = tuple(doubted.get(id(valley), valley) for valley in valleys)
+    usable = list(doubted.values())
     draws = noise_draws(usable, noise, n_bootstrap, generator(seed, "isoflop"))
     parts = Valleys(tuple(usable), noise, draws)
     frontiers = {method: frontier(parts, method, seed) for method in methods}
@@ -99,8 +104,9 @@ def fit_isoflop(
         "scatter_between_valleys": head.scatter,
         "failed_resamples": head.failed,
     }
-    law = LawFit("isoflop", head.estimates, details, _flags(observations, valleys, usable, head))
-    return IsoflopFit(law, valleys, head)
+    flags = _flags(observations, valleys, usable, head, frontiers)
+    law = LawFit("isoflop", head.estimates, details, flags)
+    return IsoflopFit(law, valleys, head, frontiers.get("robust"))
 
 
 def _headline(rich: Bagged | None) -> tuple[Method, str]:
@@ -161,7 +167,11 @@ def _too_few(valleys: Sequence[Valley], usable: Sequence[Valley]) -> str:
 
 
 def _flags(
-    observations: Observations, valleys: Sequence[Valley], usable: Sequence[Valley], head: Frontier
+    observations: Observations,
+    valleys: Sequence[Valley],
+    usable: Sequence[Valley],
+    head: Frontier,
+    frontiers: Mapping[Method, Frontier | None],
 ) -> tuple[Flag, ...]:
     flags = []
     kept = {id(valley) for valley in usable}
@@ -170,10 +180,9 @@ def _flags(
             continue
         text = f"{valley.flops:.3g} FLOP is left out: {valley.reason}"
         flags.append(Flag("edge_valley", text))
-    for valley in usable:
-        for flag in valley.flags:
-            if flag.code == "edge_lost":
-                flags.append(Flag("edge_valley", f"{valley.flops:.3g} FLOP: {flag.text}"))
+    flags += lost_edges(usable, head)
+    if frontiers.get("parabola") is head:
+        flags += drift(usable, head, frontiers.get("robust"))
     if len(usable) < _ENOUGH_BUDGETS:
         text = f"{len(usable)} budgets, expected at least {_ENOUGH_BUDGETS} for a law to rely on"
         flags.append(Flag("few_budgets", text))

@@ -7,24 +7,24 @@ parameters from the best cells of that grid. Hoffmann's own optimiser stopped sh
 """
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
 
 from scaling.fit import descent
+from scaling.fit.config import Objective
 from scaling.fit.descent import ALPHA, BETA, LOWER, UPPER, A, B, Descent, E, Rows, descend
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
 from scaling.fit.laws import Estimate, Flag, LawFit, Surface
 from scaling.fit.observations import Observations
-from scaling.fit.uncertainty import case_weights, estimate, generator
+from scaling.fit.screening import CELLS, project, spread
+from scaling.fit.uncertainty import bayesian_weights, estimate, generator
 
 PARAMETERS = 5
-# The screening grid: cells of 13% in alpha and beta, over every exponent ever reported and more.
-_GRID = np.geomspace(0.02, 2.5, 40)
-_BLOCK = 10  # one start from each 10 x 10 block of cells, so that starts lie apart
 _AGREE = 1e-6  # relative difference of objectives that count as one minimum
 _NOTHING = 1e-9  # share of the loss under which a term changes nothing
+# Huber widths that no residual is within, or all are.
+_WIDTHS: dict[str, float] = {"lad": 1e-6, "least_squares": 1e9}
 _FLAT_FLOOR = 0.5  # width of E's 90% interval, as a share of E, beyond which E is not known
 
 
@@ -68,16 +68,27 @@ class ParametricFit:
 
 
 def fit_parametric(
-    observations: Observations, n_bootstrap: int, seed: int, delta: float = 1e-3
+    observations: Observations,
+    n_bootstrap: int,
+    seed: int,
+    delta: float = 1e-3,
+    objective: Objective = "huber",
 ) -> ParametricFit:
-    """Fit the surface to the observations, with a case bootstrap. Refuses rather than raises."""
+    """Fit the surface to the observations, with a Bayesian bootstrap. Refuses rather than raises.
+
+    The objective on r = log Lhat - log L: "huber" the sum of Huber_delta(r) (Hoffmann et al.),
+    "lad" the sum of |r| (which the published refit of Besiroglu et al. is in effect), or
+    "least_squares" half the sum of r^2.
+    """
+    delta = _WIDTHS.get(objective, delta)
     reason = _too_little(observations)
     if reason is not None:
         return ParametricFit(LawFit("parametric", reason=reason))
     rows, centre = centred(observations.params, observations.tokens, observations.loss)
     point = minimise(rows, delta)
+    residuals = np.log(rows.loss / descent.predicted(point.theta[None], rows)[0])
     details: dict[str, Any] = {
-        "objective": point.objective,
+        "objective": float(np.abs(residuals).sum()) if objective == "lad" else point.objective,
         "gradient_norm": point.gradient,
         "converged": point.certified,
         "starts": point.starts,
@@ -86,8 +97,7 @@ def fit_parametric(
     reason = _not_identified(point)
     if reason is not None:
         return ParametricFit(LawFit("parametric", details=details, reason=reason))
-    residuals = np.log(rows.loss / descent.predicted(point.theta[None], rows)[0])
-    weights = case_weights(len(observations), n_bootstrap, generator(seed, "parametric"))
+    weights = bayesian_weights(len(observations), n_bootstrap, generator(seed, "parametric"))
     resampled = resample(rows, point.theta, weights, delta)
     samples, lost = _raw(_failed_to_nan(resampled), centre), _lost(resampled)
     surface = _raw(point.theta, centre)
@@ -118,9 +128,8 @@ def centred(
 def minimise(rows: Rows, delta: float) -> PointFit:
     """The global minimum of the objective over all rows, certified as far as that is possible."""
     deltas = stages(delta)
-    cells = np.array([(alpha, beta) for alpha in _GRID for beta in _GRID])
-    screened, squares = _project(rows, cells)
-    chosen = _spread(squares)
+    screened, squares = project(rows, CELLS)
+    chosen = spread(squares)
     ones = np.ones((len(chosen), rows.loss.size))
     on_grid = descend(screened[chosen], rows, ones, (delta,), (True, True, True, False, False), 60)
     free = descend(screened[chosen], rows, ones, deltas)
@@ -158,61 +167,14 @@ def _bounds(theta: np.ndarray, rows: Rows) -> dict[str, Literal["low", "high"]]:
 def resample(rows: Rows, theta: np.ndarray, weights_Rn: np.ndarray, delta: float) -> Descent:
     """The minimum for each row of resampling weights, descended to from the optimum of all rows."""
     starts = np.repeat(theta[None], len(weights_Rn), axis=0)
-    return descend(starts, rows, weights_Rn, (10 * delta, 3 * delta, delta))
+    widths = (10 * delta, 3 * delta) if delta > 1e-4 else (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
+    return descend(starts, rows, weights_Rn, (*widths, delta))
 
 
 def stages(delta: float) -> tuple[float, ...]:
     """Falling Huber widths that end at `delta`, in steps of about a factor 3 from 0.1."""
     count = max(0, int(np.ceil(np.log(0.1 / delta) / np.log(3.2)))) if delta < 0.1 else 0
     return (*np.geomspace(0.1, delta, count + 1)[:-1], delta) if count else (delta,)
-
-
-def _project(rows: Rows, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Non-negative E, A, B of least relative squares at each (alpha, beta), and those squares.
-
-    With three unknowns the non-negative solution is the best feasible one of the seven subsets.
-    """
-    alphas, row = np.unique(cells[:, 0], return_inverse=True)
-    betas, column = np.unique(cells[:, 1], return_inverse=True)
-    theta = np.zeros((len(cells), 5))
-    theta[:, [ALPHA, BETA]] = cells
-    # All inner products of a grid's cells are those of its sides.
-    unit = 1 / rows.loss if rows.residual == "log" else np.ones_like(rows.loss)
-    target = unit * rows.loss
-    x = np.exp(-alphas[:, None] * rows.log_n) * unit
-    y = np.exp(-betas[:, None] * rows.log_d) * unit
-    gram = np.empty((len(cells), 3, 3))
-    gram[:, E, E] = unit @ unit
-    gram[:, E, A] = gram[:, A, E] = (x @ unit)[row]
-    gram[:, E, B] = gram[:, B, E] = (y @ unit)[column]
-    gram[:, A, A] = (x * x).sum(axis=1)[row]
-    gram[:, B, B] = (y * y).sum(axis=1)[column]
-    gram[:, A, B] = gram[:, B, A] = (x @ y.T)[row, column]
-    right = np.stack(
-        [np.full(len(cells), unit @ target), (x @ target)[row], (y @ target)[column]], axis=1
-    )
-    best = np.full(len(cells), np.inf)
-    for size in (3, 2, 1):
-        for subset in combinations((E, A, B), size):
-            index = list(subset)
-            part = gram[:, index][:, :, index] + 1e-14 * np.eye(size) * gram[:, [0]][:, :, [0]]
-            solved = np.linalg.solve(part, right[:, index, None])[:, :, 0]
-            squares = target @ target - np.einsum("sk,sk->s", solved, right[:, index])
-            better = (solved >= 0).all(axis=1) & (squares < best)
-            best[better] = squares[better]
-            theta[better, :3] = 0.0
-            theta[np.ix_(better, index)] = solved[better]
-    return theta, best
-
-
-def _spread(squares: np.ndarray) -> np.ndarray:
-    """The best cell of each block of the grid, as indices."""
-    side, blocks = len(_GRID), len(_GRID) // _BLOCK
-    tiles = squares.reshape(blocks, _BLOCK, blocks, _BLOCK).transpose(0, 2, 1, 3)
-    inner = tiles.reshape(blocks * blocks, -1).argmin(axis=1)
-    row = np.repeat(np.arange(blocks), blocks) * _BLOCK + inner // _BLOCK
-    column = np.tile(np.arange(blocks), blocks) * _BLOCK + inner % _BLOCK
-    return row * side + column
 
 
 def _raw(theta: np.ndarray, centre: np.ndarray) -> Surface:

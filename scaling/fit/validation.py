@@ -33,7 +33,7 @@ def hold_out(observations: Observations, config: FitConfig) -> dict[str, Any]:
     flops = float(above.flops[best])
     named = above.flops_budget[best]
     resamples = min(config.n_bootstrap, 1000)
-    surface = fit_parametric(below, resamples, config.seed, config.delta)
+    surface = fit_parametric(below, resamples, config.seed, config.delta, config.objective)
     valleys = find_valleys(above, config.budget_tolerance)
     vertex = next((v for v in reversed(valleys) if v.reason is None), None)
     observed_n = (

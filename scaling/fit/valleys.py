@@ -130,6 +130,13 @@ def vertex_variance(valley: Valley) -> float:
     return float(gradient @ np.linalg.inv(design.T @ design) @ gradient)
 
 
+def bend_variance(valley: Valley) -> float:
+    """Variance of the parabola's curvature for a loss of unit noise."""
+    x = valley.log_n[valley.window]
+    design = _design(x - x.mean())
+    return float(np.linalg.inv(design.T @ design)[2, 2])
+
+
 def window_fit(valley: Valley) -> tuple[np.ndarray, np.ndarray]:
     """The parabola's losses in the window, and the leverage of each size there."""
     x = valley.log_n[valley.window]
