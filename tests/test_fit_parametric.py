@@ -281,3 +281,20 @@ def test_objectives_by_name_reach_their_certified_optima(
     assert law.estimates["a"].ci90 is not None
     # Least absolute deviations have a kink at every row, at which some resamples stay.
     assert law.details["failed_resamples"] <= (20 if objective == "lad" else 0)
+
+
+@pytest.mark.needs_reference
+def test_the_held_out_runs_of_the_ladder_are_inside_and_the_law_says_not_to_rely_on_it(
+    reference_dir,
+):
+    def runs(role):
+        asked = config(f"runs={reference_dir}/olmo_ladder_curves.csv", f"where.role={role}")
+        return observe(read_rows(asked)[0], asked)
+
+    fitted, held = fit_parametric(runs("train"), 400, seed=0), runs("eval")
+    assert {"floor_unidentified", "wide_interval"} <= {flag.code for flag in fitted.law.flags}
+    assert len(held) == 2
+    for params, tokens, loss in zip(held.params, held.tokens, held.loss, strict=True):
+        samples = fitted.samples.predict_loss(params, tokens)
+        low, high = np.nanquantile(samples, [0.05, 0.95])
+        assert low < loss < high

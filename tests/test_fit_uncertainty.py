@@ -7,7 +7,7 @@ from fit_examples import isoflop_rows, observations
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.parametric import fit_parametric
-from scaling.fit.uncertainty import case_weights, estimate, generator, t_scale
+from scaling.fit.uncertainty import bayesian_weights, case_weights, estimate, generator, t_scale
 
 SURFACE = PUBLISHED["besiroglu"]
 
@@ -22,37 +22,47 @@ def coverage(fit, simulations, budgets, factors, sigma):
     return np.mean(inside)
 
 
-def test_nominal_90_percent_of_valleys_covers():
-    share = coverage(
-        lambda runs, seed: fit_isoflop(runs, 300, seed, 0.2, methods=("parabola",)).law,
-        200,
-        np.geomspace(1e16, 1e18, 5),
-        np.geomspace(1 / 4, 4, 7),
-        0.01,
-    )
-    assert 0.82 <= share <= 0.97
+DESIGN = (np.geomspace(1e16, 1e18, 5), np.geomspace(1 / 4, 4, 7))
+
+
+def by_valleys(runs, seed):
+    return fit_isoflop(runs, 300, seed, 0.2, methods=("parabola",)).law
+
+
+def by_surface(runs, seed):
+    return fit_parametric(runs, 100, seed).law
+
+
+@pytest.mark.parametrize("fit", [by_valleys, by_surface])
+@pytest.mark.parametrize("sigma", [0.005, 0.02])
+def test_nominal_90_percent_covers(fit, sigma):
+    assert 0.82 <= coverage(fit, 200, *DESIGN, sigma) <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fit", "sigma", "least", "most"),
+    [
+        (by_valleys, 0.005, 0.87, 0.93),
+        (by_valleys, 0.02, 0.87, 0.93),
+        (by_surface, 0.005, 0.87, 0.93),
+        (by_surface, 0.02, 0.87, 0.96),
+    ],
+)
+def test_nominal_90_percent_covers_in_a_thousand(fit, sigma, least, most):
+    assert least <= coverage(fit, 1000, *DESIGN, sigma) <= most
 
 
 def test_nominal_90_percent_of_four_small_valleys_covers():
-    share = coverage(
-        lambda runs, seed: fit_isoflop(runs, 300, seed, 0.2, methods=("parabola",)).law,
-        200,
-        np.geomspace(1e16, 3e17, 4),
-        np.geomspace(1 / 3, 3, 5),
-        0.01,
-    )
+    share = coverage(by_valleys, 200, np.geomspace(1e16, 3e17, 4), np.geomspace(1 / 3, 3, 5), 0.01)
     assert 0.82 <= share <= 0.97
 
 
-def test_nominal_90_percent_of_the_surface_covers():
-    share = coverage(
-        lambda runs, seed: fit_parametric(runs, 80, seed).law,
-        100,
-        np.geomspace(1e16, 1e18, 5),
-        np.geomspace(1 / 4, 4, 7),
-        0.01,
-    )
-    assert 0.82 <= share <= 0.97
+def test_bayesian_weights_leave_no_row_out():
+    weights = bayesian_weights(20, 4000, generator(0, "test"))
+    assert weights.sum(axis=1) == pytest.approx(20)
+    assert (weights > 0).all()
+    assert weights.var(axis=0).mean() == pytest.approx(19 / 21, rel=0.03)
 
 
 def test_percentiles_and_spread_of_known_samples():
