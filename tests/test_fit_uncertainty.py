@@ -59,10 +59,12 @@ def test_nominal_90_percent_of_four_small_valleys_covers():
 
 
 def test_bayesian_weights_leave_no_row_out():
-    weights = bayesian_weights(20, 4000, generator(0, "test"))
+    weights = bayesian_weights(20, 0, 4000, generator(0, "test"))
     assert weights.sum(axis=1) == pytest.approx(20)
     assert (weights > 0).all()
     assert weights.var(axis=0).mean() == pytest.approx(19 / 21, rel=0.03)
+    wider = bayesian_weights(20, 5, 4000, generator(0, "test"))
+    assert wider.var(axis=0).mean() == pytest.approx(19 / 16, rel=0.03)
 
 
 def test_percentiles_and_spread_of_known_samples():

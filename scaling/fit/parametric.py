@@ -97,7 +97,9 @@ def fit_parametric(
     reason = _not_identified(point)
     if reason is not None:
         return ParametricFit(LawFit("parametric", details=details, reason=reason))
-    weights = bayesian_weights(len(observations), n_bootstrap, generator(seed, "parametric"))
+    weights = bayesian_weights(
+        len(observations), PARAMETERS, n_bootstrap, generator(seed, "parametric")
+    )
     resampled = resample(rows, point.theta, weights, delta)
     samples, lost = _raw(_failed_to_nan(resampled), centre), _lost(resampled)
     surface = _raw(point.theta, centre)

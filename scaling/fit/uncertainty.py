@@ -46,14 +46,15 @@ def case_weights(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
 
-def bayesian_weights(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+def bayesian_weights(n: int, fitted: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """Weights of `n` rows in each resample, (resamples, n), mean 1: Rubin's Bayesian bootstrap.
 
-    Its weights have the mean and nearly the variance of case resampling, but no row is ever left
-    out. A planned grid of 35 runs that loses a third of its cells is a poorer design than the one
-    that was run: case resampling of the surface covered 97% at a nominal 90%, this 89 to 95%.
+    Unlike case resampling it leaves no row out: a planned grid of 35 runs that loses a third of
+    its cells is a poorer design than the one that was run (case resampling of the surface covered
+    97% at a nominal 90%). Residuals are smaller than the noise by the `fitted` parameters, so the
+    weights are Dirichlet with (n - fitted)/n for each row in place of 1.
     """
-    weights = rng.standard_exponential((resamples, n))
+    weights = rng.standard_gamma(max(n - fitted, 1) / n, (resamples, n))
     return weights * (n / weights.sum(axis=1, keepdims=True))
 
 
