@@ -61,6 +61,15 @@ def test_influence_is_the_change_of_a_full_refit(found: dict[str, Any]) -> None:
         assert row["a_without"] == pytest.approx(again.estimates["a"].value, abs=1e-6)
 
 
+def test_influence_on_the_surface_is_by_the_objective_asked_for() -> None:
+    points = _study(0.01)
+    row = _diagnose(points, "laws=[parametric]", "objective=least_squares")["influence"][0]
+    kept = points.take(np.array([name != row["run_id"] for name in points.run_id]))
+    again = fit_parametric(kept, 0, 0, objective="least_squares").law.estimates["a"].value
+    assert row["a_without"] == pytest.approx(again, abs=1e-6)
+    assert again != pytest.approx(fit_parametric(kept, 0, 0).law.estimates["a"].value, abs=1e-4)
+
+
 def test_one_bad_run_is_named_and_nothing_is_dropped() -> None:
     points = _study(0.002)
     points.loss[10] *= 1.1

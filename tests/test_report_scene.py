@@ -8,6 +8,7 @@ from report_example import BUDGETS, example
 
 from scaling.fit.fit import Fit
 from scaling.report.scene import CURVE_BINS, scene
+from scaling.report.sections import pictures
 
 
 def _scene(fit: Fit) -> dict:
@@ -53,6 +54,22 @@ def test_parabolas_are_those_of_the_fit() -> None:
         expected = np.polyval(coefficients, np.log(valley["curve"]["params"]))
         assert valley["curve"]["loss"] == pytest.approx(expected, rel=1e-5)
         assert valley["n_opt"] == fit.document["laws"]["isoflop"]["valleys"][i]["n_opt"]["value"]
+
+
+def test_splines_are_drawn_through_the_losses_and_called_so() -> None:
+    fit = example()
+    fit.document["laws"]["isoflop"]["method"] = "spline"
+    drawn = _scene(fit)
+    for i, valley in enumerate(drawn["valleys"]):
+        here = np.array(drawn["points"]["budget"]) == i
+        order = np.argsort(fit.observations.params[here])
+        log_n = np.log(fit.observations.params[here][order])
+        on_curve = np.interp(log_n, np.log(valley["curve"]["params"]), valley["curve"]["loss"])
+        assert on_curve == pytest.approx(fit.observations.loss[here][order], rel=1e-4)
+    caption = pictures(fit.document, drawn)["valleys"].caption
+    assert "spline" in caption and "parabola" not in caption
+    stated = example().document
+    assert "parabola" in pictures(stated, drawn)["valleys"].caption
 
 
 def test_contours_lie_on_the_surface_near_the_runs() -> None:

@@ -4,7 +4,7 @@ leverage    h_i = diag J (J'J)^-1 J', J the Jacobian of log L in the five consta
             of its own loss in the surface's value at run i; the h_i sum to 5
 influence   the exponent a with run i left out, less a: each an exact refit, not a linear step,
             since Huber's narrow delta makes the objective nearly piecewise linear;
-            of the valleys' exponents, the parabola's
+            of the valleys' exponents, the parabola's whatever the headline's method
 outlier     a residual over 3.5 robust standard deviations from the median residual, that is
             0.6745 |r - median| > 3.5 MAD (Iglewicz & Hoaglin 1993); the laws are fitted
             again without such runs, and both results stand side by side
@@ -21,7 +21,7 @@ from scaling.fit.headline import HeadlineFits, fit_headline
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import LawFit, Surface
 from scaling.fit.observations import Observations
-from scaling.fit.parametric import centred, resample
+from scaling.fit.parametric import centred, resample, width
 from scaling.fit.valleys import budgets
 
 OUTLIER = 3.5
@@ -192,7 +192,7 @@ def _surface_without(
         left = rows[first : first + _AT_ONCE]
         weights = np.ones((len(left), len(observations)))
         weights[np.arange(len(left)), left] = 0.0
-        found = resample(data, theta, weights, config.delta)
+        found = resample(data, theta, weights, width(config.objective, config.delta))
         alpha, beta = found.theta[:, descent.ALPHA], found.theta[:, descent.BETA]
         there = found.converged & (found.theta[:, [descent.A, descent.B]] > 0).all(axis=1)
         parts.append(np.where(there, beta / (alpha + beta), np.nan))

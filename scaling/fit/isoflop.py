@@ -10,7 +10,8 @@ A valley is the losses of one budget against log N. Its vertex is taken by three
               vertex over draws of the runs' own noise, weights 1/sd^2, sd at least a third of the
               grid's step; a valley whose vertex is at an edge in most draws is dropped
 
-The headline is chosen by a rule that sees the grid and the noise but no result. It is the
+The headline is chosen by a rule that sees the grid and the noise but no result; the rule itself
+was chosen with Porian et al.'s exponents in view, so agreement with those is calibration. It is the
 parabola, whose form steadies it, on grids planned about the vertex: up to seven sizes a valley,
 the window holding nearly all of them, so that its bias is the same at every budget and spoils
 no exponent. It is the spline where most valleys have eight sizes or more and their noise lets it

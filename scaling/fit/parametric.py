@@ -80,7 +80,7 @@ def fit_parametric(
     "lad" the sum of |r| (which the published refit of Besiroglu et al. is in effect), or
     "least_squares" half the sum of r^2.
     """
-    delta = _WIDTHS.get(objective, delta)
+    delta = width(objective, delta)
     reason = _too_little(observations)
     if reason is not None:
         return ParametricFit(LawFit("parametric", reason=reason))
@@ -113,6 +113,11 @@ def fit_parametric(
     flags = _flags(observations, estimates, point, lost)
     law = LawFit("parametric", estimates, details, flags)
     return ParametricFit(law, surface, samples, float(np.sqrt(np.mean(residuals**2))))
+
+
+def width(objective: Objective, delta: float) -> float:
+    """The Huber width by which `objective` is minimised."""
+    return _WIDTHS.get(objective, delta)
 
 
 def centred(

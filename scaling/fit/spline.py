@@ -58,6 +58,11 @@ def akima_vertex(x_k: np.ndarray, losses_Rk: np.ndarray) -> tuple[np.ndarray, np
     return np.where(edge, np.nan, log_n), np.where(edge, np.nan, loss)
 
 
+def akima_curve(x_k: np.ndarray, loss_k: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The spline's values at `at`."""
+    return np.asarray(Akima1DInterpolator(x_k, loss_k)(at))
+
+
 def local_noise(sizes: Sequence[np.ndarray], losses: Sequence[np.ndarray]) -> float:
     """Standard deviation of log loss from run to run; nan without four sizes in any valley."""
     squares = []

@@ -13,18 +13,20 @@ from scaling.fit.parametric import fit_parametric
 from scaling.fit.uncertainty import estimate, generator
 from scaling.fit.valleys import WINDOW_SIZES, budgets, find_valleys, vertices
 
+_ROUNDING = 1e-6  # relative difference of two statements of one budget
+
 
 def hold_out(observations: Observations, config: FitConfig) -> dict[str, Any]:
     """The entry `holdout` of fit.json: law fitted below, run of least loss above.
 
     The loss predicted is that at the held-out run's own N and D, so that its error is the law's
     and not that of the optimum; its interval has the scatter of a single run in it. n_opt_error
-    compares the predicted optimum with the vertex of the held-out valley, if it has one.
+    compares the vertex of the valley that holds that run, if it has one, with the optimum
+    predicted at the vertex's own compute.
     """
     if config.holdout == "none":
         return _nothing("none", "not asked for: holdout=none")
-    start, budget = _top(observations, config)
-    held = observations.flops >= start
+    held, budget = held_out(observations, config)
     if not held.any() or held.all():
         return _nothing("refused", f"{held.sum()} of {len(held)} runs held out, expected some")
     below = replace(observations.take(~held), excluded=())
@@ -34,11 +36,7 @@ def hold_out(observations: Observations, config: FitConfig) -> dict[str, Any]:
     named = above.flops_budget[best]
     resamples = min(config.n_bootstrap, 1000)
     surface = fit_parametric(below, resamples, config.seed, config.delta, config.objective)
-    valleys = find_valleys(above, config.budget_tolerance)
-    vertex = next((v for v in reversed(valleys) if v.reason is None), None)
-    observed_n = (
-        float(np.exp(vertices(vertex, vertex.loss[None], "parabola")[0][0])) if vertex else None
-    )
+    observed_n, observed_c = _vertex(above, best, config.budget_tolerance) or (None, flops)
     entry = _nothing("ok", None)
     entry["flops"] = float(named) if np.isfinite(named) else flops
     entry["loss_observed"] = float(above.loss[best])
@@ -52,33 +50,53 @@ def hold_out(observations: Observations, config: FitConfig) -> dict[str, Any]:
         entry["loss_error"] = float(value / above.loss[best] - 1)
         if predicted.ci90 is not None:
             entry["inside90"] = bool(predicted.ci90[0] <= above.loss[best] <= predicted.ci90[1])
-        predicted_n = surface.surface.optimal_allocation(flops)[0]
+        predicted_n = surface.surface.optimal_allocation(observed_c)[0]
     else:
         line = fit_isoflop(below, 0, config.seed, config.budget_tolerance)
         if line.frontier is None:
             reason = f"below it parametric is refused: {surface.law.reason}; isoflop is refused: "
             return _nothing("refused", reason + str(line.law.reason))
-        entry["law"], predicted_n = "isoflop", line.frontier.n.at(flops)
+        entry["law"], predicted_n = "isoflop", line.frontier.n.at(observed_c)
     if observed_n is not None:
         entry["n_opt_error"] = float(predicted_n / observed_n - 1)
     return entry
 
 
-def _top(observations: Observations, config: FitConfig) -> tuple[float, np.ndarray]:
-    """FLOP from which on no run is fitted, and the rows of the budget to foretell.
+def held_out(observations: Observations, config: FitConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Which runs are not fitted, as a mask, and the rows of the budget to foretell.
 
     That is the highest budget (lone runs above it are neither fitted nor foretold); where there
-    is none, the top tenth of the runs; where a FLOP was asked for, all from there on.
+    is none, the top tenth of the runs; where a FLOP was asked for, all from there on. Runs of a
+    named budget stay together, whatever their own FLOP.
     """
-    flops = observations.flops
+    groups = budgets(observations, config.budget_tolerance)
+    level = observations.flops.copy()
+    for flops, members in groups:
+        if np.isfinite(observations.flops_budget[members]).any():
+            level[members] = flops
     if config.holdout != "top":
-        return float(config.holdout), np.flatnonzero(flops >= float(config.holdout))
-    for _, members in reversed(budgets(observations, config.budget_tolerance)):
+        held = _from(level, float(config.holdout))
+        return held, np.flatnonzero(held)
+    for _, members in reversed(groups):
         named = np.isfinite(observations.flops_budget[members]).any()
         if named or len(np.unique(observations.params[members])) >= WINDOW_SIZES:
-            return float(flops[members].min()), members
-    start = float(np.quantile(flops, 0.9, method="higher"))
-    return start, np.flatnonzero(flops >= start)
+            return _from(level, float(level[members].min())), members
+    held = _from(level, float(np.quantile(level, 0.9, method="higher")))
+    return held, np.flatnonzero(held)
+
+
+def _from(level: np.ndarray, start: float) -> np.ndarray:
+    return level >= start * (1 - _ROUNDING)
+
+
+def _vertex(above: Observations, best: int, tolerance: float) -> tuple[float, float] | None:
+    """(N*, C) at the vertex of the valley that holds run `best`; None where it has none."""
+    holding = next(flops for flops, members in budgets(above, tolerance) if best in members)
+    for valley in find_valleys(above, tolerance):
+        if valley.flops == holding and valley.reason is None:
+            log_n, _ = vertices(valley, valley.loss[None], "parabola")
+            return float(np.exp(log_n[0])), float(np.exp(valley.at(log_n)[1][0]))
+    return None
 
 
 def _nothing(status: str, reason: str | None) -> dict[str, Any]:

@@ -38,26 +38,29 @@ METHOD = (
     Step(
         "IsoFLOP valleys (approach 2)",
         "At each budget the losses of models of several sizes form a valley; its lowest point N* "
-        "is the vertex of a parabola in log N over the sizes near the lowest loss. A line through "
-        "the vertices in log-log, each weighted by its own variance and the scatter between "
-        "budgets, gives the exponents; a robust parabola and a spline are checks. A valley that "
-        "is open on one side has no vertex and is left out.",
+        "is the vertex of a parabola in log N over the sizes near the lowest loss or, where most "
+        "valleys have eight sizes or more and noise lets it resolve them, of a spline through them "
+        "all; fit.json names the method taken and why. A line through the vertices in log-log, "
+        "each weighted by its own variance and the scatter between budgets, gives the exponents; "
+        "the other method, and one shape for all valleys, are checks. A valley that is open on "
+        "one side has no vertex and is left out.",
         "N* ∝ C^a,   D* ∝ C^b",
         _HOFFMANN,
     ),
     Step(
         "Parametric surface (approach 3)",
-        "One surface through all final losses, by the least sum of Huber losses (δ = 0.001) of the "
-        "log loss, from many starts, the best polished until its gradient vanishes.",
+        "One surface through all final losses, by the least sum of Huber losses (δ = 0.001 "
+        "unless fit.json states another objective) of the log loss, from many starts, the best "
+        "polished until its gradient vanishes.",
         "L(N, D) = E + A / N^α + B / D^β,   a = β / (α + β)",
         _BESIROGLU,
     ),
     Step(
         "Intervals",
-        "Every interval is 90%, percentiles over refits: the surface to resampled runs, the "
-        "valleys to resampled residuals or to noise of the size seen between seeds. An interval "
-        "holds what scatter of runs can move; it does not hold a wrong form, untuned training or "
-        "another corpus.",
+        "Every interval is 90%, percentiles over refits: the surface to randomly weighted runs, "
+        "the valleys to resampled residuals or to noise of the size seen between seeds. An "
+        "interval holds what scatter of runs can move; it does not hold a wrong form, untuned "
+        "training or another corpus.",
     ),
     Step(
         "Held-out budget",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from scaling.fit.observations import Observations
+from scaling.fit.spline import akima_curve
 from scaling.fit.valleys import Valley, budgets, find_valleys, parabola
 from scaling.report import wording
 from scaling.report.allocation import frontiers, other_frontiers
@@ -95,14 +96,17 @@ def _final_loss(rows: Sequence[Mapping[str, Any]] | None) -> float | None:
 
 
 def _valleys(document: dict[str, Any], valleys: Sequence[Valley]) -> list[dict[str, Any]]:
-    """Each valley of fit.json with its vertex and, where it has one, the parabola of the fit."""
+    """Each valley of fit.json with its vertex and, where it has one, the curve of its method."""
     law = (document.get("laws") or {}).get("isoflop") or {}
     shapes = {valley.flops: valley for valley in valleys}
+    curve = _spline if law.get("method") == "spline" else _parabola
     result = []
     for stated in law.get("valleys") or []:
         shape = shapes.get(stated["flops"])
         n_opt = point(stated.get("n_opt"))
-        usable = n_opt is not None and shape is not None and shape.reason is None
+        # The spline's draws of noise may find a vertex where the least loss is at an edge.
+        convex = shape is not None and (shape.reason is None or shape.open_edge)
+        usable = n_opt is not None and convex
         result.append(
             {
                 "flops": stated["flops"],
@@ -112,7 +116,7 @@ def _valleys(document: dict[str, Any], valleys: Sequence[Valley]) -> list[dict[s
                 "d_interval": interval(stated.get("d_opt")),
                 "loss": point(stated.get("loss")),
                 "flags": [str(flag.get("text")) for flag in stated.get("flags") or []],
-                "curve": _parabola(shape) if usable and shape is not None else None,
+                "curve": curve(shape) if shape is not None and usable else None,
             }
         )
     return result
@@ -128,6 +132,15 @@ def _parabola(valley: Valley) -> dict[str, list[float | None]]:
         "params": rounded(np.exp(reach)),
         "loss": rounded(constant + slope * from_middle + bend * from_middle**2),
     }
+
+
+def _spline(valley: Valley) -> dict[str, list[float | None]]:
+    """Akima's spline of log loss through all the sizes, of which the vertex is a median."""
+    reach = np.unique(
+        np.concatenate([np.linspace(valley.log_n[0], valley.log_n[-1], 60), valley.log_n])
+    )
+    loss = np.exp(akima_curve(valley.log_n, np.log(valley.loss), reach))
+    return {"params": rounded(np.exp(reach)), "loss": rounded(loss)}
 
 
 def _curves(observations: Observations, curves: Curves) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 from scaling.fit.observations import Observations
 from scaling.report import answers, tables
 from scaling.report.tables import Table
-from scaling.report.wording import law_name, reason, stands
+from scaling.report.wording import law_name, reason, stands, valley_curves
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,7 @@ def pictures(document: dict[str, Any], scene: dict[str, Any]) -> dict[str, Pictu
     no_surface = _refusal(laws.get("parametric"), "parametric surface")
     axes = scene["axes"]
     shape = (
-        "Curves are parabolas in log N over the sizes they were fitted to; a diamond with a bar is "
-        "a vertex with its 90% interval."
+        f"{valley_curves(laws['isoflop'])} A diamond with a bar is a vertex with its 90% interval."
         if stands(laws.get("isoflop"))
         else f"Runs only: {_refusal(laws.get('isoflop'), 'law of the valleys')}."
     )

@@ -129,3 +129,13 @@ def reason(law: dict[str, Any]) -> str:
 def stands(law: Any) -> bool:
     """Whether a law has numbers: ok or flagged."""
     return isinstance(law, dict) and law.get("status") in ("ok", "flagged")
+
+
+def valley_curves(law: dict[str, Any]) -> str:
+    """What the curve of a valley is, by the method of the headline."""
+    if law.get("method") == "spline":
+        return (
+            "Curves are Akima splines of log loss through all sizes; a vertex is the median over "
+            "draws of the runs' noise, so that it may lie beside its curve."
+        )
+    return "Curves are parabolas in log N over the sizes they were fitted to."
