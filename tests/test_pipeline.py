@@ -9,7 +9,10 @@ from fit_schema import problems
 
 import fit
 import sweep
-from configs.load import run_entry
+from configs.load import build, compose_config, run_entry
+from scaling.fit.config import FitConfig
+from scaling.fit.fit import fit as fit_runs
+from scaling.report.scene import scene
 
 GRID = [
     "experiment=smoke",
@@ -61,7 +64,18 @@ def test_the_fit_accounts_for_every_run_and_keeps_to_its_schema(out):
     assert inputs["planned"] == 12 == inputs["used"] + len(inputs["excluded"])
     assert inputs["observations"] == 9 and inputs["merged"] == 3
     page = (out / "fit" / "report.html").read_text()
+    assert set(document["laws"]) >= {"isoflop", "parametric", "kaplan"}
     assert "12 runs of 12 used" in page and (out / "fit" / "fit.md").exists()
+
+
+def test_every_seed_has_its_own_point_on_the_page(out):
+    values = compose_config("fit", [f"runs={out}", "n_bootstrap=0"])
+    fitted = fit_runs(build(FitConfig, values))
+    drawn = scene(fitted.document, fitted.observations, fitted.curves)["seeds"]
+    losses = {p.parent.name: read(p)["loss"] for p in out.glob("trials/*/record.json")}
+    assert len(drawn["run_id"]) == 6
+    for name, loss in zip(drawn["run_id"], drawn["loss"], strict=True):
+        assert loss == pytest.approx(losses[name], rel=1e-4)
 
 
 def test_the_table_of_runs_alone_gives_the_same_laws(out, tmp_path):

@@ -18,6 +18,7 @@ from scaling.fit.tables import csv_cells
 
 _BLOCK = 20_000
 _LOGGED = ("step", "tokens", "flops", "loss", "lr")
+_ALL = (*_LOGGED, "val_loss")  # the last by our own trainer alone
 # The page bins a curve far below this; an object a row would not fit for a million rows.
 _SHOWN_ROWS = 100_000
 _FEWEST_SHOWN = 200
@@ -32,13 +33,14 @@ class Curve:
     flops: np.ndarray
     loss: np.ndarray
     lr: np.ndarray
+    val_loss: np.ndarray
 
     def rows(self, at_most: int) -> list[dict[str, float]]:
         """Rows by name without the empty cells, the last among them, at most so many."""
         keep = np.arange(len(self.step))
         if len(keep) > at_most:
             keep = np.unique(np.linspace(0, len(keep) - 1, at_most).round().astype(int))
-        columns = {name: getattr(self, name)[keep].tolist() for name in _LOGGED}
+        columns = {name: getattr(self, name)[keep].tolist() for name in _ALL}
         return [
             {name: values[i] for name, values in columns.items() if values[i] == values[i]}
             for i in range(len(keep))
@@ -51,7 +53,7 @@ Curves = dict[str, Curve]
 def curve(**columns: Any) -> Curve:
     """A curve of the columns given, sorted by step; the others are nan."""
     n = len(columns["step"])
-    arrays = {name: np.asarray(columns.get(name, np.full(n, np.nan)), float) for name in _LOGGED}
+    arrays = {name: np.asarray(columns.get(name, np.full(n, np.nan)), float) for name in _ALL}
     order = np.argsort(arrays["step"], kind="stable")
     return Curve(**{name: array[order] for name, array in arrays.items()})
 
@@ -89,7 +91,7 @@ def curves_of(rows: Sequence[Row]) -> Curves:
 
 def curve_of_metrics(rows: Sequence[Mapping[str, Any]]) -> Curve:
     """The training curve in the rows of a run's metrics.jsonl."""
-    return curve(**{name: [row.get(name, math.nan) for row in rows] for name in _LOGGED})
+    return curve(**{name: [row.get(name, math.nan) for row in rows] for name in _ALL})
 
 
 def shown_rows(curves: Curves, rates: Mapping[str, float]) -> dict[str, list[dict[str, Any]]]:
@@ -285,5 +287,5 @@ def _grouped(blocks: _Blocks, run: np.ndarray, step: np.ndarray, keep: np.ndarra
     result = {}
     for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
         part = {name: column[start:end] for name, column in sorted_columns.items()}
-        result[names[int(run[order[start]])]] = Curve(**part)
+        result[names[int(run[order[start]])]] = curve(**part)
     return dict(sorted(result.items()))
