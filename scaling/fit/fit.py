@@ -28,6 +28,7 @@ from scaling.fit.prediction import answers, budgets_to_predict, predictions
 from scaling.fit.remarks import remarks
 from scaling.fit.tables import Row
 from scaling.fit.validation import hold_out
+from training.attempt import RECORD
 
 SCHEMA = 1
 
@@ -193,7 +194,7 @@ def _provenance(config: FitConfig) -> dict[str, Any]:
 
 def _digest(path: Path) -> str:
     """sha256 of a table, or of a sweep's plan and records in order of name."""
-    files = [path] if path.is_file() else [path / "plan.json", *path.glob("trials/*/record.json")]
+    files = [path] if path.is_file() else [path / "plan.json", *path.glob(f"trials/*/{RECORD}")]
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(hashlib.sha256(file.read_bytes()).digest())

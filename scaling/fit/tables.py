@@ -19,6 +19,7 @@ from configs.load import build
 from model import flops as counts
 from model.config import GPTConfig
 from scaling.fit.cells import Row
+from training.attempt import RECORD
 
 # The columns of the run table, in the order in which runs.csv has them.
 NEEDED = ("params", "tokens", "loss")
@@ -110,7 +111,7 @@ def read_sweep(folder: Path) -> Table:
         )
     records = {
         path.parent.name: (path, read_json(path))
-        for path in sorted((folder / "trials").glob("*/record.json"))
+        for path in sorted((folder / "trials").glob(f"*/{RECORD}"))
     }
     rows, stale = [], set(plan.get("stale") or ())
     for trial in plan["trials"]:
