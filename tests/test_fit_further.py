@@ -11,6 +11,8 @@ from fit_schema import FURTHER, problems
 from configs.files import to_json
 from scaling.fit.further import fit_further
 
+NAMES = ["kaplan", "over_training", "learning_curve", "lr", "batch"]
+
 
 def any_table(seed):
     """Runs at random or on a grid, on a surface or with losses that mean nothing."""
@@ -37,14 +39,9 @@ def any_table(seed):
 
 @pytest.mark.parametrize("seed", range(24))
 def test_any_table_gets_laws_of_the_agreed_shape(seed):
-    laws = fit_further(any_table(seed), config("runs=x", f"n_bootstrap={60 * (seed % 2)}"))
-    assert [law.name for law in laws] == [
-        "kaplan",
-        "over_training",
-        "learning_curve",
-        "lr",
-        "batch",
-    ]
+    asked = f"laws=[{','.join(NAMES)}]"
+    laws = fit_further(any_table(seed), config("runs=x", asked, f"n_bootstrap={60 * (seed % 2)}"))
+    assert [law.name for law in laws] == NAMES
     for law in laws:
         document = json.loads(to_json(law.document()))
         assert problems(document, FURTHER[f"{law.name}?"], law.name) == []
@@ -54,3 +51,31 @@ def test_any_table_gets_laws_of_the_agreed_shape(seed):
 def test_only_the_laws_named_are_fitted():
     laws = fit_further(any_table(1), config("runs=x", "laws=[isoflop,kaplan]", "n_bootstrap=0"))
     assert [law.name for law in laws] == ["kaplan"]
+
+
+def sweep_of_rates(cells, rates):
+    """Runs of so many (N, D), each with so many learning rates and one batch size."""
+    rows = [
+        (1e6 * 4**cell, 20e6 * 4**cell * 3 ** (cell % 2), 1e-3 * 2.0**rate)
+        for cell in range(cells)
+        for rate in range(rates)
+    ]
+    params, tokens, lr = np.array(rows).T
+    loss = 2 + 100 * params**-0.3 + 0.01 * np.log(lr / 2e-3) ** 2
+    names = ("params", "tokens", "loss")
+    points = [dict(zip(names, row, strict=True)) for row in np.column_stack([params, tokens, loss])]
+    columns = {"lr": lr, "batch_tokens": np.full(len(lr), 5e5)}
+    return replace(observations(points), columns=columns)
+
+
+@pytest.mark.parametrize(("cells", "rates", "tried"), [(5, 3, True), (5, 2, False), (2, 5, False)])
+def test_a_rate_has_a_law_unasked_only_where_several_cells_vary_it(cells, rates, tried):
+    found = fit_further(sweep_of_rates(cells, rates), config("runs=x", "n_bootstrap=0"))
+    assert [law.name for law in found] == NAMES[:3] + ["lr"] * tried
+
+
+def test_a_law_asked_for_by_name_is_refused_with_the_reason():
+    table = sweep_of_rates(5, 1)
+    rate, batch = fit_further(table, config("runs=x", "laws=[lr,batch]", "n_bootstrap=0"))
+    assert rate.reason == "no (N, D) was run with several values of lr"
+    assert batch.reason == "no (N, D) was run with several values of batch_tokens"

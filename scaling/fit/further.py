@@ -1,14 +1,14 @@
 """The laws beside the headline: which of them a table gets, and each fitted or refused."""
 
 from scaling.fit.config import FitConfig
-from scaling.fit.hyperparameters import fit_batch, fit_learning_rate
+from scaling.fit.hyperparameters import fit_batch, fit_learning_rate, varied
 from scaling.fit.kaplan import fit_kaplan
 from scaling.fit.laws import LawFit
 from scaling.fit.learning_curve import fit_learning_curves
 from scaling.fit.observations import Observations
 from scaling.fit.over_training import fit_over_training
 
-# Laws that a table gets unasked only where it has the column.
+# Laws that a table gets unasked only where runs of one (N, D) vary the column.
 _COLUMNS = {"lr": "lr", "batch": "batch_tokens"}
 
 
@@ -19,7 +19,7 @@ def fit_further(observations: Observations, config: FitConfig) -> list[LawFit]:
     for name in config.asked:
         column = _COLUMNS.get(name)
         unasked = config.laws is None
-        if unasked and column is not None and column not in observations.columns:
+        if unasked and column is not None and not varied(observations, column):
             continue
         if name == "kaplan":
             found.append(fit_kaplan(observations, resamples, seed, config.budget_tolerance))

@@ -19,6 +19,7 @@ from scaling.fit.observations import Observations
 from scaling.fit.uncertainty import estimate, generator, t_scale
 
 FEWEST_VALUES = 3
+FEWEST_CELLS = 3  # that could have an optimum, for a law to be tried unasked
 _WINDOW = 2  # values on each side of the least that the parabola sees
 _SPREAD = 0.05  # least range, as the sd of the free part of log N or log D, that shows an exponent
 _WIDE = 0.5  # width of a 90% interval of an exponent that leaves the law open
@@ -53,6 +54,21 @@ def fit_learning_rate(observations: Observations, resamples: int, seed: int) -> 
 def fit_batch(observations: Observations, resamples: int, seed: int) -> LawFit:
     """The law `batch`, in tokens; refuses rather than raises."""
     return _fit_law(observations, "batch", "batch_tokens", {"q": "tokens"}, resamples, seed)
+
+
+def varied(observations: Observations, column: str) -> bool:
+    """Whether a few (N, D) were each run with values of `column` enough to show an optimum.
+
+    Most tables have the column because each run has a rate and a batch: such runs say nothing of
+    the best one, and the law is tried there only where it is asked for.
+    """
+    values = observations.columns.get(column)
+    if values is None:
+        return False
+    usable = np.isfinite(values) & (values > 0)
+    tried = np.column_stack([observations.params, observations.tokens, values])[usable]
+    _, per_cell = np.unique(np.unique(tried, axis=0)[:, :2], axis=0, return_counts=True)
+    return int((per_cell >= FEWEST_VALUES).sum()) >= FEWEST_CELLS
 
 
 def optima(observations: Observations, column: str) -> list[Optimum]:
