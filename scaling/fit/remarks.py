@@ -12,6 +12,7 @@ from scaling.fit.observations import Observations, observe
 from scaling.fit.tables import Row
 
 Remark = dict[str, str]
+_APART = 0.01  # of a; methods nearer each other than this agree for any use of the exponent
 
 
 def remarks(
@@ -70,16 +71,36 @@ def _disagreements(standing: Sequence[LawFit]) -> list[Remark]:
             )
             found.append({"code": "laws_disagree", "text": text})
     for law in standing:
-        spline = (law.details.get("methods", {}).get("spline") or {}).get("a")
-        if not spline or not spline["ci90"] or law.estimates["a"].value is None:
-            continue
-        if not spline["ci90"][0] <= law.estimates["a"].value <= spline["ci90"][1]:
-            text = (
-                f"the spline gives a = {spline['value']:.3f} and its 90% interval leaves out the "
-                f"parabola's {law.estimates['a'].value:.3f}: the valleys are not parabolas"
-            )
-            found.append({"code": "methods_disagree", "text": text})
+        found += _methods(law)
     return found
+
+
+def _methods(law: LawFit) -> list[Remark]:
+    """The headline's method against each other: neither's 90% interval holds the other's a.
+
+    All methods read the same runs, so chance moves them together: intervals that each leave out
+    the other's estimate are more than chance, though they may overlap. Less than _APART is silent.
+    """
+    head, a = str(law.details.get("method")), law.estimates["a"]
+    apart = []
+    for name, method in law.details.get("methods", {}).items():
+        other = (method or {}).get("a")
+        if name == head or not other or not other["ci90"] or a.value is None or not a.ci90:
+            continue
+        both = _outside(a.value, other["ci90"]) and _outside(other["value"], a.ci90)
+        if both and abs(a.value - other["value"]) > _APART:
+            apart.append(f"{name} {other['value']:.3f}")
+    if not apart:
+        return []
+    text = (
+        f"{law.name} by {head} gives a = {a.value:.3f}, by {' and by '.join(apart)}; neither's 90% "
+        "interval holds the other's: the shape of the valleys decides the exponent"
+    )
+    return [{"code": "methods_disagree", "text": text}]
+
+
+def _outside(value: float, ends: Sequence[float]) -> bool:
+    return not ends[0] <= value <= ends[1]
 
 
 def _alternative(rows: Sequence[Row], config: FitConfig) -> str:

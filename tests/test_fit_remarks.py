@@ -1,0 +1,58 @@
+"""Two ways to an exponent that differ by more than chance are said, whichever is the headline."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fit_examples import config, isoflop_rows, observations
+
+from scaling.fit.headline import HeadlineFits
+from scaling.fit.isoflop import fit_isoflop
+from scaling.fit.laws import PUBLISHED
+from scaling.fit.remarks import remarks
+from scaling.fit.uncertainty import estimate
+
+ROWS = isoflop_rows(
+    PUBLISHED["besiroglu"], np.geomspace(1e17, 1e19, 4), np.geomspace(1 / 4, 4, 7), 0.005
+)
+
+
+def said(head, **exponents):
+    """The warnings where each method's a has the given value and 90% interval."""
+    points, asked = observations(ROWS), config("runs=x", "n_bootstrap=60")
+    fitted = fit_isoflop(points, 60, 0, asked.budget_tolerance)
+    methods = {
+        name: {"a": estimate(a, np.linspace(low, high, 101)).document()}
+        for name, (a, low, high) in exponents.items()
+    }
+    a, low, high = exponents[head]
+    law = replace(
+        fitted.law,
+        estimates=fitted.law.estimates | {"a": estimate(a, np.linspace(low, high, 101))},
+        details=fitted.law.details | {"method": head, "methods": methods},
+    )
+    found = remarks([], points, HeadlineFits(replace(fitted, law=law), None), asked)
+    return [remark["text"] for remark in found if remark["code"] == "methods_disagree"]
+
+
+@pytest.mark.parametrize(("head", "other"), [("parabola", "spline"), ("spline", "parabola")])
+def test_methods_that_leave_out_each_others_exponent_are_said(head, other):
+    found = said(head, **{head: (0.50, 0.48, 0.53), other: (0.56, 0.52, 0.60)})
+    assert len(found) == 1
+    assert f"isoflop by {head} gives a = 0.500, by {other} 0.560" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("spline", "parabola"),
+    [
+        ((0.50, 0.40, 0.60), (0.56, 0.54, 0.58)),  # the headline's interval holds the other
+        ((0.50, 0.48, 0.52), (0.56, 0.45, 0.70)),  # the other's holds the headline
+        ((0.5000, 0.4999, 0.5001), (0.5005, 0.5004, 0.5006)),  # too near each other to matter
+    ],
+)
+def test_methods_that_may_agree_or_hardly_differ_are_not(spline, parabola):
+    assert said("spline", spline=spline, parabola=parabola, robust=spline) == []
+
+
+def test_a_method_without_an_answer_disagrees_with_nothing():
+    assert said("spline", spline=(0.5, 0.48, 0.52)) == []
