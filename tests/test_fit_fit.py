@@ -129,6 +129,17 @@ def test_what_must_stand(tmp_path, overrides, status):
     assert found.stands == (status != "refused" or "require=[]" in overrides)
 
 
+@pytest.mark.parametrize(("budgets", "stands"), [(5, True), (1, False)])
+def test_laws_that_ask_for_no_headline_law_need_none(tmp_path, budgets, stands):
+    """laws= names what must stand; the default of require asks of the headline laws, if asked."""
+    path = table(tmp_path, budgets=budgets, sigma=0.0005)
+    names = "kaplan" if stands else "kaplan,learning_curve"
+    found = fitted(f"runs={path}", QUICK, f"laws=[{names}]")
+    assert set(found.document["laws"]) == set(names.split(","))
+    assert found.stands == stands
+    assert (found.document["status"] == "refused") != stands
+
+
 def test_a_table_without_a_usable_run_is_refused_with_the_reasons(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("run_id,params,tokens,loss,status\na,1e6,1e8,3,finished\nb,2e6,1e8,2,crashed\n")
@@ -176,6 +187,7 @@ def test_folders_without_out_follow_the_input(tmp_path):
         ("runs=null", "runs: missing"),
         ("laws=[]", "laws: found an empty list"),
         ("laws=[isoflops]", "laws"),
+        ("laws=[kaplan] require=[isoflop]", "require: found isoflop, but laws= asks for none"),
         ("delta=0", "delta: found 0"),
         ("n_bootstrap=-1", "n_bootstrap: found -1"),
         ("n_bootstraps=10", "unknown key; did you mean n_bootstrap?"),
@@ -187,7 +199,7 @@ def test_folders_without_out_follow_the_input(tmp_path):
 )
 def test_a_bad_option_is_status_2_and_writes_nothing(tmp_path, capsys, override, says):
     out = tmp_path / "out"
-    status = run(f"runs={table(tmp_path)}", f"out={out}", override)
+    status = run(f"runs={table(tmp_path)}", f"out={out}", *override.split())
     assert status == ExitStatus.BAD_INPUT
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1

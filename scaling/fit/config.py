@@ -19,6 +19,7 @@ LAWS: tuple[Law, ...] = (
     "lr",
     "batch",
 )
+HEADLINE: tuple[Law, ...] = LAWS[:2]
 # Columns that a table may count in a unit of its own.
 UNITS = (
     *("params", "params_total", "params_non_embedding", "params_matmul", "params_effective"),
@@ -74,8 +75,9 @@ class FitConfig:
     columns      our name: the table's name
     units        our name: what one unit of the column is, as tokens: 1e9 for billions
     by           a column; each of its values is fitted apart, into out/<value>
-    laws         laws to fit, each of which must stand; null: all, of which one headline must
-    require      headline laws of which one must stand; empty: none need
+    laws         laws to fit, each of which must stand; null: all that the table shows
+    require      laws of which one must stand, as far as `laws` asks for them; empty: none need.
+                 So laws=[kaplan] needs no headline law: Kaplan's must stand, and nothing else
     reduce       what repeated (N, D) points become: none keeps all, best the lowest loss
     holdout      top, none, or a FLOP from which on runs are kept for validation
     n_bootstrap  resamples behind every interval
@@ -115,6 +117,12 @@ class FitConfig:
             raise BadInput(f"runs: found {twice[0]} twice, expected each input once")
         if self.laws is not None and not self.laws:
             raise BadInput("laws: found an empty list, expected at least one law, or null for all")
+        asked_apart = self.laws and self.require and not set(self.require) & set(self.laws)
+        if asked_apart and self.require != HEADLINE:
+            raise BadInput(
+                f"require: found {', '.join(self.require)}, but laws= asks for none of them; "
+                "name one in both"
+            )
         if not 0 <= self.n_bootstrap <= 1_000_000:
             raise BadInput(f"n_bootstrap: found {self.n_bootstrap}, expected 0 to 1000000")
         for name, unit in self.units.items():
