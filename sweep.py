@@ -18,10 +18,8 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 
 from configs.errors import BadInput, ExitStatus
 from configs.load import Arguments, run_entry
-from scaling.fit.fit import fit
-from scaling.fit.summary import summary
-from scaling.report.document import write_report
 from scaling.run import local, nodes
+from scaling.run.board import show_status
 from scaling.run.request import Request, read_request
 from training.process import stop_at_once
 
@@ -32,7 +30,7 @@ def main(arguments: Arguments) -> int:
         return ExitStatus.DONE
     request = read_request(arguments)
     if request.command.mode == "status":
-        return local.show_status(request)
+        return show_status(request)
     with stop_at_once():  # until a worker takes over what signals do
         if request.command.mode == "plan":
             return local.show_plan(request)
@@ -58,6 +56,11 @@ def join(request: Request) -> int:
 
 def fit_and_report(request: Request) -> ExitStatus:
     """Fit the laws to what the sweep has, and say where the report is; NO_LAW if none stands."""
+    # Imported here: estimators take longer to import than a look at a sweep's state takes.
+    from scaling.fit.fit import fit
+    from scaling.fit.summary import summary
+    from scaling.report.document import write_report
+
     folder = request.command.folder / "fit"
     fitted = fit(request.fit)
     try:

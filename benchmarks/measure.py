@@ -17,7 +17,7 @@ from configs.errors import BadInput
 from model import flops
 from model.config import GPTConfig
 from model.gpt import GPT
-from training import hardware
+from training import hardware, peaks
 from training.config import OptimizerConfig
 from training.optimizer import build_optimizer
 
@@ -157,7 +157,7 @@ def _speed(
     return {
         "steps": len(steps),
         "tokens_per_s": tokens_per_s,
-        "mfu": hardware.mfu(config, tokens_per_s, name, settings.precision, world_size=1),
+        "mfu": peaks.mfu(config, tokens_per_s, name, settings.precision, world_size=1),
         "flops_per_s": flops.flops_per_token_nanogpt(config) * tokens_per_s,
         "seconds": {
             part: statistics.median(asdict(step)[part] for step in steps)

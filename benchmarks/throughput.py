@@ -23,7 +23,7 @@ from benchmarks.measure import Settings, measure
 from benchmarks.peer import load_peer
 from configs.errors import BadInput, ExitStatus
 from configs.files import to_json, write_atomic
-from training import hardware
+from training import hardware, peaks
 from training.process import usable_cores
 from training.record import code_version
 
@@ -111,7 +111,7 @@ def _header(settings: Settings, arguments: Sequence[str]) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "device": hardware.device_name(settings.device),
-            "peak_flops": hardware.peak_flops(
+            "peak_flops": peaks.peak_flops(
                 hardware.device_name(settings.device), settings.precision
             ),
             "cpu": hardware.device_name(torch.device("cpu")),

@@ -8,29 +8,26 @@ turns every status into 0 or 1 and makes folders in each rank.)
 import argparse
 import difflib
 import os
-import re
 import signal
 import sys
 import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from configs.check import check_folder
 from configs.errors import BadInput, ExitStatus, StopRequested
+from configs.explain import explain
 
 CONFIG_DIR = Path(__file__).resolve().parent
 T = TypeVar("T")
-
-_NAMED = (HydraException, OmegaConfBaseException)  # their texts name the key
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ def compose_config(
                 compose(config_name=root, overrides=lines), resolve=True, throw_on_missing=True
             )
     except Exception as error:  # some malformed values trip Hydra itself: TypeError, AssertionError
-        raise BadInput(_explain(error, overrides, root, config_dir)) from error
+        raise BadInput(explain(error, overrides, root, config_dir)) from error
     assert isinstance(values, dict)
     merged = {str(key): value for key, value in values.items()}
     return merged | {group: merged.get(group, {}) | named for group, named in maps.items()}
@@ -143,25 +140,32 @@ def build(cls: type[T], values: Any, where: str = "") -> T:
     """
     if not isinstance(values, Mapping):
         raise BadInput(f"{where or cls.__name__}: found {values!r}, expected a group of fields")
-    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    known = _fields(cls)  # type: ignore[arg-type]
     prefix = f"{where}." if where else ""
     for key in values:
-        if key not in names:
-            near = difflib.get_close_matches(str(key), names, 1)
-            expected = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(names)}"
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            expected = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(known)}"
             raise BadInput(f"{prefix}{key}: unknown key; {expected}")
-    hints = get_type_hints(cls)
     arguments = {}
-    for field in fields(cls):  # type: ignore[arg-type]
-        if field.name in values:
-            path = prefix + field.name
-            arguments[field.name] = _convert(hints[field.name], values[field.name], path)
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise BadInput(f"{prefix}{field.name}: missing; it has no default")
+    for name, (hint, has_default) in known.items():
+        if name in values:
+            arguments[name] = _convert(hint, values[name], prefix + name)
+        elif not has_default:
+            raise BadInput(f"{prefix}{name}: missing; it has no default")
     return cls(**arguments)
 
 
+@cache
+def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
+    """Type and whether there is a default; found once, as a plan builds thousands of trials."""
+    hints, none = get_type_hints(cls), (MISSING, MISSING)
+    return {f.name: (hints[f.name], (f.default, f.default_factory) != none) for f in fields(cls)}
+
+
 def _convert(hint: Any, value: Any, where: str) -> Any:
+    if hint in (int, float, str, bool):  # first, for speed: most fields are
+        return _scalar(hint, value, where)
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -255,43 +259,3 @@ def _quote(override: str, open_keys: Sequence[str], path_keys: Sequence[str]) ->
     if key.split(".")[0] in open_keys:
         key = "++" + key
     return key + equals + value
-
-
-def _explain(error: BaseException, overrides: Sequence[str], root: str, config_dir: Path) -> str:
-    """One line for Hydra's several, with the nearest key for a misspelt one."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: not in Hydra's grammar: {str(error).splitlines()[0]}"
-    unknown = re.search(r"Key '([^']+)' is not in struct|Could not override '([^']+)'", text)
-    if unknown:
-        name = unknown[1] or unknown[2]
-        given = [line.partition("=")[0].lstrip("+") for line in overrides]
-        full = next((key for key in given if key.split(".")[-1] == name or key == name), name)
-        near = difflib.get_close_matches(full, _known_keys(root, config_dir), 1, 0.5)
-        return f"{full}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
-    if mandatory := re.search(r"Missing mandatory value: .*full_key: (\S+)", text):
-        return f"{mandatory[1]}: missing; give it, as {mandatory[1]}=..."
-    missing = re.search(r"Could not find '([^']+)'", text)
-    if missing:
-        group, _, choice = missing[1].rpartition("/")
-        there = sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
-        return f"{group or 'config'}: found {choice!r}, expected one of {', '.join(there)}"
-    return text[:400] if isinstance(error, _NAMED) else f"{' '.join(overrides)}: {text[:300]}"
-
-
-def _known_keys(root: str, config_dir: Path) -> list[str]:
-    try:
-        with initialize_config_dir(str(config_dir), version_base="1.3", job_name=root):
-            tree = OmegaConf.to_container(compose(config_name=root))
-    except Exception:  # this only looks for a suggestion; the first error is the one to report
-        return []
-    found: list[str] = []
-
-    def walk(node: Any, prefix: str) -> None:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                found.append(f"{prefix}{key}")
-                walk(value, f"{prefix}{key}.")
-
-    walk(tree, "")
-    return found

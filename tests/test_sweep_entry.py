@@ -61,7 +61,7 @@ def test_a_sweep_from_config_to_report_then_again_then_as_its_files_tell_it(tmp_
     capsys.readouterr()
     assert call("mode=status", f"out={out}", "watch=true") == 0
     text = capsys.readouterr().out
-    assert text.count("loss ") == 4 and "4 planned = 4 done" in text
+    assert text.count(" done ") == 4 + 1 and "4 planned = 4 done" in text
 
     assert call(*line, "grid.budgets=[1e8]") == 2
     assert "another grid: 0 trials are new and 2 no longer asked for" in capsys.readouterr().err

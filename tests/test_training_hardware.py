@@ -11,12 +11,11 @@ from training.distributed import Ranks
 from training.hardware import (
     decide,
     device_name,
-    mfu,
     micro_batch_sequences,
-    peak_flops,
     peak_memory,
     small_pass_tokens,
 )
+from training.peaks import mfu, peak_flops
 
 CPU = torch.device("cpu")
 SMALL = GPTConfig(12, 12, 768, block_size=1024, vocab_size=50257, init_std=0.02)

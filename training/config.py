@@ -1,7 +1,7 @@
 """One complete run as a frozen value, and the digest that names it; torch-free."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any, Literal
 
 from configs.errors import BadInput, require_positive
@@ -135,7 +135,23 @@ class TrainConfig:
 
 def as_mapping(config: Any) -> dict[str, Any]:
     """A config dataclass as plain, JSON-ready containers."""
-    return json.loads(json.dumps(asdict(config)))
+    return {name: _plain(getattr(config, name)) for name in _names(type(config))}  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON would give it back: lists for tuples, text for the keys of mappings."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return as_mapping(value)
+
+
+@cache
+def _names(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
 
 
 def science(config: TrainConfig) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from training.config import TrainConfig
 from training.dataset import Data
 from training.distributed import Ranks
 from training.evaluate import evaluate
-from training.hardware import mfu, peak_memory
+from training.hardware import peak_memory
 from training.journal import Journal, utc_now
 from training.metrics import Row, read_metrics, spikes
+from training.peaks import mfu
 from training.process import stop_flag
 from training.record import RunRecord, Status, blank_record, publish
 from training.run import Run, set_up

@@ -5,6 +5,7 @@ val_loss where it was taken. `step` counts finished updates; `flops` is exact, c
 """
 
 import json
+import os
 import statistics
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ Row = dict[str, Any]
 
 _SPIKE_WINDOW = 50
 _SPIKE_NATS = 0.5
+_TAIL_BYTES = 4096
 
 
 class MetricsLog:
@@ -59,6 +61,25 @@ def read_metrics(trial: Path) -> list[Row]:
         if path.exists():
             rows.update((row["step"], row) for row in _read_file(path))
     return [rows[step] for step in sorted(rows)]
+
+
+def read_tail(attempt: Path) -> list[Row]:
+    """The last rows of one attempt's file, a few kB of it however long it is; none if unreadable.
+
+    For looking at a run from outside: what is torn or strange is passed over, not reported.
+    """
+    rows = []
+    try:
+        with (attempt / NAME).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return []
+    for line in lines[size > _TAIL_BYTES :]:
+        with suppress(BadInput):
+            rows.append(_parse(line, ""))
+    return rows
 
 
 def spikes(rows: list[Row]) -> list[tuple[int, float]]:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import nnls
 
 from model.config import GPTConfig
 from model.flops import flops_per_token_exact
@@ -122,6 +121,8 @@ def _terms(model: GPTConfig, batch_tokens: int) -> list[float]:
 
 
 def _refit(measured: Sequence[Measured], fixed_s: float) -> StepTime:
+    from scipy.optimize import nnls  # here: a third of a second that only a measurement needs
+
     terms = np.array([_terms(m.model, m.batch_tokens) for m in measured], dtype=float)
     seconds = np.array([m.step_s for m in measured])
     # Each row divided by its measurement: a relative error counts alike at 2 ms and at 2 s. Each

@@ -1,7 +1,6 @@
-"""A sweep on this machine: plan it, work on it, tell how it stands."""
+"""A sweep on this machine: plan it, and work on it."""
 
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from scaling.plan.table import print_plan, total_line, totals
 from scaling.run import nodes, store
 from scaling.run.machine import Machine, this_machine
 from scaling.run.measure import measure
-from scaling.run.progress import Progress, count_line, name, state_table
+from scaling.run.progress import Progress, count_line, name
 from scaling.run.request import Request
 from scaling.run.store import StoredPlan, TrialState
 from scaling.run.worker import Worker
@@ -27,7 +26,6 @@ from training.attempt import Watch
 from training.config import TrainConfig
 
 CACHE = "compile_cache"
-WATCH_S = 5.0
 
 
 def run(request: Request) -> Sequence[TrialState]:
@@ -78,20 +76,6 @@ def show_plan(request: Request) -> ExitStatus:
         devices = len(machine.gpus) or machine.cores
         print(f"price: {cost.wall_s / 3600 * devices * price:.2f} for {devices} devices")
     return ExitStatus.DONE
-
-
-def show_status(request: Request) -> ExitStatus:
-    """Print the state of every trial from the files, once or until nothing is left to run."""
-    out, watch = request.command.folder, Watch(request.launcher.lease_s)
-    while True:
-        stored = store.read_plan(out)
-        states = store.read_states(out, stored.plan, watch)
-        counts = store.count_states(states)
-        print(f"{state_table(out, states, stored.stale)}\n{count_line(counts)}", flush=True)
-        _write_table(out)
-        if not request.command.watch or not counts["running"] + counts["waiting"]:
-            return ExitStatus.DONE
-        time.sleep(WATCH_S)
 
 
 def _write_table(out: Path) -> None:

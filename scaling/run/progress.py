@@ -6,7 +6,6 @@ Nothing here starts a thread: the worker forks, and a fork copies the locks of t
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -17,9 +16,8 @@ from scaling.plan.cost import makespan_s
 from scaling.plan.grid import Trial
 from scaling.plan.table import duration
 from scaling.run.slots import Slot
-from scaling.run.store import TrialState, trial_folder
+from scaling.run.store import TrialState
 from training.attempt import Attempt
-from training.metrics import read_metrics
 from training.record import RunRecord
 
 _REFRESH_S = 0.5
@@ -121,25 +119,6 @@ def name(trial: Trial) -> str:
     """A trial in a few words: its budget, shape and seed."""
     model = trial.config.model
     return f"{trial.flops_budget:.2g} FLOP {model.n_layer}x{model.n_embd} seed {trial.config.seed}"
-
-
-def state_table(out: Path, states: Sequence[TrialState], stale: Sequence[str]) -> str:
-    """One line a trial: id, name, state, loss or reason or step, attempts, and who runs it."""
-    lines = []
-    for state in states:
-        record, trial = state.record, state.trial
-        what = record.summary if record else _how_far(out, state)
-        tries = f"{state.attempts} attempts" if state.attempts > 1 else ""
-        old = "stale" if trial.id in stale else ""
-        words = [trial.id, f"{name(trial):<28}", f"{state.state:<8}", what, tries, old]
-        lines.append("  ".join(word for word in words if word))
-    return "\n".join(lines)
-
-
-def _how_far(out: Path, state: TrialState) -> str:
-    rows = read_metrics(trial_folder(out, state.trial)) if state.attempts else []
-    step = f"step {rows[-1]['step']} of {state.trial.config.schedule.steps}" if rows else ""
-    return "  ".join(word for word in (step, state.owner) if word)
 
 
 def count_line(counts: dict[str, int]) -> str:

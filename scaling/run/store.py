@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +68,16 @@ def read_plan(out: Path) -> StoredPlan:
     """
     path = out / PLAN
     _require_folder(out)
+    try:
+        version = path.stat()
+    except OSError as error:
+        raise BadInput(f"{path}: {_not_there(error)}") from None
+    return _read_plan(path, version.st_ino, version.st_mtime_ns, version.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read_plan(path: Path, *version: int) -> StoredPlan:
+    """Once a version: thousands of trials take a second, and a watcher asks again and again."""
     values = read_json(path)
     if not isinstance(values, dict):
         raise BadInput(f"{path}: found no mapping, expected a plan")
@@ -225,6 +236,10 @@ def _unite(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
         plan=replace(asked.plan, trials=tuple(order)),
         stale=tuple(trial.id for trial in order if trial.id not in _ids(asked.plan)),
     )
+
+
+def _not_there(error: OSError) -> str:
+    return "not found" if isinstance(error, FileNotFoundError) else str(error.strerror)
 
 
 def _require_folder(out: Path) -> None:
