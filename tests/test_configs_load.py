@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from configs.check import check_yaml
 from configs.errors import BadInput, ExitStatus, StopRequested
 from configs.load import CONFIG_DIR, build, compose_config, run_entry
-from training.config import TrainConfig, as_mapping, setting_digest, trial_id
+from training.config import TrainConfig, as_mapping, science, setting_digest, trial_id
 
 
 def load(*overrides: str, config_dir: Path = CONFIG_DIR) -> TrainConfig:
@@ -41,6 +41,12 @@ def test_id_depends_on_the_science_alone(smoke):
     assert trial_id(replace(smoke, seed=1)) != trial_id(smoke)
     assert setting_digest(replace(smoke, seed=1)) == setting_digest(smoke)
     assert trial_id(replace(smoke, precision="bf16")) != trial_id(smoke)
+
+
+def test_a_cosine_that_ends_at_the_budget_is_not_in_the_id(smoke):
+    assert "cosine_tokens" not in science(smoke)["schedule"]
+    schedule = replace(smoke.schedule, cosine_tokens=2 * smoke.schedule.tokens)
+    assert trial_id(replace(smoke, schedule=schedule)) != trial_id(smoke)
 
 
 def test_whole_floats_are_whole_numbers():

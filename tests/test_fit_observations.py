@@ -12,6 +12,7 @@ from configs.errors import BadInput
 from scaling.fit.columns import read_inputs, read_rows, same_value
 from scaling.fit.observations import observe
 from scaling.fit.tables import read_table
+from scaling.fit.valleys import budgets, find_valleys
 
 
 def row(**changes):
@@ -359,3 +360,37 @@ def test_a_damaged_table_is_read_or_refused_and_nothing_else(tmp_path, suffix):
             refused += 1
             assert "expected" in str(error) or str(path) in str(error)
     assert refused > 30
+
+
+ARMS = ("grid", "horizons", "scout", "tuning", "control_long_warmup", "control_long_cosine")
+
+
+def test_arms_off_the_rule_are_no_points_of_a_law_and_are_listed(tmp_path):
+    rows = [row(run_id=arm, params=10.0**n, arm=arm) for n, arm in enumerate(ARMS, 6)]
+    path = write_csv(tmp_path / "runs.csv", [*rows, row(run_id="none", arm=None)])
+    runs = admitted(path)
+    assert set(runs.run_id) == {"grid", "horizons", "none"}
+    assert runs.planned == len(runs) + len(runs.excluded) == 7
+    reasons = {lost.run_id: lost.reason for lost in runs.excluded}
+    assert reasons["tuning"] == "arm tuning: learning rate or batch off the rule"
+    assert reasons["control_long_cosine"].startswith("arm control_long_cosine: its cosine")
+
+
+def test_an_arm_can_be_asked_for(tmp_path):
+    rows = [row(run_id=arm, params=10.0**n, arm=arm) for n, arm in enumerate(ARMS, 6)]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    assert admitted(path, "where.arm=tuning").run_id == ("tuning",)
+
+
+def test_an_arm_of_another_study_is_a_column_like_any(tmp_path):
+    path = write_csv(tmp_path / "runs.csv", [row(arm="control"), row(run_id="b", arm="treated")])
+    assert len(admitted(path)) == 2
+
+
+def test_a_horizon_near_a_budget_is_not_in_its_valley(tmp_path):
+    grid = [row(run_id=f"g{n}", params=n * 1e6, flops_budget=1e15, arm="grid") for n in (1, 2, 4)]
+    near = row(run_id="h", params=3e6, flops=1.05e15, flops_budget=None, arm="horizons")
+    runs = admitted(write_csv(tmp_path / "runs.csv", [*grid, near]))
+    found = {flops: runs.run_id[members[0]] for flops, members in budgets(runs, 0.2)}
+    assert found == {1e15: "g1", 1.05e15: "h"}
+    assert [valley.n_points for valley in find_valleys(runs, 0.2)] == [3]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.errors import BadInput
 from training.config import ScheduleConfig
 from training.schedule import learning_rate, warmup_steps
 
@@ -60,3 +61,15 @@ def test_the_budget_is_rounded_to_whole_batches():
     schedule = replace(COSINE, tokens=1049)
     assert (schedule.steps, schedule.tokens_seen) == (10, 1000)
     assert rates(schedule)[-1] == 0.1
+
+
+def test_a_cosine_of_twice_the_run_stops_half_way_down():
+    long = replace(COSINE, warmup_tokens=0, cosine_tokens=2000)
+    assert rates(long)[-1] == pytest.approx(0.55, rel=1e-15)
+    assert rates(long) == pytest.approx(rates(replace(long, tokens=2000))[:10], rel=1e-15)
+    assert rates(replace(COSINE, cosine_tokens=COSINE.tokens)) == rates(COSINE)
+
+
+def test_a_cosine_that_ends_before_the_run_is_refused():
+    with pytest.raises(BadInput, match="schedule.cosine_tokens: found 999, expected null or at"):
+        replace(COSINE, cosine_tokens=999)

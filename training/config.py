@@ -31,13 +31,18 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Token budget and learning-rate schedule; all horizons in tokens."""
+    """Token budget and learning-rate schedule; all horizons in tokens.
+
+    cosine_tokens  where the cosine reaches its floor; null: at `tokens`. Larger is the mistake that
+                   a control may make on purpose: the run stops before the rate has fallen
+    """
 
     name: Literal["cosine"]
     tokens: int
     batch_tokens: int
     warmup_tokens: int
     final_lr_fraction: float
+    cosine_tokens: int | None = None
 
     def __post_init__(self) -> None:
         require_positive("schedule", self, "tokens", "batch_tokens")
@@ -49,6 +54,11 @@ class ScheduleConfig:
         if not 0 <= self.final_lr_fraction <= 1:
             raise BadInput(
                 f"schedule.final_lr_fraction: found {self.final_lr_fraction}, expected 0 to 1"
+            )
+        if self.cosine_tokens is not None and self.cosine_tokens < self.tokens:
+            raise BadInput(
+                f"schedule.cosine_tokens: found {self.cosine_tokens}, expected null or at least "
+                f"schedule.tokens {self.tokens}"
             )
 
     @property
@@ -155,9 +165,14 @@ def _names(cls: Any) -> tuple[str, ...]:
 
 
 def science(config: TrainConfig) -> dict[str, Any]:
-    """A trial's mapping without `runtime`: what its id digests and a resume may not change."""
+    """A trial's mapping without `runtime`: what its id digests and a resume may not change.
+
+    A cosine that ends at the budget goes without saying, as it did before there was another.
+    """
     values = as_mapping(config)
     del values["runtime"]
+    if config.schedule.cosine_tokens is None:
+        del values["schedule"]["cosine_tokens"]
     return values
 
 

@@ -57,13 +57,15 @@ def fit(config: FitConfig) -> Fit:
     if not len(observations):
         reasons = ", ".join(sorted({exclusion.reason for exclusion in observations.excluded}))
         raise BadInput(f"runs: none of {observations.planned} can be used: {reasons[:300]}")
+    has_tuning = any(row.values.get("arm") == "tuning" for row in rows)
+    tuned = observe(rows, config, arms=("tuning",)) if has_tuning else observations
     fits = fit_headline(observations, config, config.n_bootstrap)
     runs = admitted(rows, config, observations)
     envelope = None
     if "envelope" in (config.laws or ()) or ("envelope" in config.asked and inputs.curves):
         traces = traces_of(inputs.curves, runs)
         envelope = fit_envelope(traces, observations, config.n_bootstrap, config.seed)
-    beside = [*([envelope.law] if envelope else []), *fit_further(observations, config)]
+    beside = [*([envelope.law] if envelope else []), *fit_further(observations, config, tuned)]
     laws, judged = [*fits.laws, *beside], _judged(fits, beside, config)
     flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
     document = {

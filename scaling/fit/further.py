@@ -12,14 +12,20 @@ from scaling.fit.over_training import fit_over_training
 _COLUMNS = {"lr": "lr", "batch": "batch_tokens"}
 
 
-def fit_further(observations: Observations, config: FitConfig) -> list[LawFit]:
-    """The laws asked for beside the headline ones, in the order of fit.json."""
+def fit_further(
+    observations: Observations, config: FitConfig, tuned: Observations | None = None
+) -> list[LawFit]:
+    """The laws asked for beside the headline ones, in the order of fit.json.
+
+    `tuned` are the runs with those of a sweep's tuning, which the laws `lr` and `batch` rest on.
+    """
+    tuned = tuned or observations
     resamples, seed = config.n_bootstrap, config.seed
     found = []
     for name in config.asked:
         column = _COLUMNS.get(name)
         unasked = config.laws is None
-        if unasked and column is not None and not varied(observations, column):
+        if unasked and column is not None and not varied(tuned, column):
             continue
         if name == "kaplan":
             found.append(fit_kaplan(observations, resamples, seed, config.budget_tolerance))
@@ -28,7 +34,7 @@ def fit_further(observations: Observations, config: FitConfig) -> list[LawFit]:
         elif name == "learning_curve":
             found.append(fit_learning_curves(observations, resamples, seed))
         elif name == "lr":
-            found.append(fit_learning_rate(observations, resamples, seed))
+            found.append(fit_learning_rate(tuned, resamples, seed))
         elif name == "batch":
-            found.append(fit_batch(observations, resamples, seed))
+            found.append(fit_batch(tuned, resamples, seed))
     return found

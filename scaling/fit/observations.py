@@ -29,9 +29,16 @@ _TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", 
 _OUTCOME_NAMES = """
     run_id seed status reason attempts wall_s train_s tokens_per_s mfu peak_memory train_loss step
     steps is_final stale id schema weights_digest config_digest bitwise started ended torch device
-    threads world_size code_commit code_dirty spikes spike_step spike_nats epochs
+    threads world_size code_commit code_dirty spikes spike_step spike_nats epochs arm
 """
 _OUTCOMES = frozenset(_OUTCOME_NAMES.split())
+# Runs of a sweep that are no points of its laws (scaling/plan/grid.py: Arm), and why.
+_OTHER_ARMS = {
+    "scout": "its rate and batch are not tuned yet",
+    "tuning": "learning rate or batch off the rule",
+    "control_long_warmup": "its warm-up is too long on purpose",
+    "control_long_cosine": "its cosine does not end at the budget, on purpose",
+}
 
 
 @dataclass(frozen=True)
@@ -75,14 +82,15 @@ class Observations:
 _ARRAYS = ("params", "tokens", "flops", "loss", "flops_budget", "loss_se")
 
 
-def observe(rows: Sequence[Row], config: FitConfig) -> Observations:
+def observe(rows: Sequence[Row], config: FitConfig, arms: Sequence[str] = ()) -> Observations:
     """Admit rows to a fit, in an order that does not depend on theirs. Raises BadInput.
 
-    planned = used + excluded, always: a row is used, or listed with the reason why not.
+    planned = used + excluded, always: a row is used, or listed with the reason why not. `arms` are
+    admitted beside those that the headline laws rest on; where.arm= admits whatever it names.
     """
     rows = final_rows(rows)
     planned = len(rows)
-    used, excluded = _admit(rows, config)
+    used, excluded = _admit(rows, config, arms)
     _check_together(used)
     points = in_order([_point(row, config) for row in used])
     check_repeats(points)
@@ -114,7 +122,9 @@ def admitted(
     return {point.run_id: point for point in sorted(points, key=lambda point: point.tokens)}
 
 
-def _admit(rows: Sequence[Row], config: FitConfig) -> tuple[list[Row], list[Exclusion]]:
+def _admit(
+    rows: Sequence[Row], config: FitConfig, arms: Sequence[str] = ()
+) -> tuple[list[Row], list[Exclusion]]:
     names = {str(row.values.get("run_id")) for row in rows}
     for name in config.exclude:
         if name not in names:
@@ -130,6 +140,9 @@ def _admit(rows: Sequence[Row], config: FitConfig) -> tuple[list[Row], list[Excl
         elif status not in (None, "done"):
             cause = row.values.get("reason")
             reason = f"status {status}" + (f": {cause}" if cause else "")
+        elif "arm" not in config.where and (arm := row.values.get("arm")) not in arms:
+            why = _OTHER_ARMS.get(str(arm))
+            reason = f"arm {arm}: {why}" if why else None
         if reason is None:
             used.append(row)
         else:
@@ -164,6 +177,8 @@ def _point(row: Row, config: FitConfig) -> Point:
             raise refuse(row, name, f"{others[name]:g}", "above 0")
     if others.get("loss_se", 0.0) < 0:
         raise refuse(row, "loss_se", f"{others['loss_se']:g}", "at least 0")
+    if row.values.get("arm") == "horizons":
+        others["horizon"] = 1.0
     params = values["params"]
     if config.convention.params not in (None, "given"):
         params = positive(row, f"params_{config.convention.params}")

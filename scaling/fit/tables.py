@@ -31,7 +31,7 @@ _NUMBER_NAMES = """
 _RUN_TABLE_NAMES = """
     run_id params tokens loss flops flops_budget params_total params_non_embedding params_matmul
     params_effective flops_6nd flops_exact loss_se n_layer n_head n_embd vocab_size block_size
-    batch_tokens lr warmup_tokens seed status wall_s dataset loss_bpb train_loss epochs reason
+    batch_tokens lr warmup_tokens seed status wall_s dataset loss_bpb train_loss epochs reason arm
 """
 NUMBERS = tuple(_NUMBER_NAMES.split())
 TEXTS = ("run_id", "status", "dataset")
@@ -151,7 +151,9 @@ def _sweep_row(path: Path, trial: Mapping[str, Any], record: Any, stale: bool) -
         values["params"] = record.get("params_effective")
         values["flops"] = record.get("flops_exact")
     values["run_id"] = trial["id"]
-    values["flops_budget"] = trial.get("flops_budget")
+    values["arm"] = arm = trial.get("arm", "grid")
+    # A horizon was asked for in tokens; its FLOP are its own, and no budget shared with others.
+    values["flops_budget"] = None if arm == "horizons" else trial.get("flops_budget")
     values["stale"] = int(stale)
     return Row(str(path), values)
 

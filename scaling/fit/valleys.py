@@ -68,19 +68,24 @@ def find_valleys(observations: Observations, tolerance: float) -> tuple[Valley, 
 
 
 def budgets(observations: Observations, tolerance: float) -> list[tuple[float, np.ndarray]]:
-    """(FLOP, row indices) of each budget, ascending; a lone run is a budget of one."""
+    """(FLOP, row indices) of each budget, ascending; a lone run is a budget of one.
+
+    So is a run of a sweep's horizons, which was asked for in tokens: near a budget is not in it.
+    """
+    horizon = observations.columns.get("horizon", np.zeros(len(observations))) == 1
     named = np.isfinite(observations.flops_budget)
     groups: list[tuple[float, np.ndarray]] = []
     label = observations.flops_budget.copy()
     if named.any():
         # Runs without a budget of their own (of an earlier plan) join the nearest one named.
         known = np.unique(label[named])
-        for row in np.flatnonzero(~named):
+        for row in np.flatnonzero(~named & ~horizon):
             nearest = known[np.argmin(np.abs(np.log(known / observations.flops[row])))]
             if abs(np.log(nearest / observations.flops[row])) <= np.log1p(tolerance):
                 label[row] = nearest
         groups = [(float(flops), np.flatnonzero(label == flops)) for flops in known]
-    rest = np.flatnonzero(~np.isfinite(label))
+    groups += [(float(observations.flops[row]), np.array([row])) for row in np.flatnonzero(horizon)]
+    rest = np.flatnonzero(~np.isfinite(label) & ~horizon)
     while rest.size:
         members = _densest(observations.flops, rest, tolerance)
         groups.append((float(np.exp(np.log(observations.flops[members]).mean())), members))
