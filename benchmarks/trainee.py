@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.optimizer import Optimizer
+
 GRAD_CLIP = 1.0
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -26,7 +28,7 @@ class Trainee:
 
     loss: Loss
     network: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     precision: str
     micro_batch: int
 

@@ -6,17 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_training import alone, claimed, prepared_config, tiny_config, train_once
-from torch import nn
+from tiny_training import alone, claimed, prepared_config, train_once
 
 from model.gpt import GPT
 from training.checkpoint import newest
-from training.config import OptimizerConfig
 from training.dataset import open_data
 from training.hardware import decide
 from training.loop import describe, train
 from training.metrics import MetricsLog, read_metrics
-from training.optimizer import build_optimizer
 from training.record import read_record
 from training.run import Run, build_run
 from training.step import Step, accumulate_gradients, train_step
@@ -52,40 +49,6 @@ def test_a_whole_run_hardly_depends_on_the_micro_batch(tmp_path):
         train_once(replace(config, runtime=runtime), trial)
         losses.append([row["loss"] for row in read_metrics(trial)])
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-
-
-def test_adamw_is_the_published_update():
-    """Loshchilov and Hutter 2019, algorithm 2, written out; decay on the matrix only."""
-    config = OptimizerConfig("adamw", lr=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.5,
-                             grad_clip=1.0)  # fmt: skip
-    model = nn.Linear(3, 2)
-    optimizer = build_optimizer(model, config)
-    expected = {name: p.detach().double().clone() for name, p in model.named_parameters()}
-    moments = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in expected.items()}
-    draws = torch.Generator().manual_seed(0)
-    for t in range(1, 21):
-        for name, parameter in model.named_parameters():
-            parameter.grad = torch.randn(parameter.shape, generator=draws)
-            g, (m, v) = parameter.grad.double(), moments[name]
-            m.mul_(0.9).add_(0.1 * g)
-            v.mul_(0.99).add_(0.01 * g**2)
-            step = (m / (1 - 0.9**t)) / ((v / (1 - 0.99**t)).sqrt() + 1e-8)
-            decay = 0.5 if parameter.ndim == 2 else 0.0
-            expected[name] -= 0.1 * (step + decay * expected[name])
-        optimizer.step()
-    for name, parameter in model.named_parameters():
-        assert torch.allclose(parameter.double(), expected[name], rtol=1e-5, atol=1e-6)
-
-
-def test_decay_acts_on_matrices_and_embeddings_only(tmp_path):
-    config = tiny_config(tmp_path)
-    model = GPT(config.model, torch.Generator().manual_seed(0))
-    decayed, free = build_optimizer(model, config.optimizer).param_groups
-    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
-    names = {id(p): name for name, p in model.named_parameters()}
-    assert {"wte.weight", "wpe.weight"} < {names[id(p)] for p in decayed["params"]}
-    assert all(names[id(p)].endswith(".bias") or "ln_" in names[id(p)] for p in free["params"])
-    assert len(decayed["params"]) + len(free["params"]) == len(names)
 
 
 def test_one_batch_is_learnt_by_heart(run):

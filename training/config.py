@@ -12,9 +12,12 @@ from model.config import GPTConfig
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW; decay acts on matrices only. `lr` is the peak rate, `grad_clip` the global norm."""
+    """An optimizer by name (training/optimizer.py); decay acts on matrices only.
 
-    name: Literal["adamw"]
+    `lr` is the peak rate, `grad_clip` the global norm, `betas` and `eps` are AdamW's.
+    """
+
+    name: Literal["adamw", "muon"]
     lr: float
     betas: tuple[float, float]
     eps: float

@@ -30,7 +30,7 @@ from training.hardware import (
     write_environment,
 )
 from training.journal import Journal, utc_now
-from training.optimizer import build_optimizer
+from training.optimizer import Optimizer, build_optimizer
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Run:
     model: GPT
     network: nn.Module
     parameters: list[nn.Parameter]
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     step: int = 0
     loss: float | None = None
     train_s: float = 0.0
