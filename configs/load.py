@@ -55,7 +55,7 @@ def run_entry(
 ) -> int:
     """Parse the command line, call `main`, and turn its end into an exit status (see ExitStatus).
 
-    One line on standard error names what a user can mend; under torchrun rank 0 alone prints it.
+    Under torchrun rank 0 alone prints what a user can mend.
     """
     parser = argparse.ArgumentParser(
         description=description,
@@ -67,13 +67,21 @@ def run_entry(
     parser.add_argument("--debug", action="store_true", help="show tracebacks of input errors")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.error = _refuse_arguments  # type: ignore[method-assign]
-    debug = False
-    try:
+    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+
+    def call() -> int:
         arguments = parser.parse_intermixed_args(argv)
-        debug = arguments.debug
         config_dir = (arguments.config_dir or CONFIG_DIR).absolute()
         overrides = tuple(arguments.overrides)
-        return int(main(Arguments(arguments.config_name or root, overrides, config_dir)))
+        return main(Arguments(arguments.config_name or root, overrides, config_dir))
+
+    return exit_status(call, debug)
+
+
+def exit_status(call: Callable[[], int], debug: bool = False) -> int:
+    """What a command ends in, with one line on standard error for what a user can mend."""
+    try:
+        return int(call())
     except BadInput as error:
         if debug:
             traceback.print_exc()

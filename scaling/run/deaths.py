@@ -17,7 +17,7 @@ _LONGEST = 200
 def note(attempt: Attempt, status: int) -> str:
     """Write down the death of an attempt's process by its exit status; returns the reason."""
     reason = f"{_cause(status)}; last line of its log: {_last_line(attempt.folder / 'log.txt')}"
-    step = _newest_saved_step(attempt.trial)
+    step = newest_saved_step(attempt.trial)
     write_atomic(attempt.folder / NAME, to_json({"reason": reason, "step": step}))
     return reason
 
@@ -56,6 +56,7 @@ def _last_line(log: Path) -> str:
     return written[-1][:_LONGEST] if written else "(empty)"
 
 
-def _newest_saved_step(trial: Path) -> int:
+def newest_saved_step(trial: Path) -> int:
+    """The step of the newest checkpoint of any attempt; 0 without one."""
     checkpoints = [path for folder in attempts(trial) for path in folder.glob("checkpoints/step-*")]
     return max((int(path.name.removeprefix("step-")) for path in checkpoints), default=0)

@@ -10,8 +10,9 @@ There is no other memory of a sweep: what these files say is what any worker, an
 """
 
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,7 +21,7 @@ from typing import Any, Literal
 
 from configs.errors import BadInput
 from configs.files import read_json, to_json, write_atomic, write_once
-from configs.load import build
+from configs.load import build, exit_status
 from scaling.plan.grid import Plan, Trial, plan_from_json, plan_to_json
 from scaling.run.config import LauncherConfig
 from training.attempt import RECORD, Busy, Watch, attempts, remove_checkpoints
@@ -230,7 +231,7 @@ def _read_state(trial: Trial, folder: Path, watch: Watch) -> TrialState:
 def _unite(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
     known = {trial.id: trial for trial in stored.plan.trials}
     trials = {trial.id: trial for trial in asked.plan.trials} | known
-    order = sorted(trials.values(), key=lambda t: (-(t.predicted_s or 0), -t.flops_budget, t.id))
+    order = in_running_order(trials.values())
     return replace(
         asked,
         plan=replace(asked.plan, trials=tuple(order)),
@@ -240,6 +241,11 @@ def _unite(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
 
 def _not_there(error: OSError) -> str:
     return "not found" if isinstance(error, FileNotFoundError) else str(error.strerror)
+
+
+def in_running_order(trials: Iterable[Trial]) -> list[Trial]:
+    """Longest first, as far as was predicted."""
+    return sorted(trials, key=lambda t: (-(t.predicted_s or 0), -t.flops_budget, t.id))
 
 
 def _require_folder(out: Path) -> None:
@@ -280,3 +286,9 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except BadInput as error:
         raise BadInput(f"{path}: {re.sub(r'^plan.json[:.] ?', '', str(error))}") from None
+
+
+if __name__ == "__main__":
+    from scaling.run import merge
+
+    sys.exit(exit_status(lambda: merge.main(sys.argv[1:])))
