@@ -216,6 +216,21 @@ def test_a_budget_whose_optimum_is_beyond_the_ladder_is_left_out():
         ("grid.budgets=[1e10,1e10]", r"grid.budgets: found 1e\+10 twice"),
         ("grid.sizes=[5,5]", "grid.sizes: found 2 numbers for 5 budgets"),
         ("grid.sizes=0", "grid.sizes: found 0, expected 1 or more"),
+        (
+            "grid.seeds=100000",
+            "grid.seeds: found 100,000, which makes 2,500,000 trials",
+        ),
+        ("grid.seeds_at_centre=1e6", "grid.seeds_at_centre: found 1,000,000, which makes"),
+        ("grid.ladder=[2x16,big]", "grid: shape: found 'big', expected layers"),
+        ("grid.ladder=[1x16]", "grid: shape: found '1x16', expected layers"),
+        ("grid.ladder=[]", "grid.ladder: found an empty list, expected shapes"),
+        ("+grid.span=0.5", "grid.span: found 0.5, expected more than 1"),
+        ("+grid.horizons={sizes: 3}", "grid.horizons: found tokens_per_param and tokens both or"),
+        ("+grid.horizons={sizes: 3, tokens: [2e6, 1e6]}", "grid.horizons.tokens: found .*rising"),
+        (
+            "+grid.controls={budgets: null, long_warmup_steps: 1, long_cosine: 1}",
+            "cosine: fou",
+        ),
         ("grid.seeds=0", "grid.seeds: found 0, expected more than 0"),
         ("grid.ladder=deep", "grid.ladder: found 'deep' .*one of grow, fixed_depth"),
         ("grid.rules.lr=muon", "grid.rules.lr: found 'muon' .*one of toy, step_law"),
@@ -240,8 +255,9 @@ def test_a_warmup_of_a_hundred_steps_needs_two_hundred():
 def test_a_plan_survives_json():
     plan = plan_grid(*QUICKSTART, 1_000_000, CPU_REFERENCE)
     document = json.loads(json.dumps(plan_to_json(plan), allow_nan=False))
-    assert set(document) == {"schema", "setting", "config", "grid", "trials", "left_out"}
-    assert set(document["trials"][0]) == {"id", "flops_budget", "config", "predicted_s"}
+    fields = {"schema", "setting", "config", "grid", "trials", "left_out", "stage", "learned"}
+    assert set(document) == fields | {"dataset_tokens", "step_time"}
+    assert set(document["trials"][0]) == {"id", "flops_budget", "config", "predicted_s", "arm"}
     assert plan_from_json(document | {"data_digest": "0", "launcher": {}}) == plan
 
 

@@ -1,11 +1,18 @@
-"""What a grid asks for: budgets, sizes, where the optimum is expected, repeats and rules."""
+"""What a grid asks for: budgets, sizes, where the optimum is expected, repeats and rules.
+
+Its optional parts (arms.py) are null where no file of configs/grid sets them, so that groups
+compose: grid=[isoflop_m,horizons].
+"""
 
 import math
 from dataclasses import dataclass
 
 from configs.errors import BadInput, require_positive
-from scaling.plan.ladder import LadderName
+from scaling.plan.arms import ControlsConfig, HorizonsConfig, ScoutConfig, TuningConfig
+from scaling.plan.ladder import GROW, LadderName
 from scaling.plan.rules import BatchName, Beta2Name, InitName, LrName, WarmupName
+
+MAX_TRIALS = 100_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,9 @@ class GridConfig:
     budgets  training FLOP of one trial, in any order
     sizes    shapes at a budget: the rungs of the ladder nearest the expected optimum in ln N; one
              number, or one for each budget
+    span     with it the sizes are those nearest to a geometric row from the expected optimum
+             divided by `span` to that times `span`
+    ladder   a family of shapes (ladder.py), or a list of them, as [2x64, 3x96]
     seeds    runs of every cell; of the cell nearest the expected optimum (seeds_at_centre); of
              every cell of the lowest budget, where the scatter is largest
              (seeds_at_lowest_budget). The largest that applies counts; seeds follow the base's
@@ -61,13 +71,18 @@ class GridConfig:
 
     budgets: tuple[float, ...]
     sizes: int | tuple[int, ...]
-    ladder: LadderName
+    ladder: tuple[str, ...] | LadderName
     centre: CentreConfig
     seeds: int
     seeds_at_centre: int
     seeds_at_lowest_budget: int
     min_steps: int
     rules: RulesConfig
+    span: float | None = None
+    horizons: HorizonsConfig | None = None
+    scout: ScoutConfig | None = None
+    tuning: TuningConfig | None = None
+    controls: ControlsConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.budgets:
@@ -87,6 +102,9 @@ class GridConfig:
         require_positive(
             "grid", self, "seeds", "seeds_at_centre", "seeds_at_lowest_budget", "min_steps"
         )
+        if self.span is not None and self.span <= 1:
+            raise BadInput(f"grid.span: found {self.span:g}, expected more than 1")
+        self._require_few_trials()
         if self.rules.warmup == "parameters" and self.min_steps < 200:
             raise BadInput(
                 f"grid.min_steps: found {self.min_steps}, expected 200 or more with "
@@ -101,3 +119,22 @@ class GridConfig:
     @property
     def _counts(self) -> tuple[int, ...]:
         return self.sizes if isinstance(self.sizes, tuple) else (self.sizes,) * len(self.budgets)
+
+    def _require_few_trials(self) -> None:
+        """Refuse what would be planned for hours and trained by nobody."""
+        rungs = len(self.ladder) if isinstance(self.ladder, tuple) else len(GROW)
+        sizes = [min(count, rungs) for count in self._counts]
+        trials = {
+            "budgets": sum(sizes),
+            "seeds": sum(sizes) * self.seeds,
+            "seeds_at_centre": len(self.budgets) * self.seeds_at_centre,
+            "seeds_at_lowest_budget": rungs * self.seeds_at_lowest_budget,
+        }
+        for name, count in trials.items():
+            if count > MAX_TRIALS:
+                found = getattr(self, name)
+                found = f"{len(found):,} of them" if name == "budgets" else f"{found:,}"
+                raise BadInput(
+                    f"grid.{name}: found {found}, which makes {count:,} trials, expected at most "
+                    f"{MAX_TRIALS:,}"
+                )

@@ -4,20 +4,24 @@ A trial depends on the base config, its budget, its shape, its seed and the rule
 part of the grid: editing a grid leaves the ids of the trials that stay as they were.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 from configs.errors import BadInput
 from configs.load import build
 from model.config import GPTConfig
-from model.flops import flops_per_token_exact, params_effective
-from scaling.plan import rules
-from scaling.plan.config import GridConfig
+from model.flops import flops_per_token_exact
+from scaling.plan.arms import Arm
+from scaling.plan.cells import beyond, cell, sizes_at
+from scaling.plan.config import CentreConfig, GridConfig
 from scaling.plan.cost import StepTime
-from scaling.plan.ladder import rungs
+from scaling.plan.ladder import distance, rungs, shape_of, spread
 from training.config import TrainConfig, as_mapping, setting_digest, trial_id
+
+Stage = Literal["scout", "tuning", "grid"]
+# Of the arms that ask for one and the same trial the first has it.
+_ORDER: tuple[Arm, ...] = ("grid", "horizons", "tuning", "scout")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Trial:
     flops_budget: float
     config: TrainConfig
     predicted_s: float | None
+    arm: Arm = "grid"
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,45 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """What the stages before the grid found; `notes` say it to people, one line each.
+
+    centre                   where the scout found the optimum; None: as the grid supposes
+    lr_factor, batch_factor  what the tuning study multiplies the rules by
+    """
+
+    centre: CentreConfig | None = None
+    lr_factor: float = 1.0
+    batch_factor: float = 1.0
+    notes: tuple[str, ...] = ()
+
+    def applied(self, grid: GridConfig) -> GridConfig:
+        """The grid with what was learned in place of what was supposed."""
+        chosen = replace(
+            grid.rules,
+            lr_factor=grid.rules.lr_factor * self.lr_factor,
+            batch_factor=grid.rules.batch_factor * self.batch_factor,
+        )
+        return replace(grid, centre=self.centre or grid.centre, rules=chosen)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """All trials of a grid in running order, longest first, and the cells that are not run."""
+    """Trials in running order, longest first, and the cells that are not run.
+
+    grid     as it was asked for; `learned` holds what earlier stages corrected
+    stage    what its trials are for (stages.py): those of earlier stages are among them
+    """
 
     setting: str
     base: TrainConfig
     grid: GridConfig
     trials: tuple[Trial, ...]
     left_out: tuple[LeftOut, ...]
+    stage: Stage = "grid"
+    learned: Learned = Learned()
+    dataset_tokens: int | None = None
+    step_time: StepTime | None = None
 
 
 def plan_grid(
@@ -56,45 +92,81 @@ def plan_grid(
     grid: GridConfig,
     dataset_tokens: int | None,
     step_time: StepTime | None = None,
+    learned: Learned = Learned(),
 ) -> Plan:
-    """The trials of `grid`; what it does not set is as in `base`.
+    """The trials of `grid` and of its horizons and controls; what it does not set is as in `base`.
 
     `dataset_tokens` is the length of the training split (None: not known, epochs unchecked).
-    `step_time` predicts seconds; without it the order is by budget, then by steps. Raises BadInput
-    when a rule is asked beyond its range or no cell is left.
+    `step_time` predicts seconds; without it the order is by budget, then by steps. A cell where a
+    rule does not hold is left out. Raises BadInput when no cell is left.
     """
-    ladder = rungs(grid.ladder, base.model)
-    trials: dict[str, Trial] = {}
-    left_out: list[LeftOut] = []
-    for budget, count in grid.sizes_by_budget.items():
-        expected = grid.centre.n_effective(budget)
-        beyond = _beyond(ladder, expected)
-        cells: list[TrainConfig] = []
-        for shape in _nearest(ladder, expected, count):
-            cell = _cell(base, grid, budget, shape, dataset_tokens)
-            if isinstance(cell, TrainConfig) and not beyond:
-                cells.append(cell)
-            else:
-                reason = cell if isinstance(cell, str) else beyond
-                left_out.append(LeftOut(budget, shape.n_layer, shape.n_embd, reason))
-        for config in _repeat(cells, grid, budget):
-            identity = trial_id(config)
-            predicted_s = step_time.trial_s(config) if step_time else None
-            # Budgets closer than a token make the same run; it belongs to the lower one.
-            trials.setdefault(identity, Trial(identity, budget, config, predicted_s))
-    if not trials:
-        worst = max(left_out, key=lambda cell: (cell.flops_budget, -cell.n_layer, -cell.n_embd))
-        raise BadInput(
-            f"grid.budgets: no size fits; at {worst.flops_budget:g} FLOP the smallest, "
-            f"({worst.n_layer}, {worst.n_embd}): {worst.reason}"
-        )
-    return Plan(
-        setting=setting_digest(base),
-        base=base,
-        grid=grid,
-        trials=tuple(sorted(trials.values(), key=_running_order)),
-        left_out=tuple(left_out),
+    asked, grid = grid, learned.applied(grid)
+    empty = Plan(
+        setting_digest(base), base, asked, (), (), "grid", learned, dataset_tokens, step_time
     )
+    trials: list[Trial] = []
+    left_out: list[LeftOut] = []
+    middle = sorted(grid.budgets)[len(grid.budgets) // 2]
+    for budget in sorted(grid.budgets):
+        why = "" if isinstance(grid.ladder, tuple) else beyond(base, grid, budget)
+        cells: list[TrainConfig] = []
+        for shape in sizes_at(base, grid, budget):
+            found = cell(base, grid, budget, shape, dataset_tokens)
+            if isinstance(found, TrainConfig) and not why:
+                cells.append(found)
+            else:
+                reason = found if isinstance(found, str) else why
+                left_out.append(LeftOut(budget, shape.n_layer, shape.n_embd, reason))
+        # Budgets closer than a token make the same run; it belongs to the lower one.
+        trials += [
+            trial_of(config, budget, "grid", step_time) for config in _repeat(cells, grid, budget)
+        ]
+        controlled = grid.controls and (grid.controls.budgets or (middle,))
+        if controlled and budget in controlled:
+            for config in cells:
+                trials += _controls(config, grid, budget, step_time)
+    if not trials:
+        refuse_empty(left_out)
+    for budget, shape in _horizons(base, grid):
+        found = cell(base, grid, budget, shape, dataset_tokens)
+        if isinstance(found, TrainConfig):
+            trials.append(trial_of(found, budget, "horizons", step_time))
+        else:
+            left_out.append(LeftOut(budget, shape.n_layer, shape.n_embd, found))
+    return united(replace(empty, left_out=tuple(left_out)), trials)
+
+
+def trial_of(config: TrainConfig, budget: float, arm: Arm, step_time: StepTime | None) -> Trial:
+    """The trial that runs `config`."""
+    predicted_s = step_time.trial_s(config) if step_time else None
+    return Trial(trial_id(config), budget, config, predicted_s, arm)
+
+
+def united(plan: Plan, trials: Iterable[Trial]) -> Plan:
+    """The plan with these trials too, in running order, each id once and in its first arm."""
+    merged: dict[str, Trial] = {}
+    for trial in (*plan.trials, *trials):
+        there = merged.get(trial.id)
+        if there is None or _rank(trial.arm) < _rank(there.arm):
+            merged[trial.id] = trial
+    return replace(plan, trials=tuple(sorted(merged.values(), key=_running_order)))
+
+
+def refuse_empty(left_out: Sequence[LeftOut]) -> NoReturn:
+    """Say of the cell with the best chance why not even that one can be run."""
+    worst = max(left_out, key=lambda cell: (cell.flops_budget, -cell.n_layer, -cell.n_embd))
+    if worst.reason.startswith("grid.rules"):
+        raise BadInput(worst.reason)
+    raise BadInput(
+        f"grid.budgets: no size fits; at {worst.flops_budget:g} FLOP the smallest, "
+        f"({worst.n_layer}, {worst.n_embd}): {worst.reason}"
+    )
+
+
+def seeds_of(grid: GridConfig, budget: float) -> int:
+    """Runs of a cell of this budget that is not the one nearest the expected optimum."""
+    lowest = budget == min(grid.budgets)
+    return max(grid.seeds, grid.seeds_at_lowest_budget) if lowest else grid.seeds
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -125,85 +197,54 @@ def plan_from_json(values: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def _cell(
-    base: TrainConfig,
-    grid: GridConfig,
-    budget: float,
-    shape: GPTConfig,
-    dataset_tokens: int | None,
-) -> TrainConfig | str:
-    """The trial of one budget and shape with the seed of `base`, or why there is none."""
-    tokens = round(budget / flops_per_token_exact(shape))
-    if tokens < grid.min_steps * shape.block_size:
-        found = tokens // shape.block_size
-        return f"{found} steps of a single sequence, expected {grid.min_steps} or more"
-    case = rules.Case(shape, tokens, budget)
-    chosen = grid.rules
-    batch = rules.batch_tokens(chosen.batch, case, chosen.batch_factor)
-    steps = round(tokens / batch)
-    if steps < grid.min_steps:
-        return f"{steps} steps of {batch} tokens, expected {grid.min_steps} or more"
-    if dataset_tokens is not None and steps * batch > base.data.max_epochs * dataset_tokens:
-        epochs = steps * batch / dataset_tokens
-        return f"{epochs:.3g} epochs, expected at most data.max_epochs {base.data.max_epochs:g}"
-    lr = chosen.lr_factor * rules.learning_rate(chosen.lr, case)
-    beta2 = rules.beta2(chosen.beta2, batch)
-    return replace(
-        base,
-        model=replace(shape, init_std=_four_digits(rules.init_std(chosen.init, case))),
-        optimizer=replace(
-            base.optimizer,
-            lr=_four_digits(lr),
-            betas=(base.optimizer.betas[0], _four_digits(beta2)),
-        ),
-        schedule=replace(
-            base.schedule,
-            tokens=tokens,
-            batch_tokens=batch,
-            warmup_tokens=rules.warmup_tokens(chosen.warmup, case, batch),
-        ),
-    )
-
-
 def _repeat(cells: list[TrainConfig], grid: GridConfig, budget: float) -> Iterator[TrainConfig]:
     """Each cell once for each of its seeds."""
     expected = grid.centre.n_effective(budget)
-    nearest = min((_distance(cell.model, expected) for cell in cells), default=0.0)
-    for cell in cells:
-        seeds = grid.seeds
-        if budget == min(grid.budgets):
-            seeds = max(seeds, grid.seeds_at_lowest_budget)
-        if _distance(cell.model, expected) == nearest:
+    nearest = min((distance(cell.model, expected) for cell in cells), default=0.0)
+    for config in cells:
+        seeds = seeds_of(grid, budget)
+        if distance(config.model, expected) == nearest:
             seeds = max(seeds, grid.seeds_at_centre)
-        yield from (replace(cell, seed=cell.seed + repeat) for repeat in range(seeds))
+        yield from (replace(config, seed=config.seed + repeat) for repeat in range(seeds))
 
 
-def _nearest(ladder: tuple[GPTConfig, ...], expected: float, count: int) -> list[GPTConfig]:
-    """The `count` rungs nearest the expected N_effective, smallest first."""
-    by_distance = sorted(ladder, key=lambda shape: _distance(shape, expected))
-    return sorted(by_distance[:count], key=params_effective)
+def _controls(
+    config: TrainConfig, grid: GridConfig, budget: float, step_time: StepTime | None
+) -> Iterator[Trial]:
+    """The cell once more for each mistake asked for that it is long enough to make."""
+    assert grid.controls
+    schedule = config.schedule
+    if grid.controls.long_warmup_steps is not None:
+        warmup = grid.controls.long_warmup_steps * schedule.batch_tokens
+        if warmup < schedule.tokens:
+            long = replace(config, schedule=replace(schedule, warmup_tokens=warmup))
+            yield trial_of(long, budget, "control_long_warmup", step_time)
+    if grid.controls.long_cosine is not None:
+        end = round(grid.controls.long_cosine * schedule.tokens)
+        long = replace(config, schedule=replace(schedule, cosine_tokens=end))
+        yield trial_of(long, budget, "control_long_cosine", step_time)
 
 
-def _beyond(ladder: tuple[GPTConfig, ...], expected: float) -> str:
-    """Why no valley can be bracketed on this ladder; empty when one can."""
-    low, high = params_effective(ladder[0]), params_effective(ladder[-1])
-    if low <= expected <= high:
-        return ""
-    return (
-        f"the expected optimum, N_effective {expected:.3g}, lies beyond the ladder, "
-        f"which has {low:.3g} to {high:.3g}"
-    )
+def _horizons(base: TrainConfig, grid: GridConfig) -> Iterator[tuple[float, GPTConfig]]:
+    """(FLOP, shape) of every size at every horizon."""
+    asked = grid.horizons
+    if asked is None:
+        return
+    if isinstance(asked.sizes, int):
+        low, high = (grid.centre.n_effective(pick(grid.budgets)) for pick in (min, max))
+        shapes = spread(rungs(grid.ladder, base.model), low, high, asked.sizes)
+    else:
+        shapes = [shape_of(text, base.model) for text in asked.sizes]
+    for shape in shapes:
+        flops = flops_per_token_exact(shape)
+        tokens = asked.tokens or tuple(ratio * flops / 6 for ratio in asked.tokens_per_param or ())
+        yield from ((flops * horizon, shape) for horizon in tokens)
 
 
-def _distance(shape: GPTConfig, expected: float) -> float:
-    return abs(math.log(params_effective(shape) / expected))
+def _rank(arm: Arm) -> int:
+    return _ORDER.index(arm) if arm in _ORDER else len(_ORDER)
 
 
 def _running_order(trial: Trial) -> tuple[float, float, int, str]:
     steps = trial.config.schedule.steps
     return (-(trial.predicted_s or 0.0), -trial.flops_budget, -steps, trial.id)
-
-
-def _four_digits(value: float) -> float:
-    """Rounded, so that no id depends on the last bit of a platform's power function."""
-    return float(f"{value:.4g}")

@@ -5,11 +5,15 @@ has a one-layer network: one layer cannot compose two attention steps (no induct
 lie on another curve than those of the deeper ones.
 """
 
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from configs.errors import BadInput
 from model.config import GPTConfig
+from model.flops import params_effective
 
 LadderName = Literal["grow", "fixed_depth"]
 
@@ -39,25 +43,80 @@ GROW = (
 FIXED_DEPTH_WIDTHS = tuple(width for k in range(3, 11) for width in (2**k, 3 * 2 ** (k - 1)))
 
 
-def rungs(name: LadderName, base: GPTConfig) -> tuple[GPTConfig, ...]:
+def rungs(ladder: LadderName | Sequence[str], base: GPTConfig) -> tuple[GPTConfig, ...]:
     """The shapes of a ladder, smallest first; context, vocabulary and init_std are those of `base`.
 
+    a list       shapes as 6x256: layers and width
     grow         GROW; heads of 64, of 32 below a width of 192
     fixed_depth  base.n_layer layers at each of FIXED_DEPTH_WIDTHS, so that depth cannot put a step
                  into a valley; one head below a width of 32, two up to 64, above that heads of 32
 
-    Raises BadInput for a fixed depth of one layer.
+    Raises BadInput for one layer, and for what is no shape.
     """
-    if name == "grow":
-        shapes = [(n_layer, d // (64 if d >= 192 else 32), d) for n_layer, d in GROW]
+    if not isinstance(ladder, str):
+        shapes = {shape_of(text, base) for text in ladder}
+        if not shapes:
+            raise BadInput("grid.ladder: found an empty list, expected shapes, as [2x64, 3x96]")
+        return tuple(sorted(shapes, key=params_effective))
+    if ladder == "grow":
+        family = [(n_layer, d // (64 if d >= 192 else 32), d) for n_layer, d in GROW]
     else:
         if base.n_layer < 2:
             raise BadInput(
                 f"model.n_layer: found {base.n_layer}, expected 2 or more for "
                 "grid.ladder=fixed_depth; one-layer networks follow a curve of their own"
             )
-        shapes = [(base.n_layer, 1 if d < 32 else max(2, d // 32), d) for d in FIXED_DEPTH_WIDTHS]
+        family = [(base.n_layer, 1 if d < 32 else max(2, d // 32), d) for d in FIXED_DEPTH_WIDTHS]
     return tuple(
         replace(base, n_layer=n_layer, n_head=n_head, n_embd=n_embd)
-        for n_layer, n_head, n_embd in shapes
+        for n_layer, n_head, n_embd in family
     )
+
+
+def shape_of(text: str, base: GPTConfig) -> GPTConfig:
+    """The network called 6x256: its heads are of 64, of 32 below a width of 192, or as near as fit.
+
+    Raises BadInput.
+    """
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or int(found[1]) < 2 or int(found[2]) < 1:
+        raise BadInput(
+            f"grid: shape: found {text!r}, expected layers (2 or more) and width, as 6x256"
+        )
+    n_layer, d = int(found[1]), int(found[2])
+    most = max(1, d // (64 if d >= 192 else 32))
+    n_head = next(heads for heads in range(most, 0, -1) if d % heads == 0)
+    return replace(base, n_layer=n_layer, n_head=n_head, n_embd=d)
+
+
+def nearest(shapes: Sequence[GPTConfig], size: float, count: int) -> list[GPTConfig]:
+    """The `count` shapes nearest to an N_effective of `size` in ln N, smallest first."""
+    by_distance = sorted(shapes, key=lambda shape: distance(shape, size))
+    return sorted(by_distance[:count], key=params_effective)
+
+
+def spread(shapes: Sequence[GPTConfig], low: float, high: float, count: int) -> list[GPTConfig]:
+    """`count` different shapes nearest, in the sum of squares of ln N, to a geometric row.
+
+    The row runs from an N_effective of `low` to `high`; all shapes, where there are no more.
+    """
+    shapes = sorted(shapes, key=params_effective)
+    if count >= len(shapes):
+        return shapes
+    step = (high / low) ** (1 / max(1, count - 1))
+    row = [low * step**index for index in range(count)] if count > 1 else [math.sqrt(low * high)]
+    # best[j]: the least sum, and its shapes, for the row so far, the last of them before shape j.
+    best: list[tuple[float, tuple[GPTConfig, ...]]] = [(0.0, ())] * (len(shapes) + 1)
+    for target in row:
+        ended: list[tuple[float, tuple[GPTConfig, ...]]] = [(math.inf, ())]
+        for j, shape in enumerate(shapes):
+            cost, chosen = best[j]
+            with_it = (cost + distance(shape, target) ** 2, (*chosen, shape))
+            ended.append(min(ended[-1], with_it, key=lambda item: item[0]))
+        best = ended
+    return list(best[-1][1])
+
+
+def distance(shape: GPTConfig, size: float) -> float:
+    """How far a shape's N_effective is from `size` in ln N."""
+    return abs(math.log(params_effective(shape) / size))
