@@ -18,7 +18,7 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 
 from configs.errors import BadInput, ExitStatus
 from configs.load import Arguments, run_entry
-from scaling.run import local, nodes
+from scaling.run import local, nodes, planning
 from scaling.run.board import show_status
 from scaling.run.request import Request, read_request
 from training.process import stop_at_once
@@ -33,7 +33,7 @@ def main(arguments: Arguments) -> int:
         return show_status(request)
     with stop_at_once():  # until a worker takes over what signals do
         if request.command.mode == "plan":
-            return local.show_plan(request)
+            return planning.show_plan(request)
         if request.command.mode == "work" or not nodes.plans_here():
             return join(request)
         states = local.run(request)

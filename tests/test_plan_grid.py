@@ -23,7 +23,7 @@ CORPUS = 29_600_000
 
 def experiment(name: str, *overrides: str) -> tuple[TrainConfig, GridConfig]:
     values = compose_config("sweep", (f"experiment={name}", *overrides))
-    del values["launcher"]
+    del values["launcher"], values["foresight"]
     values.pop("fit", None)
     grid = build(GridConfig, values.pop("grid"), "grid")
     return build(TrainConfig, values), grid

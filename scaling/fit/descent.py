@@ -8,8 +8,8 @@ two terms at the geometric mean of N and of D: there the five are of one size an
 uncorrelated, which raw A and B are not.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,8 +25,9 @@ _WARM_STEPS, _WARM = 8, 1e-2  # the wider widths only lead to a basin
 
 @dataclass(frozen=True)
 class Rows:
-    """The data of a fit: centred log N and log D, and the loss, each (n,).
+    """The data of a fit: centred log N and log D, each (n,), and the loss, (n,) or (S, n).
 
+    Losses of (S, n) are other outcomes of the same runs, one for each member of a batch.
     residual: "log" takes r = log Lhat - log L (Hoffmann et al., approach 3), "loss" Lhat - L.
     """
 
@@ -34,6 +35,10 @@ class Rows:
     log_d: np.ndarray
     loss: np.ndarray
     residual: Literal["log", "loss"] = "log"
+
+    def of(self, members: Any) -> "Rows":
+        """The rows as some members of the batch, by mask or slice, see them."""
+        return self if self.loss.ndim == 1 else replace(self, loss=self.loss[members])
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,14 @@ def descend(
     the basin of the narrow one, whose valley has a kink at every row. `free` fixes parameters.
     """
     parts = [_nowhere()]
-    size = max(1, _ROWS_AT_ONCE // rows.loss.size)
+    size = max(1, _ROWS_AT_ONCE // rows.log_n.size)
     for first in range(0, len(theta_S5), size):
         chunk = slice(first, first + size)
-        theta = np.clip(theta_S5[chunk], LOWER, UPPER)
+        theta, seen = np.clip(theta_S5[chunk], LOWER, UPPER), rows.of(chunk)
         for stage, delta in enumerate(deltas):
             last = stage == len(deltas) - 1
             steps, tight = (max_steps, _TIGHT) if last else (_WARM_STEPS, _WARM)
-            part = _descend_one(theta, rows, weights_Sn[chunk], delta, np.array(free), steps, tight)
+            part = _descend_one(theta, seen, weights_Sn[chunk], delta, np.array(free), steps, tight)
             theta = part.theta
         parts.append(part)
     return Descent(
@@ -128,7 +133,7 @@ def _descend_one(
         if not moving.all():
             live, held, slope, now = live[moving], held[moving], slope[moving], now[moving]
             here = tuple(part[moving] for part in here)
-            curvature, weights = here[2], weights[moving]
+            curvature, weights, rows = here[2], weights[moving], rows.of(moving)
         if not live.size:
             break
         step = _newton_step(slope, curvature, held, damping[live], mass[live])

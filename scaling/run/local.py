@@ -1,29 +1,21 @@
 """A sweep on this machine: plan it, and work on it."""
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from configs.errors import BadInput, ExitStatus
-from data.loader import Loader, evaluation_windows
-from data.manifest import read_manifest
-from data.prepare import prepare
-from data.shards import open_split
+from configs.errors import ExitStatus
 from scaling.fit.tables import write_runs_csv
-from scaling.plan.cost import StepTime
-from scaling.plan.grid import Plan, plan_grid
-from scaling.plan.table import print_plan, total_line, totals
+from scaling.plan.grid import plan_grid
+from scaling.plan.table import total_line, totals
 from scaling.run import nodes, store
 from scaling.run.machine import Machine, this_machine
-from scaling.run.measure import measure
+from scaling.run.planning import expectation, predicted_plan, prepared_data
 from scaling.run.progress import Progress, count_line, name
 from scaling.run.request import Request
 from scaling.run.store import StoredPlan, TrialState
 from scaling.run.worker import Worker
 from training.attempt import Watch
-from training.config import TrainConfig
 
 CACHE = "compile_cache"
 
@@ -62,22 +54,6 @@ def outcome(states: Sequence[TrialState]) -> ExitStatus:
     return ExitStatus.DONE if done else ExitStatus.NO_RESULT
 
 
-def show_plan(request: Request) -> ExitStatus:
-    """Print the plan and its cost, measured on this machine; nothing is written into `out`."""
-    assert request.grid is not None
-    machine = this_machine(request.base.runtime, request.launcher)
-    tokens = prepared_data(request.base).tokens_per_epoch
-    with tempfile.TemporaryDirectory(prefix="compile-") as cache:
-        plan, step_time = predicted_plan(request, tokens, machine, Path(cache))
-    cost = totals(plan, machine.n_slots, step_time)
-    print_plan(plan, cost, tokens)
-    price = request.launcher.price_per_hour
-    if cost.wall_s is not None and price:
-        devices = len(machine.gpus) or machine.cores
-        print(f"price: {cost.wall_s / 3600 * devices * price:.2f} for {devices} devices")
-    return ExitStatus.DONE
-
-
 def _write_table(out: Path) -> None:
     with suppress(OSError):  # derived, and an archived sweep may be read-only
         write_runs_csv(out)
@@ -100,41 +76,8 @@ def place_sweep(request: Request, machine: Machine) -> StoredPlan:
         return known
     plan, step_time = predicted_plan(request, tokens, machine, out / CACHE)
     print(total_line(totals(plan, machine.n_slots, step_time)), flush=True)
+    print(expectation(request, plan), flush=True)
     return store.place_plan(out, StoredPlan(plan, data.digest, request.launcher), extend)
-
-
-def predicted_plan(
-    request: Request, tokens: int, machine: Machine, cache: Path
-) -> tuple[Plan, StepTime | None]:
-    """The plan with the seconds of every trial, by a short measurement of this machine."""
-    assert request.grid is not None
-    plan = plan_grid(request.base, request.grid, tokens)
-    step_time = measure(plan, machine.slots(cache), machine.runtime, machine.launcher)
-    if step_time is None:
-        return plan, None
-    return plan_grid(request.base, request.grid, tokens, step_time), step_time
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a plan needs to know of its data: the manifest's digest, and training tokens."""
-
-    digest: str
-    tokens_per_epoch: int
-
-
-def prepared_data(config: TrainConfig) -> Prepared:
-    """Prepare the data, once; BadInput where no trial could train on it."""
-    folder = prepare(config.data, Path(config.runtime.data_dir))
-    manifest, block_size = read_manifest(folder), config.model.block_size
-    if manifest.vocab_size != config.model.vocab_size:
-        raise BadInput(
-            f"model.vocab_size: found {config.model.vocab_size}, expected {manifest.vocab_size} "
-            f"for data.tokenizer={config.data.tokenizer}"
-        )
-    loader = Loader(open_split(folder, manifest, "train"), block_size, config.seed)
-    evaluation_windows(open_split(folder, manifest, "val"), block_size, config.evaluation.tokens)
-    return Prepared(manifest.digest, loader.tokens_per_epoch)
 
 
 def work(

@@ -10,6 +10,7 @@ from configs.errors import BadInput
 from configs.load import Arguments, build, compose_config
 from scaling.fit.config import FitConfig
 from scaling.plan.config import GridConfig
+from scaling.plan.prior import ForesightConfig
 from scaling.run import store
 from scaling.run.config import LauncherConfig
 from training.config import TrainConfig, as_mapping
@@ -51,7 +52,8 @@ class SweepCommand:
 class Request:
     """A command, and the sweep as described; without a grid the plan in `out` is meant.
 
-    fit  the fit that follows the trials: configs/fit.yaml with what the experiment changes
+    fit        the fit that follows the trials: configs/fit.yaml with what the experiment changes
+    foresight  with what mode=plan foresees that fit's intervals
     """
 
     command: SweepCommand
@@ -59,6 +61,7 @@ class Request:
     grid: GridConfig | None
     launcher: LauncherConfig
     fit: FitConfig
+    foresight: ForesightConfig
 
 
 def read_request(arguments: Arguments) -> Request:
@@ -71,15 +74,18 @@ def read_request(arguments: Arguments) -> Request:
     values = arguments.compose(open_keys=(*own, "fit"))
     command = build(SweepCommand, {name: values.pop(name) for name in own if name in values})
     fit = _fit_config(command, values.pop("fit", None) or {})
+    foresight = build(ForesightConfig, values.pop("foresight", None), "foresight")
     grid, launcher = values.pop("grid", None), values.pop("launcher", None)
     if grid is None:
-        return _about_the_stored_plan(command, arguments, values | {"launcher": launcher}, fit)
+        stored = _about_the_stored_plan(command, arguments, values | {"launcher": launcher})
+        return Request(command, stored[0], None, stored[1], fit, foresight)
     return Request(
         command,
         build(TrainConfig, values),
         build(GridConfig, grid, "grid"),
         build(LauncherConfig, launcher, "launcher"),
         fit,
+        foresight,
     )
 
 
@@ -101,8 +107,8 @@ def _fit_config(command: SweepCommand, changes: Any) -> FitConfig:
 
 
 def _about_the_stored_plan(
-    command: SweepCommand, arguments: Arguments, values: dict[str, Any], fit: FitConfig
-) -> Request:
+    command: SweepCommand, arguments: Arguments, values: dict[str, Any]
+) -> tuple[TrainConfig, LauncherConfig]:
     if command.mode == "plan" or command.extend:
         raise BadInput("grid: missing; name an experiment with a grid, or a grid, as grid=smoke")
     stored = store.read_plan(command.folder)
@@ -112,7 +118,7 @@ def _about_the_stored_plan(
         group, _, name = key.partition(".")
         if group in changed and name:
             changed[group][name] = values[group][name]
-        elif group not in ("fit", *(field.name for field in fields(SweepCommand))):
+        elif group not in ("fit", "foresight", *(field.name for field in fields(SweepCommand))):
             raise BadInput(
                 f"{key}: without an experiment or a grid this is about the plan in "
                 f"{command.folder}, whose trials are made; only runtime.* and launcher.* can change"
@@ -120,10 +126,4 @@ def _about_the_stored_plan(
     base = as_mapping(stored.plan.base)
     base["runtime"] |= changed["runtime"]
     launcher = as_mapping(stored.launcher) | changed["launcher"]
-    return Request(
-        command,
-        build(TrainConfig, base),
-        None,
-        build(LauncherConfig, launcher, "launcher"),
-        fit,
-    )
+    return build(TrainConfig, base), build(LauncherConfig, launcher, "launcher")

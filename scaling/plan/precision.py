@@ -1,0 +1,233 @@
+"""The intervals that a grid would give, before anything is spent.
+
+Losses are simulated at the plan's own cells, seeds and all, from a prior law with noise, and the
+estimators of `scaling.fit` are run on each simulated table. The spread of their estimates over the
+simulations is the interval to expect, its middle less the prior's own exponent the bias. What the
+simulation leaves out (untuned runs, another form of law) no interval holds; Porian et al. (2024)
+find such errors of set-up to be 0.03 to 0.13 in a, far above the noise.
+
+Shapes: n cells, S simulations.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model.flops import params_effective
+from scaling.fit.config import FitConfig
+from scaling.fit.descent import ALPHA, BETA, LOWER, UPPER, A, B, E
+from scaling.fit.doubts import wide_interval
+from scaling.fit.isoflop import fit_isoflop
+from scaling.fit.laws import Surface
+from scaling.fit.observations import Observations
+from scaling.fit.parametric import centred, resample, width
+from scaling.fit.spline import RICH_SIZES
+from scaling.fit.uncertainty import estimate, generator
+from scaling.fit.valleys import Method, find_valleys
+from scaling.plan.foresight import Foresight, LawForesight
+from scaling.plan.grid import Plan
+from scaling.plan.prior import Prior
+
+_SHIFTS = np.geomspace(1, 8, 25)  # factors by which the optimum may be off the prior's
+
+
+@dataclass(frozen=True)
+class Design:
+    """The cells of a grid, each (n,): N_effective, tokens, the budget asked for, runs (seeds)."""
+
+    params: np.ndarray
+    tokens: np.ndarray
+    budget: np.ndarray
+    seeds: np.ndarray
+
+    @property
+    def sizes(self) -> float:
+        """Cells of the median budget."""
+        return float(np.median(np.unique(self.budget, return_counts=True)[1]))
+
+
+def design_of(plan: Plan) -> Design:
+    """The cells of a plan, its trials that differ by seed alone taken together."""
+    counts = Counter(
+        (
+            trial.flops_budget,
+            params_effective(trial.config.model),
+            trial.config.schedule.tokens_seen,
+        )
+        for trial in plan.trials
+    )
+    rows = sorted(counts)
+    budget, params, tokens = np.array(rows, dtype=float).T
+    return Design(params, tokens, budget, np.array([counts[row] for row in rows]))
+
+
+def foresee(
+    design: Design, prior: Prior, fit: FitConfig, target_flops: float, simulations: int, seed: int
+) -> Foresight:
+    """Simulate the grid and fit each simulation as `fit` says; a second for forty cells."""
+    noise = prior.sd(design.budget)
+    losses, seed_sd = simulated(design, prior.law, noise, simulations, seed)
+    mean = prior.law.predict_loss(design.params, design.tokens)
+    laws = (
+        _isoflop(design, losses, seed_sd, prior.law, fit, target_flops),
+        _parametric(design, losses, prior.law, fit, target_flops),
+    )
+    return Foresight(
+        prior=prior,
+        noise=(float(noise.min()), float(noise.max())),
+        losses=(float(mean.min()), float(mean.max())),
+        target_flops=target_flops,
+        simulations=simulations,
+        laws=laws,
+        bracketed=_bracketed(design, prior.law, fit),
+    )
+
+
+def simulated(
+    design: Design, law: Surface, noise: np.ndarray, simulations: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Losses (S, n), seeds averaged, and the noise between seeds as each table shows it (S,).
+
+    The latter is nan where no cell has two seeds: then residuals alone tell it.
+    """
+    rng = generator(seed, "foresight")
+    mean = law.predict_loss(design.params, design.tokens)
+    losses = np.empty((simulations, len(mean)))
+    squares, dof = np.zeros(simulations), 0
+    for cell, count in enumerate(design.seeds):
+        runs = noise[cell] * rng.standard_normal((simulations, count))
+        losses[:, cell] = mean[cell] + runs.mean(axis=1)
+        squares += ((runs - runs.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+        dof += count - 1
+    seed_sd = np.sqrt(squares / dof) if dof else np.full(simulations, np.nan)
+    return losses, np.where(seed_sd > 0, seed_sd, np.nan)
+
+
+def _isoflop(
+    design: Design,
+    losses: np.ndarray,
+    seed_sd: np.ndarray,
+    law: Surface,
+    fit: FitConfig,
+    target: float,
+) -> LawForesight:
+    # Its headline: the spline is in question only where valleys are rich (scaling.fit.isoflop).
+    methods: tuple[Method, ...] = ("parabola",)
+    if design.sizes >= RICH_SIZES:
+        methods = ("parabola", "spline")
+    rows, doubts = [], Counter[str]()
+    for loss, sd in zip(losses, seed_sd, strict=True):
+        table = _observations(design, loss, sd)
+        found = fit_isoflop(table, 0, fit.seed, fit.budget_tolerance, methods)
+        if found.frontier is None:
+            doubts["refused: too few valleys with a vertex"] += 1
+            continue
+        doubts.update({flag.code for flag in found.law.flags})
+        line = found.frontier
+        rows.append((float(line.n.slope), float(line.d.slope), float(np.log(line.n.at(target)))))
+    return _foreseen("isoflop", rows, doubts, law, target, len(losses))
+
+
+def _parametric(
+    design: Design, losses: np.ndarray, law: Surface, fit: FitConfig, target: float
+) -> LawForesight:
+    mean = law.predict_loss(design.params, design.tokens)
+    rows, centre = centred(design.params, design.tokens, mean)
+    rows = replace(rows, loss=losses)
+    start = np.array(
+        [
+            law.E,
+            law.A * np.exp(-law.alpha * centre[0]),
+            law.B * np.exp(-law.beta * centre[1]),
+            law.alpha,
+            law.beta,
+        ]
+    )
+    found = resample(rows, start, np.ones_like(losses), width(fit.objective, fit.delta))
+    theta = found.theta
+    inner = (theta[:, [A, B]] > 0).all(axis=1)
+    for exponent in (ALPHA, BETA):
+        inner &= (theta[:, exponent] > LOWER[exponent]) & (theta[:, exponent] < UPPER[exponent])
+    doubts = Counter[str]()
+    for reason, count in (
+        ("refused: not converged", (~found.converged).sum()),
+        ("refused: a term vanished", (found.converged & ~inner).sum()),
+    ):
+        doubts[reason] += int(count)
+    theta = theta[found.converged & inner]
+    surfaces = Surface(
+        theta[:, E],
+        theta[:, A] * np.exp(theta[:, ALPHA] * centre[0]),
+        theta[:, B] * np.exp(theta[:, BETA] * centre[1]),
+        theta[:, ALPHA],
+        theta[:, BETA],
+    )
+    floor = estimate(law.E, surfaces.E).ci90
+    if floor is None or floor[1] - floor[0] > 0.5 * law.E:
+        doubts["floor_unidentified"] += len(theta)
+    log_n = np.log(surfaces.optimal_allocation(target)[0])
+    estimates = list(zip(surfaces.a, surfaces.b, log_n, strict=True))
+    return _foreseen("parametric", estimates, doubts, law, target, len(losses))
+
+
+def _foreseen(
+    name: str,
+    rows: Sequence[tuple[float, float, float]],
+    doubts: Counter[str],
+    law: Surface,
+    target: float,
+    simulations: int,
+) -> LawForesight:
+    a, b, log_n = np.array(rows, dtype=float).reshape(-1, 3).T
+    found = estimate(law.a, a)
+    if wide_interval(found):
+        doubts["wide_interval"] += len(a)
+    miss = np.abs(log_n - np.log(law.optimal_allocation(target)[0]))
+    return LawForesight(
+        name=name,
+        a=found.ci90,
+        b=estimate(law.b, b).ci90,
+        sd=float(a.std()) if a.size else float("nan"),
+        bias=float(a.mean() - law.a) if a.size else float("nan"),
+        factor=float(np.exp(np.quantile(miss, 0.9))) if a.size else float("nan"),
+        stands=len(a) / simulations,
+        doubts={code: n / simulations for code, n in doubts.most_common() if n},
+    )
+
+
+def _bracketed(design: Design, law: Surface, fit: FitConfig) -> tuple[float, float] | None:
+    """How far, down and up, the optimum may lie from the law's until a valley opens; no noise."""
+
+    def holds(factor: float) -> bool:
+        # N -> N / factor, D -> D factor: the same valleys, `factor` times as far out.
+        loss = law.predict_loss(design.params / factor, design.tokens * factor)
+        table = _observations(design, loss, np.nan)
+        valleys = find_valleys(table, fit.budget_tolerance)
+        return bool(valleys) and all(valley.reason is None for valley in valleys)
+
+    if not holds(1.0):
+        return None
+    reach = []
+    for sign in (-1, 1):
+        kept = 1.0
+        for shift in _SHIFTS[1:] ** sign:
+            if not holds(shift):
+                break
+            kept = float(shift)
+        reach.append(kept)
+    return reach[0], reach[1]
+
+
+def _observations(design: Design, loss: np.ndarray, seed_sd: float) -> Observations:
+    return Observations(
+        run_id=("",) * len(loss),
+        params=design.params,
+        tokens=design.tokens,
+        flops=6 * design.params * design.tokens,
+        loss=loss,
+        flops_budget=design.budget,
+        loss_se=seed_sd / np.sqrt(design.seeds),
+        planned=len(loss),
+    )
