@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from configs.errors import BadInput
 from training.config import ScheduleConfig
-from training.schedule import learning_rate, warmup_steps
+from training.schedule import drawing, learning_rate, warmup_steps
 
 COSINE = ScheduleConfig(
     name="cosine", tokens=1000, batch_tokens=100, warmup_tokens=200, final_lr_fraction=0.1
@@ -33,16 +33,58 @@ def test_without_warmup_the_cosine_starts_at_once():
     assert rates(schedule) == pytest.approx([0.55, 0.1], rel=1e-15)
 
 
+def test_a_cooldown_by_hand():
+    # Two steps of warm-up, four constant, four of cool-down: p = 1/4 ... 4/4.
+    linear = replace(COSINE, name="constant_linear", cooldown_fraction=0.4)
+    expected = [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1 + 0.9 * 0.75, 0.55, 0.1 + 0.9 * 0.25, 0.1]
+    assert rates(linear) == pytest.approx(expected, rel=1e-15)
+    root = replace(linear, name="constant_sqrt")
+    expected[6:] = [0.55, 0.1 + 0.9 * (1 - 0.5**0.5), 0.1 + 0.9 * (1 - 0.75**0.5), 0.1]
+    assert rates(root) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("change", [
+    {"cooldown_fraction": 0.2},
+    {"name": "constant_linear"},
+    {"name": "constant_sqrt", "cooldown_fraction": 0.0},
+    {"name": "constant_sqrt", "cooldown_fraction": 1.5},
+])  # fmt: skip
+def test_a_cooldown_and_its_share_go_together(change):
+    with pytest.raises(BadInput, match="^schedule.cooldown_fraction: found"):
+        replace(COSINE, **change)
+
+
+def test_a_constant_rate_has_no_cosine():
+    with pytest.raises(BadInput, match="^schedule.cosine_tokens: found 2000 with schedule.name"):
+        replace(COSINE, name="constant_linear", cooldown_fraction=0.2, cosine_tokens=2000)
+
+
+def test_the_drawing_has_the_rates_heights():
+    lines = drawing(3e-4, replace(COSINE, name="constant_linear", cooldown_fraction=0.5), 10, 2)
+    assert lines == [
+        # In sixteenths of the peak: 8 16 16 16 16, then 13.1 10.2 7.4 4.5 1.6.
+        "  0.0003 | ████▅▂",
+        "         |███████▇▄▂",
+        "       0 +----------",
+        "          0 1,000 tokens",
+    ]
+
+
 @given(
+    name=st.sampled_from(["cosine", "constant_linear", "constant_sqrt"]),
+    share=st.floats(0.001, 1),
     steps=st.integers(1, 400),
     warmup=st.floats(0, 0.999),
     floor=st.floats(0, 1),
     batch=st.integers(1, 1000),
 )
-def test_one_rise_to_the_peak_and_one_fall_to_exactly_the_floor(steps, warmup, floor, batch):
+def test_one_rise_to_the_peak_and_one_fall_to_exactly_the_floor(
+    name, share, steps, warmup, floor, batch
+):
     tokens = steps * batch
     schedule = ScheduleConfig(
-        name="cosine",
+        name=name,
+        cooldown_fraction=None if name == "cosine" else share,
         tokens=tokens,
         batch_tokens=batch,
         warmup_tokens=int(warmup * tokens),

@@ -36,16 +36,20 @@ class OptimizerConfig:
 class ScheduleConfig:
     """Token budget and learning-rate schedule; all horizons in tokens.
 
-    cosine_tokens  where the cosine reaches its floor; null: at `tokens`. Larger is the mistake that
-                   a control may make on purpose: the run stops before the rate has fallen
+    name               what follows the warm-up: a cosine, or a constant rate and a cool-down,
+                       linear or as one minus a square root
+    cosine_tokens      where the cosine reaches its floor; null: at `tokens`. Larger is the mistake
+                       that a control may make on purpose: the run stops before the rate has fallen
+    cooldown_fraction  the share of all steps that the cool-down takes
     """
 
-    name: Literal["cosine"]
+    name: Literal["cosine", "constant_linear", "constant_sqrt"]
     tokens: int
     batch_tokens: int
     warmup_tokens: int
     final_lr_fraction: float
     cosine_tokens: int | None = None
+    cooldown_fraction: float | None = None
 
     def __post_init__(self) -> None:
         require_positive("schedule", self, "tokens", "batch_tokens")
@@ -62,6 +66,22 @@ class ScheduleConfig:
             raise BadInput(
                 f"schedule.cosine_tokens: found {self.cosine_tokens}, expected null or at least "
                 f"schedule.tokens {self.tokens}"
+            )
+        cools = self.name != "cosine"
+        if cools and self.cosine_tokens is not None:
+            raise BadInput(
+                f"schedule.cosine_tokens: found {self.cosine_tokens} with schedule.name "
+                f"{self.name}, expected null"
+            )
+        share = self.cooldown_fraction
+        if cools and (share is None or not 0 < share <= 1):
+            raise BadInput(
+                f"schedule.cooldown_fraction: found {share}, expected more than 0 and at most 1"
+            )
+        if not cools and share is not None:
+            raise BadInput(
+                f"schedule.cooldown_fraction: found {share} with schedule.name cosine, "
+                "expected null; name constant_linear or constant_sqrt"
             )
 
     @property
@@ -170,12 +190,12 @@ def _names(cls: Any) -> tuple[str, ...]:
 def science(config: TrainConfig) -> dict[str, Any]:
     """A trial's mapping without `runtime`: what its id digests and a resume may not change.
 
-    A cosine that ends at the budget goes without saying, as it did before there was another.
+    What a schedule does not have goes without saying, so that no id changes when another gains a
+    field.
     """
     values = as_mapping(config)
     del values["runtime"]
-    if config.schedule.cosine_tokens is None:
-        del values["schedule"]["cosine_tokens"]
+    values["schedule"] = {k: v for k, v in values["schedule"].items() if v is not None}
     return values
 
 

@@ -11,7 +11,7 @@ from training.distributed import Ranks
 from training.hardware import decide, peak_memory
 from training.loop import utilisation
 from training.run import Run, build_run
-from training.schedule import warmup_steps
+from training.schedule import drawing, warmup_steps
 from training.step import train_step
 
 WARMUP_STEPS = 3
@@ -19,7 +19,7 @@ MEASURE_S = 10.0
 
 
 def plan(config: TrainConfig) -> str:
-    """Parameters by each convention, steps, tokens and FLOP of a trial."""
+    """Parameters by each convention, steps, tokens and FLOP of a trial, and its schedule drawn."""
     model, schedule = config.model, config.schedule
     tokens, total = schedule.tokens_seen, flops.params_total(model)
     rows = {
@@ -35,7 +35,8 @@ def plan(config: TrainConfig) -> str:
         "FLOP": f"{flops.flops_per_token_exact(model) * tokens:.3e} "
         f"(6 N D: {flops.flops_per_token_6n(model) * tokens:.3e})",
     }
-    return "\n".join(f"{name:<30}{value}" for name, value in rows.items())
+    lines = [f"{name:<30}{value}" for name, value in rows.items()]
+    return "\n".join([*lines, "learning rate", *drawing(config.optimizer.lr, schedule)])
 
 
 def measure(config: TrainConfig, ranks: Ranks) -> str:
