@@ -118,6 +118,7 @@ class RuntimeConfig:
     checkpoint_every_s    seconds between checkpoints; 0: after every step
     data_dir              folder in which prepared shards are kept
     timeout_s             longest wait of one rank for another
+    stage                 folder on a disk of each node, to which shards are copied once; null: none
     """
 
     device: str
@@ -129,6 +130,7 @@ class RuntimeConfig:
     checkpoint_every_s: float
     data_dir: str
     timeout_s: float
+    stage: str | None = None
 
     def __post_init__(self) -> None:
         require_positive("runtime", self, "log_every_steps", "timeout_s")

@@ -13,6 +13,7 @@ from data.loader import Loader, evaluation_windows, require_epochs
 from data.manifest import Manifest, read_manifest
 from data.prepare import prepare
 from data.shards import Split, open_split, verify
+from data.stage import staged
 from training.config import TrainConfig
 from training.distributed import Ranks
 
@@ -48,9 +49,10 @@ def open_data(config: TrainConfig, ranks: Ranks) -> Data:
 
     def open_here() -> Data:
         manifest = read_manifest(folder)
+        here = staged(folder, manifest, config.runtime.stage, config.runtime.timeout_s)
         block_size, schedule = config.model.block_size, config.schedule
-        loader = Loader(open_split(folder, manifest, "train"), block_size, config.seed)
-        val = open_split(folder, manifest, "val")
+        loader = Loader(open_split(here, manifest, "train"), block_size, config.seed)
+        val = open_split(here, manifest, "val")
         return Data(
             manifest=manifest,
             loader=loader,

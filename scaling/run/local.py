@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from configs.errors import ExitStatus
+from data.stage import staged
 from scaling.fit.tables import write_runs_csv
 from scaling.plan.grid import plan_grid
 from scaling.plan.table import total_line, totals
@@ -85,7 +86,10 @@ def work(
 ) -> Sequence[TrialState]:
     """Train what the sweep lacks, as one worker, and print how all its trials ended."""
     out, keep = request.command.folder, request.command.keep == "final"
-    store.check_data(out, stored, prepared_data(request.base).digest)
+    data = prepared_data(request.base)
+    store.check_data(out, stored, data.digest)
+    # Before anything is claimed, so that no trial waits for the copy.
+    staged(data.folder, data.manifest, machine.runtime.stage, machine.runtime.timeout_s)
     watch = Watch(machine.launcher.lease_s)
     states = store.read_states(out, stored.plan, watch)
     store.tidy(out, states, watch)

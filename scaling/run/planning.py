@@ -6,7 +6,7 @@ from pathlib import Path
 
 from configs.errors import BadInput, ExitStatus
 from data.loader import Loader, evaluation_windows
-from data.manifest import read_manifest
+from data.manifest import Manifest, read_manifest
 from data.prepare import prepare
 from data.shards import open_split
 from scaling.plan.cost import StepTime
@@ -68,10 +68,16 @@ def predicted_plan(
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a plan needs to know of its data: the manifest's digest, and training tokens."""
+    """What a plan needs to know of its data: where it is, what it is, and its training tokens."""
 
-    digest: str
+    folder: Path
+    manifest: Manifest
     tokens_per_epoch: int
+
+    @property
+    def digest(self) -> str:
+        """Identity by content."""
+        return self.manifest.digest
 
 
 def prepared_data(config: TrainConfig) -> Prepared:
@@ -85,4 +91,4 @@ def prepared_data(config: TrainConfig) -> Prepared:
         )
     loader = Loader(open_split(folder, manifest, "train"), block_size, config.seed)
     evaluation_windows(open_split(folder, manifest, "val"), block_size, config.evaluation.tokens)
-    return Prepared(manifest.digest, loader.tokens_per_epoch)
+    return Prepared(folder, manifest, loader.tokens_per_epoch)
