@@ -8,7 +8,7 @@ import numpy as np
 
 from configs.load import build, compose_config
 from scaling.fit.config import FitConfig
-from scaling.fit.laws import Surface
+from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.observations import Observations
 
 
@@ -44,6 +44,32 @@ def isoflop_rows(
                     "flops_budget": float(flops),
                 }
             )
+    return rows
+
+
+def tuned_rows() -> list[dict[str, Any]]:
+    """Four sizes at four amounts of data, each with five learning rates about the best one.
+
+    Runs of one size and place among the rates share their name.
+    """
+    rng = np.random.default_rng(0)
+    surface = PUBLISHED["besiroglu"]
+    assert isinstance(surface, Surface)
+    rows = []
+    for params in (2e7, 4e7, 8e7, 1.6e8):
+        for tokens in params * np.array([5, 20, 80, 320]):
+            best = 1.79 * params**-0.713 * tokens**0.307
+            for factor in (0.25, 0.5, 1, 2, 4):
+                loss = surface.predict_loss(params, tokens) + 0.05 * np.log(factor) ** 2
+                rows.append(
+                    {
+                        "run_id": f"{params:.0e}-{factor}",
+                        "params": params,
+                        "tokens": float(tokens),
+                        "lr": float(best * factor),
+                        "loss": float(loss + 1e-3 * rng.standard_normal()),
+                    }
+                )
     return rows
 
 

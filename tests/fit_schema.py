@@ -75,7 +75,7 @@ def power_law(scale: str, **more: Any) -> tuple[Any, ...]:
     return (REFUSED | {"n_points": int} | more, standing | {"E?": ESTIMATE} | more)
 
 
-CHOSEN = {"rule": str, "runs": [str]}
+CHOSEN = {"rule": str, "runs": [str], "tokens": [NUMBER]}
 JOINT = (
     REFUSED,
     LAW

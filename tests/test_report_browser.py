@@ -7,8 +7,10 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from fit_examples import config, tuned_rows, write_csv
 from report_example import example
 
+from scaling.fit.fit import fit
 from scaling.report.document import write_report
 
 pytestmark = pytest.mark.needs_browser
@@ -48,6 +50,13 @@ FRAME = """<!DOCTYPE html><body><iframe id="f" src="{page}" style="width:{width}
     inside, beyond, far, invalid, model: read("model-answers"), hover: hover("plot-valleys"),
   }});
 }}, 1500));</script>"""
+COUNT = """
+  const plots = [...page.querySelectorAll(".plot")];
+  document.body.textContent = JSON.stringify({{
+    plots: plots.length, drawn: plots.filter((plot) => plot.querySelector(".trace")).length,
+    overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
+  }});
+}}, 1500));</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +91,21 @@ def test_hovering_shows_the_run_as_text(report: Path, tmp_path: Path) -> None:
     assert seen["images"] == 0
 
 
-def _look(report: Path, width: int, folder: Path) -> tuple[dict, str]:
+def test_the_charts_of_further_laws_are_drawn(tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "t.csv", tuned_rows())
+    fitted = fit(config(f"runs={table}", "n_bootstrap=40"))
+    page = write_report(fitted, tmp_path / "report").read_text(encoding="utf-8")
+    frame = FRAME[: FRAME.index("  const act")] + COUNT
+    seen, log = _look(tmp_path / "report" / "report.html", 390, tmp_path, frame)
+    assert seen["drawn"] == seen["plots"] == page.count('class="plot"') >= 6
+    assert seen["overflow"] <= 0
+    assert "CONSOLE" not in log
+
+
+def _look(report: Path, width: int, folder: Path, act: str = FRAME) -> tuple[dict, str]:
     """What the frame saw, and the browser's log."""
     frame = folder / "frame.html"
-    frame.write_text(FRAME.format(page=report.as_uri(), width=width), encoding="utf-8")
+    frame.write_text(act.format(page=report.as_uri(), width=width), encoding="utf-8")
     browser = shutil.which("chromium")
     assert browser is not None
     command = [browser, *QUIET.split(), f"--user-data-dir={folder}/profile", "--dump-dom"]

@@ -46,7 +46,7 @@ def fit_kaplan(observations: Observations, resamples: int, seed: int, tolerance:
             generator(seed, f"kaplan.{name}"),
         )
         fitted[name] = powers
-        laws[name] = _law(name, powers, scale, [observations.run_id[i] for i in rows], flags)
+        laws[name] = _law(name, powers, scale, observations.take(rows), flags)
     laws["L_ND"] = joint
     details: dict[str, Any] = {name: part.document() for name, part in laws.items()}
     details["implied"] = implied(fitted)
@@ -93,9 +93,15 @@ def implied(fitted: dict[str, Powers]) -> list[dict[str, Any]]:
 
 
 def _law(
-    name: str, powers: Powers, scale: str, run_ids: list[str], flags: tuple[Flag, ...]
+    name: str, powers: Powers, scale: str, chosen: Observations, flags: tuple[Flag, ...]
 ) -> LawFit:
-    details = {"rule": _RULES[name], "runs": run_ids, **powers.details(scale)}
+    details = {
+        "rule": _RULES[name],
+        # With its tokens, since the rows of one run may be several observations.
+        "runs": list(chosen.run_id),
+        "tokens": [float(tokens) for tokens in chosen.tokens],
+        **powers.details(scale),
+    }
     if powers.reason is not None:
         return LawFit(name, details=details, reason=powers.reason)
     return LawFit(name, powers.best.estimates(scale), details, (*powers.flags, *flags))

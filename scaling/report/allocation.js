@@ -1,5 +1,4 @@
-// N* and D* against compute, and the explorer that reads those lines. After look.js and plots.js;
-// the last script, so it also starts the page.
+// N* and D* against compute, and the explorer that reads those lines. Comes last and starts the page.
 
 const DASHES = { isoflop: "solid", parametric: "dash", envelope: "dashdot" };
 const drawn = { ...scene.laws, ...scene.others }; // with the fit compared with, keys `LAW-other`
@@ -288,6 +287,7 @@ function draw() {
   drawSurface();
   drawResiduals();
   drawCurves();
+  scene.charts.forEach(drawChart);
 }
 
 draw();

@@ -11,6 +11,7 @@ from configs.files import to_json, write_atomic
 from scaling.fit.fit import Fit
 from scaling.fit.observations import Observations
 from scaling.report import page, verdict
+from scaling.report.charts import KEYS
 from scaling.report.headline import headline, size_of_study
 from scaling.report.method import METHOD
 from scaling.report.scene import scene as compose_scene
@@ -39,13 +40,13 @@ def write_report(fit: Fit, out: Path) -> Path:
 def _write_figures(scene: dict[str, Any], pictures: list[Picture], folder: Path) -> None:
     from scaling.report import figures  # matplotlib takes most of a second to import
 
-    for picture in pictures:
-        if picture.absent is None:
-            for suffix, content in figures.draw(picture.key, scene).items():
-                write_atomic(folder / f"{picture.key}.{suffix}", content)
-        else:
-            for suffix in figures.SUFFIXES:
-                (folder / f"{picture.key}.{suffix}").unlink(missing_ok=True)
+    drawn = [picture.key for picture in pictures if picture.absent is None]
+    for key in drawn:
+        for suffix, content in figures.draw(key, scene).items():
+            write_atomic(folder / f"{key}.{suffix}", content)
+    for key in {*KEYS, *(picture.key for picture in pictures)} - set(drawn):
+        for suffix in figures.SUFFIXES:
+            (folder / f"{key}.{suffix}").unlink(missing_ok=True)
 
 
 def markdown(

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from scaling.report.chart_figure import draw_chart
 from scaling.report.ink import (
     INK,
     SOFT,
@@ -43,8 +44,9 @@ SUFFIXES = ("png", "svg")
 def draw(key: str, scene: dict[str, Any]) -> dict[str, bytes]:
     """Figure `key` of `scene` as the bytes of its files, by suffix; png has 160 dots an inch."""
     files = {}
+    charts = {chart["key"]: chart for chart in scene["charts"]}
     with mpl.rc_context(STYLE):
-        figure = _DRAWINGS[key](scene)
+        figure = draw_chart(charts[key]) if key in charts else _DRAWINGS[key](scene)
         FigureCanvasAgg(figure)
         for suffix in SUFFIXES:
             content = io.BytesIO()

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from scaling.report.numbers import power, tick
+from scaling.report.numbers import power, power_of_ten, tick
 
 MARKERS = "osD^PvpX"  # as SYMBOLS of look.js
 INK, SOFT, RULE = "#16181d", "#565b66", "#d9dce2"
@@ -86,17 +86,9 @@ def log_flops(axes: Axes, label: str) -> None:
     low, high = axes.xaxis.get_view_interval()
     steps = (1,) if math.log10(high / low) > 2 else (1, 3)
     axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
-    axes.xaxis.set_major_formatter(FuncFormatter(_power_of_ten))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(label)
-
-
-def _power_of_ten(value: float, _: int | None = None) -> str:
-    mantissa, exponent = f"{value:.0e}".split("e")
-    leading = "" if mantissa == "1" else f"{mantissa}·"
-    return (
-        leading + "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    )
 
 
 def log_counts(axes: Axes, which: str, label: str) -> None:

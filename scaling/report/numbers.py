@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 UNKNOWN = "unknown"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_STEPS = ((1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
 _COUNT_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -57,6 +59,31 @@ def tick(value: float) -> str:
     written = count(value)
     number, unit = (written[:-1], written[-1]) if written[-1] in "kMBT" else (written, "")
     return f"{float(number):g}{unit}" if "e" not in number else written
+
+
+def power_of_ten(value: float) -> str:
+    """A FLOP count of one digit for an axis: 10²⁰, 3·10²⁰."""
+    mantissa, exponent = f"{value:.0e}".split("e")
+    leading = "" if mantissa == "1" else f"{mantissa}·"
+    return leading + "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+
+
+def log_ticks(low: float, high: float, wanted: int = 6) -> list[float]:
+    """Round values between `low` and `high`, about so many, for a logarithmic axis.
+
+    Powers of ten, every few of them, or steps within a decade; equal steps where the axis is short.
+    """
+    low, high = low * 0.98, high * 1.02
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [[10.0**e for e in decades if e % stride == 0] for stride in (4, 3, 2, 1)]
+    found += [[s * 10.0**e for e in decades for s in steps] for steps in _STEPS]
+    for e in range(math.floor(math.log10(high - low)) - 1, math.floor(math.log10(high)) + 1):
+        for step in (10.0**e, 2 * 10.0**e, 5 * 10.0**e):
+            if (high - low) / step < 4 * wanted and high < 4 * low:
+                first = math.ceil(low / step)
+                found.append([step * i for i in range(first, math.floor(high / step) + 1)])
+    inside = [[float(f"{v:.6g}") for v in ticks if low <= v <= high] for ticks in found]
+    return min(inside, key=lambda ticks: abs(len(ticks) - wanted))
 
 
 def power(value: float | None, digits: int = 3) -> str:

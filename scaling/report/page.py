@@ -25,7 +25,7 @@ from scaling.report.tables import Table
 from scaling.report.wording import HEADLINE_LAWS, STATES, law_name, visible
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("look.js", "plots.js", "allocation.js")
+_SCRIPTS = ("look.js", "plots.js", "charts.js", "allocation.js")
 _POWER = re.compile(r"\b([CND])\^(\d\.\d+|[abαβ])(?!\w)")
 _MARKS = {"ok": "✓", "flagged": "!", "refused": "✕"}
 

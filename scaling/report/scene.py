@@ -15,6 +15,7 @@ from scaling.fit.spline import akima_curve
 from scaling.fit.valleys import Valley, budgets, find_valleys, parabola
 from scaling.report import wording
 from scaling.report.allocation import frontiers, other_frontiers
+from scaling.report.charts import charts
 from scaling.report.numbers import interval, point, rounded
 from scaling.report.surface import contours, residuals
 
@@ -34,8 +35,9 @@ def scene(document: dict[str, Any], observations: Observations, curves: Curves) 
     if groups:
         for flops, members in budgets(observations, tolerance):
             membership[members] = groups.index(flops) if flops in groups else -1
+    axes = wording.axes(document, observations)
     return {
-        "axes": asdict(wording.axes(document, observations)),
+        "axes": asdict(axes),
         "points": _points(document, observations, membership),
         "seeds": _seeds(observations, curves, membership),
         "budgets": groups,
@@ -43,6 +45,7 @@ def scene(document: dict[str, Any], observations: Observations, curves: Curves) 
         "laws": frontiers(document, [float(c) for c in observations.flops]),
         "others": other_frontiers(document),
         "surface": contours(document, observations),
+        "charts": charts(document, observations, axes),
         "curves": _curves(observations, curves),
     }
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from scaling.fit.observations import Observations
 from scaling.report import answers, tables
+from scaling.report.charts import KEYS
+from scaling.report.further import further
 from scaling.report.tables import Table
 from scaling.report.wording import law_name, reason, stands, valley_curves
 
@@ -73,8 +75,9 @@ def sections(
             "Training curves",
             "The loss logged along each run, against compute spent. Points are the final held-out "
             "losses: they alone enter the fits.",
-            (drawn["curves"],),
+            (drawn["curves"], *_charts(scene, "envelope")),
         ),
+        *_further(document, scene),
         Section(
             "predictions",
             "Predictions and the held-out budget",
@@ -169,6 +172,31 @@ def _comparison(document: dict[str, Any]) -> Section:
             ("Estimates", answers.comparison(document)),
             ("Why they may not be comparable", answers.comparison_warnings(document)),
         ),
+    )
+
+
+def _further(document: dict[str, Any], scene: dict[str, Any]) -> tuple[Section, ...]:
+    """The laws beside the headline, where any was fitted."""
+    table = further(document)
+    if not table.rows:
+        return ()
+    return (
+        Section(
+            "further",
+            "Further laws",
+            "What the same runs say by other laws. None of them decides the headline, and each has "
+            "assumptions of its own (docs/method.md).",
+            _charts(scene, *(key for key in KEYS if key != "envelope")),
+            (("", table),),
+        ),
+    )
+
+
+def _charts(scene: dict[str, Any], *keys: str) -> tuple[Picture, ...]:
+    return tuple(
+        Picture(chart["key"], chart["title"], chart["caption"])
+        for chart in scene["charts"]
+        if chart["key"] in keys
     )
 
 
