@@ -20,8 +20,9 @@ from configs.load import Arguments, build, run_entry
 from scaling.fit.comparison import compared
 from scaling.fit.config import FitConfig
 from scaling.fit.fit import fit, parts
+from scaling.fit.inputs import read_sources
 from scaling.fit.summary import summary
-from scaling.fit.tables import write_runs_csv
+from scaling.fit.sweeps import write_runs_csv
 from scaling.report.document import write_report
 
 
@@ -30,8 +31,9 @@ def main(arguments: Arguments) -> int:
     paths = ("runs", "out", "compare")
     values = arguments.compose(open_keys=("units",), path_keys=paths, map_keys=("where", "columns"))
     config = build(FitConfig, values)
+    sources = read_sources(config)
     # Every fit comes before the first file, so that bad input leaves nothing behind.
-    fits = [(folder, compared(fit(part), part)) for folder, part in parts(config)]
+    fits = [(folder, compared(fit(part, sources), part)) for folder, part in parts(config, sources)]
     for folder, fitted in fits:
         try:
             folder.mkdir(parents=True, exist_ok=True)

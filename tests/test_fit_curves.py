@@ -7,9 +7,9 @@ import pytest
 from fit_examples import config, write_csv
 
 from configs.errors import BadInput
-from scaling.fit import curves as module
-from scaling.fit.columns import read_inputs
+from scaling.fit import tables as module
 from scaling.fit.curves import curve, joined, shown_rows
+from scaling.fit.inputs import read_inputs
 from scaling.fit.observations import observe
 
 
@@ -39,7 +39,7 @@ def refusal(path, *overrides):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK", 4)
+    monkeypatch.setattr(module, "BLOCK", 4)
 
 
 @pytest.mark.parametrize("marked", [True, False])

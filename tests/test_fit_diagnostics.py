@@ -9,9 +9,9 @@ import pytest
 from fit_examples import config, isoflop_rows, observations
 from fit_schema import DIAGNOSTICS, problems
 
-from scaling.fit.columns import read_rows
 from scaling.fit.diagnostics import OUTLIER, diagnostics
 from scaling.fit.headline import fit_headline
+from scaling.fit.inputs import read_inputs
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.observations import Observations, observe
@@ -100,7 +100,7 @@ def test_the_runs_that_besiroglu_et_al_left_out_are_the_outliers() -> None:
     """
     table = Path(os.environ["REFERENCE_DIR"]) / "chinchilla_epoch.csv"
     asked = config(f"runs={table}", "laws=[parametric]")
-    rows, _ = read_rows(asked)
+    rows = read_inputs(asked).rows
     points = observe(rows, asked)
     fits = fit_headline(points, asked, 60)
     assert fits.parametric is not None and fits.parametric.surface is not None

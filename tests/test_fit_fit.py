@@ -19,7 +19,7 @@ from configs.load import run_entry
 from scaling.fit.fit import fit, folder_name, parts
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.summary import summary
-from scaling.fit.tables import read_sweep, write_runs_csv
+from scaling.fit.sweeps import read_sweep, write_runs_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 SURFACE = PUBLISHED["besiroglu"]

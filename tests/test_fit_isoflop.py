@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fit_examples import config, isoflop_rows, observations
 
-from scaling.fit.columns import read_rows
+from scaling.fit.inputs import read_inputs
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.lines import between_valleys, regress
@@ -276,7 +276,7 @@ def test_the_headline_of_porians_runs_is_the_published_exponent(reference_dir, c
     asked = config(
         f"runs={reference_dir}/porian2024_refinedweb.csv", f"where.condition={condition}"
     )
-    fitted = fit_isoflop(observe(read_rows(asked)[0], asked), 60, 0, 0.2).law
+    fitted = fit_isoflop(observe(read_inputs(asked).rows, asked), 60, 0, 0.2).law
     targets = json.loads((reference_dir / "porian2024_refinedweb.targets.json").read_text())
     published = next(recipe for recipe in targets if recipe["condition"] == condition)
     assert fitted.details["method"] == "spline"

@@ -9,7 +9,8 @@ import pytest
 from fit_examples import config, write_csv
 
 from configs.errors import BadInput
-from scaling.fit.columns import read_inputs, read_rows, same_value
+from scaling.fit.cells import same_value
+from scaling.fit.inputs import read_inputs
 from scaling.fit.observations import observe
 from scaling.fit.tables import read_table
 from scaling.fit.valleys import budgets, find_valleys
@@ -21,7 +22,7 @@ def row(**changes):
 
 def admitted(path, *overrides):
     asked = config(f"runs={path}", *overrides)
-    return observe(read_rows(asked)[0], asked)
+    return observe(read_inputs(asked).rows, asked)
 
 
 def refusal(path, *overrides):
@@ -178,11 +179,17 @@ def test_seeds_are_averaged_and_counted(tmp_path):
         row(run_id="c", seed=0, params=2e6, loss=2.9),
     ]
     runs = admitted(write_csv(tmp_path / "runs.csv", rows))
-    assert runs.run_id == ("a+b", "c")
+    assert runs.run_id == ("a+b", "c") and runs.members == {"a+b": ("a", "b")}
     assert runs.loss.tolist() == pytest.approx([3.1, 2.9])
     assert (runs.planned, runs.merged, len(runs)) == (3, 1, 2)
     # Two seeds 0.2 apart: sd 0.2 / sqrt 2 for one run, 0.1 for the mean of two.
     assert runs.loss_se.tolist() == pytest.approx([0.1, 0.2 / math.sqrt(2)])
+
+
+def test_a_plus_in_a_run_id_is_no_average(tmp_path):
+    rows = [row(run_id=f"wiki+code-{seed}", seed=seed, loss=3.0) for seed in (0, 1)]
+    runs = admitted(write_csv(tmp_path / "runs.csv", [*rows, row(run_id="c+d", params=2e6)]))
+    assert runs.members == {"wiki+code-0+wiki+code-1": ("wiki+code-0", "wiki+code-1")}
 
 
 def test_runs_that_differ_in_more_than_the_seed_stay_apart(tmp_path):
@@ -303,7 +310,7 @@ def test_several_tables_join_and_a_repeat_between_them_is_refused(tmp_path):
     one = write_csv(tmp_path / "a.csv", [row(run_id="a")])
     other = write_csv(tmp_path / "b.csv", [row(run_id="b", params=2e6)])
     asked = config(f"runs=[{one},{other}]")
-    assert observe(read_rows(asked)[0], asked).run_id == ("a", "b")
+    assert observe(read_inputs(asked).rows, asked).run_id == ("a", "b")
     again = write_csv(tmp_path / "c.csv", [row(run_id="a")])
     with pytest.raises(BadInput, match="is also in"):
         admitted(f"[{one},{again}]")
@@ -312,7 +319,7 @@ def test_several_tables_join_and_a_repeat_between_them_is_refused(tmp_path):
 def test_hostile_text_stays_text(tmp_path):
     path = write_csv(tmp_path / "a.csv", [row(run_id="=cmd|'/c calc'!A1\x1b[31m</script>")])
     assert admitted(path).run_id == ("=cmd|'/c calc'!A1\x1b[31m</script>",)
-    assert len(read_table(path).rows) == 1
+    assert read_table(path).size == 1
 
 
 MUTANTS = [
@@ -355,7 +362,7 @@ def test_a_damaged_table_is_read_or_refused_and_nothing_else(tmp_path, suffix):
             data[at : at + rng.randint(0, 4)] = rng.choice(MUTANTS)
         path.write_bytes(data)
         try:
-            observe(read_rows(asked)[0], asked)
+            observe(read_inputs(asked).rows, asked)
         except BadInput as error:
             refused += 1
             assert "expected" in str(error) or str(path) in str(error)

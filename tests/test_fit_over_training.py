@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fit_examples import config, observations
 
-from scaling.fit.columns import read_rows
+from scaling.fit.inputs import read_inputs
 from scaling.fit.observations import observe
 from scaling.fit.over_training import OverTraining, fit_over_training
 from scaling.fit.parametric import fit_parametric
@@ -27,7 +27,7 @@ SURFACES = {
 def gadre(reference_dir, name):
     path = reference_dir / "gadre2024_overtraining.csv"
     options = config(f"runs={path}", f"where.train_dataset={name}")
-    rows, _ = read_rows(options)
+    rows = read_inputs(options).rows
     return observe(rows, options)
 
 

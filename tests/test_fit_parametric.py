@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from fit_examples import config, isoflop_rows, observations
 
-from scaling.fit.columns import read_rows
 from scaling.fit.descent import Rows, descend, objective, predicted
+from scaling.fit.inputs import read_inputs
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.observations import observe
 from scaling.fit.parametric import centred, fit_parametric, minimise, resample
@@ -43,7 +43,7 @@ def chinchilla():
     def read(rows: int):
         where = ["where.excluded_by_besiroglu=0"] if rows == 240 else []
         asked = config(f"runs={os.environ['REFERENCE_DIR']}/chinchilla_epoch.csv", *where)
-        return observe(read_rows(asked)[0], asked)
+        return observe(read_inputs(asked).rows, asked)
 
     return read
 
@@ -138,7 +138,7 @@ def test_bootstrap_standard_errors_of_the_chinchilla_runs(chinchilla):
 )
 def test_optima_of_other_published_runs(reference_dir, table, where, optimum, value):
     asked = config(f"runs={reference_dir}/{table}.csv", f"where.{where}")
-    law = fit_parametric(observe(read_rows(asked)[0], asked), 0, seed=0).law
+    law = fit_parametric(observe(read_inputs(asked).rows, asked), 0, seed=0).law
     found = [law.estimates[name].value for name in ("E", "A", "B", "alpha", "beta")]
     assert found == pytest.approx(optimum, rel=1e-4)
     assert law.details["objective"] == pytest.approx(value, rel=1e-6)
@@ -289,7 +289,7 @@ def test_the_held_out_runs_of_the_ladder_are_inside_and_the_law_says_not_to_rely
 ):
     def runs(role):
         asked = config(f"runs={reference_dir}/olmo_ladder_curves.csv", f"where.role={role}")
-        return observe(read_rows(asked)[0], asked)
+        return observe(read_inputs(asked).rows, asked)
 
     fitted, held = fit_parametric(runs("train"), 400, seed=0), runs("eval")
     assert {"floor_unidentified", "wide_interval"} <= {flag.code for flag in fitted.law.flags}

@@ -6,8 +6,8 @@ import pytest
 from fit_examples import config
 
 from configs.errors import BadInput
-from scaling.fit.columns import read_inputs
 from scaling.fit.fit import fit
+from scaling.fit.inputs import read_inputs
 from scaling.fit.observations import observe
 
 MEASURED = ["model.n_params", "train/tokens", "val/loss"]

@@ -100,7 +100,7 @@ def test_averaged_seeds_are_shown_one_by_one() -> None:
     observations = dataclasses.replace(
         fit.observations,
         run_id=("s0+s1+s2", *fit.observations.run_id[1:]),
-        columns={"seeds": np.array([3.0] + [np.nan] * 19)},
+        members={"s0+s1+s2": ("s0", "s1", "s2")},
         merged=2,
     )
     curve = fit.curves[fit.observations.run_id[0]]

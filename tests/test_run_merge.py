@@ -11,7 +11,7 @@ from tiny_sweep import done_record, loaded, pretend, pretended_plan, statuses, s
 from tiny_training import tiny_config
 
 from configs.errors import BadInput
-from scaling.fit.tables import read_runs
+from scaling.fit.sweeps import read_sweep
 from scaling.run import store
 from scaling.run.merge import merge
 from training.attempt import Watch, claim
@@ -66,7 +66,7 @@ def test_what_is_done_anywhere_is_done_and_the_sources_stay(tmp_path, sweeps):
         **{3: "oom", 4: "waiting", 5: "waiting"},
     }
     assert len((tmp_path / "c" / "runs.csv").read_text().splitlines()) == 7
-    assert len(read_runs(tmp_path / "c").rows) == 6
+    assert read_sweep(tmp_path / "c").size == 6
     assert [path.name for path in tmp_path.glob(".*")] == []
 
     work(tmp_path / "c", united.plan, pretend(lambda config, attempt: None))

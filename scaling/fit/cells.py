@@ -1,23 +1,18 @@
-"""A row of a table, and the numbers in its cells: read, or refused with place, run and column."""
+"""Cells as numbers and values: read, or refused in one line with place, run and column."""
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from configs.errors import BadInput
+from scaling.fit.columns import Row, Table
 
 _LARGEST = 1e40  # of anything counted: beyond it is a slip, or a sum that overflows
+_MOST_LISTED = 40
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row: `place` for messages, values by column name (text, number, or None if empty)."""
-
-    place: str
-    values: Mapping[str, Any]
 
 
 def shown(text: object) -> str:
@@ -25,20 +20,37 @@ def shown(text: object) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
+def listed(names: Iterable[object]) -> str:
+    """Names for a message, the first of them where there are many."""
+    texts = [shown(name) for name in names]
+    more = len(texts) - _MOST_LISTED
+    return ", ".join(texts[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
 def number(row: Row, name: str) -> float:
     """A number of a row; BadInput says what stands there instead."""
     value = row.values.get(name)
     if value is None:
         raise refuse(row, name, "nothing", "a number")
-    if isinstance(value, str):
-        if not _PLAIN_NUMBER.fullmatch(value):
-            hint = "; write a decimal point" if re.fullmatch(r"[\d.]+,\d+", value) else ""
-            raise refuse(row, name, repr(value), "a number" + hint)
+    if name == "is_final" and str(value).lower() in ("true", "false"):
+        return float(str(value).lower() == "true")
+    if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
+        raise refuse(row, name, f"{value!r:.60}", "a number" + _hint(value))
+    if isinstance(value, bool):
+        raise refuse(row, name, str(value), "a number")
+    try:
         value = float(value)
-    value = float(value)
+    except OverflowError:  # a whole number beyond the largest float
+        value = math.inf
     if not math.isfinite(value):
         raise refuse(row, name, str(value), "a finite number")
     return value
+
+
+def _hint(text: str) -> str:
+    if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
+        return "; write neither thousands separators nor a decimal comma"
+    return "; write a decimal point" if re.fullmatch(r"[\d.]+,\d+", text) else ""
 
 
 def refuse(row: Row, name: str, found: str, expected: str) -> BadInput:
@@ -66,6 +78,42 @@ def number_or_nan(row: Row, name: str) -> float:
         return math.nan
 
 
+def numbers(table: Table, name: str, keep: np.ndarray, run: str | None = None) -> np.ndarray:
+    """A column as float64 (size,), nan where a cell is empty or not in the mask `keep`.
+
+    Raises BadInput for a kept cell that holds something else; `run` names the run of the column
+    where the table has no run_id.
+    """
+    if name not in table.columns:
+        return np.full(table.size, np.nan)
+    parts, start = [], 0
+    for block in table.columns[name].numbers():
+        if isinstance(block, list):
+            values = np.full(len(block), np.nan)
+            for index, cell in enumerate(block):
+                if cell is not None and keep[start + index]:
+                    values[index] = _number_at(table, start + index, name, cell, run)
+            block = values
+        parts.append(block)
+        start += len(block)
+    return np.concatenate(parts)
+
+
+def _number_at(table: Table, index: int, name: str, cell: Any, run: str | None) -> float:
+    try:
+        return number(Row("", {name: cell}), name)
+    except BadInput:
+        row = row_at(table, index)
+    run_id = row.values["run_id"] if run is None else run
+    return number(Row(row.place, {name: cell, "run_id": run_id}), name)
+
+
+def row_at(table: Table, index: int) -> Row:
+    """A row with its run_id alone, for a refusal."""
+    run_id = table.columns["run_id"].take([index])[0] if "run_id" in table.columns else None
+    return Row(table.place(index), {"run_id": run_id})
+
+
 def same_value(found: Any, wanted: Any) -> bool:
     """Whether a cell holds the value asked for: as numbers where both are, else as text."""
     if found is None or wanted is None:
@@ -74,5 +122,5 @@ def same_value(found: Any, wanted: Any) -> bool:
         return str(found).lower() == str(wanted).lower()
     try:
         return float(found) == float(wanted)
-    except ValueError:
+    except (ValueError, OverflowError):
         return str(found) == str(wanted)

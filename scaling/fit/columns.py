@@ -1,265 +1,205 @@
-"""The inputs of a fit: which columns are ours, which rows are asked for, and in what units."""
+"""A table in memory: its columns packed in blocks of rows, and rows as objects where asked for.
 
-import difflib
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+So a million rows take about the room of the file they come from. A row keeps the place it stands
+at, so that a refusal can name it.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from configs.errors import BadInput
-from scaling.fit.cells import Row, number, number_or_nan, positive, refuse, same_value, shown
-from scaling.fit.config import FitConfig
-from scaling.fit.curves import (
-    Curves,
-    curve_of_metrics,
-    curves_of,
-    final_rows,
-    joined,
-    read_curve_csv,
-)
-from scaling.fit.tables import (
-    CSV_ENDINGS,
-    NEEDED,
-    NUMBERS,
-    TEXTS,
-    Table,
-    csv_cells,
-    read_runs,
-    read_text,
-)
-from scaling.fit.tracker import (
-    STEP_AXES,
-    Chart,
-    adopt,
-    chart_curve,
-    is_chart,
-    read_chart,
-    unknown_runs,
-)
-from training.metrics import read_metrics
-
-__all__ = ["number", "number_or_nan", "positive", "refuse", "same_value", "shown"]
-
-# What others call the three columns without which there is no fit; `normal` makes them alike.
-_USUAL_NAMES = {
-    "params": """n n_params num_params nparams param_count params_count num_parameters n_parameters
-        parameters total_params total_parameters trainable_params trainable_parameters
-        num_trainable_params model_params model_parameters model_num_params model_size size""",
-    "tokens": """d n_tokens num_tokens ntokens train_tokens training_tokens total_tokens tokens_seen
-        seen_tokens tokens_total consumed_tokens consumed_train_tokens num_tokens_seen
-        num_input_tokens_seen total_training_tokens throughput_total_tokens t""",
-    "loss": """l val_loss valid_loss validation_loss eval_loss final_loss test_loss loss_val
-        val_ce_loss eval_ce_loss validation_ce_loss val_cross_entropy eval_cross_entropy
-        final_val_loss best_val_loss train_loss""",
-}
-_CONTAINERS = ("config", "summary", "train", "trainer", "perf", "model")
+import numpy as np
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What the inputs hold: a row a run, whether all are sweeps of our own, and the curves."""
+class Row:
+    """One row: `place` for messages, values by column name (text, number, or None if empty)."""
 
-    rows: list[Row]
-    own: bool
-    curves: Curves
-
-
-def read_rows(config: FitConfig) -> tuple[list[Row], bool]:
-    """The rows of `read_inputs`, and whether they are sweeps of our own."""
-    inputs = read_inputs(config)
-    return inputs.rows, inputs.own
+    place: str
+    values: Mapping[str, Any]
 
 
-def read_inputs(config: FitConfig) -> Inputs:
-    """All runs of the inputs under our column names, and their curves. Raises BadInput."""
-    tables, curves, charts, rows, read = [], [], [], [], set()
-    for path in map(Path, config.paths):
-        source = _read(path, config)
-        if isinstance(source, Chart):
-            charts.append(source)
-            continue
-        table, found = source
-        tables.append(table)
-        curves.append(found)
-        rows += _rename(table, config.columns)
-        if found:  # its rows are the last of curves that were read already
-            read |= {row.place for row in table.rows}
-    if not tables:
-        raise BadInput(
-            f"{charts[0].source}: a chart alone has no params and tokens; give the table of its "
-            "runs too, as runs=[TABLE,CHART]"
-        )
-    settings = {table.setting: table.source for table in tables if table.setting is not None}
-    if len(settings) > 1:
-        (one, first), (other, second) = list(settings.items())[:2]
-        raise BadInput(
-            f"setting: {first} has {one} and {second} has {other}, expected one; these sweeps "
-            "differ in data, tokenizer, evaluation or model family"
-        )
-    if config.by is not None:
-        _known(config.by, "by", rows)
-    kept = _where(rows, config.where)
-    logged = curves_of([row for row in kept if row.place not in read])
-    curves.append(_scaled_curves(logged, config))
-    kept = [_scaled(row, config) for row in final_rows(kept)]
-    for chart in charts:
-        found, unknown = _charted(chart, rows, kept, config)
-        curves.append(found)
-        # `by` would ask them for a value; they are listed in each of its fits.
-        kept += unknown if config.by is None else []
-    names = {str(row.values.get("run_id")) for row in kept}
-    together = {name: one for name, one in joined(curves).items() if name in names}
-    return Inputs(kept, all(table.sweep for table in tables) and not charts, together)
+class Column:
+    """The cells of a column, text or numbers or None, in packed blocks.
+
+    A block is an array of numbers, text joined by zero characters, or a list where it is mixed.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[tuple[int, Any]] = []
+
+    def append(self, cells: Sequence[Any]) -> None:
+        """Add a block of cells."""
+        self._blocks.append((len(cells), _packed(cells)))
+
+    def extend(self, other: "Column") -> None:
+        """Add the blocks of another column."""
+        self._blocks += other._blocks
+
+    def blocks(self) -> Iterator[list[Any]]:
+        """The cells, a list a block; text without the spaces around it, None where it is empty."""
+        for size, block in self._blocks:
+            yield list(map(_cell, _unpacked(size, block)))
+
+    def numbers(self) -> Iterator[np.ndarray | list[Any]]:
+        """Each block as float64 where all its cells are plain finite numbers, else its cells."""
+        for size, block in self._blocks:
+            values = _plain_numbers(size, block)
+            yield list(map(_cell, _unpacked(size, block))) if values is None else values
+
+    def take(self, indices: Sequence[int]) -> list[Any]:
+        """The cells at these places, which ascend."""
+        found, wanted, start = [], iter(indices), 0
+        index = next(wanted, None)
+        for size, block in self._blocks:
+            cells = None
+            while index is not None and index < start + size:
+                cells = _unpacked(size, block) if cells is None else cells
+                found.append(_cell(cells[index - start]))
+                index = next(wanted, None)
+            start += size
+        return found
 
 
-def _read(path: Path, config: FitConfig) -> tuple[Table, Curves] | Chart:
-    """A source and those of its curves that are not in its rows."""
-    if path.is_dir():
-        table = read_runs(path)
-        trials = sorted({folder.parent for folder in path.glob("trials/*/attempt-*/")})
-        metrics = {trial.name: read_metrics(trial) for trial in trials}
-        return table, {name: curve_of_metrics(rows) for name, rows in metrics.items() if rows}
-    if path.suffix.lower() not in CSV_ENDINGS or not path.is_file():
-        return adopt(read_runs(path)), {}
-    text = read_text(path)
-    cells = csv_cells(path, text)
-    _, names = next(cells)
-    if is_chart(names):
-        chart = read_chart(path, cells, names, config.columns.get("loss"))
-        if chart.axis not in (*STEP_AXES, config.columns.get("tokens")) and not _usual(
-            "tokens", chart.axis
-        ):
-            raise BadInput(
-                f"{path}: the axis of the chart is {chart.axis!r}, expected Step or tokens; "
-                "export it with such an axis, or map it by columns.tokens="
-            )
-        return chart
-    ours = {name: name for name in (*NEEDED, *NUMBERS, *TEXTS)} | config.columns
-    if ours["step"] in names:
-        head = Table(str(path), tuple(names), ())
-        _check_columns(head, config.columns)
-        found = read_curve_csv(path, text, ours, config.where)
-        if found is not None:
-            rows, curves = found
-            return replace(head, rows=tuple(rows)), _scaled_curves(curves, config)
-    return adopt(read_runs(path)), {}
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length by name.
+
+    source   the file or folder
+    size     rows
+    place    where row i stands, for messages
+    digest   sha256 of what was read
+    setting  what must agree between sweeps, where known
+    sweep    whether it is a sweep directory of our own
+    """
+
+    source: str
+    columns: Mapping[str, Column]
+    size: int
+    place: Callable[[int], str]
+    digest: str = ""
+    setting: str | None = None
+    sweep: bool = False
+
+    def cells(self, name: str) -> Iterator[list[Any]]:
+        """The cells of a column, a list a block; None for each row where there is none."""
+        return self.columns[name].blocks() if name in self.columns else iter([[None] * self.size])
+
+    def rows(self, indices: Sequence[int]) -> list[Row]:
+        """The rows at these places, which ascend."""
+        cells = [column.take(indices) for column in self.columns.values()]
+        values = zip(*cells, strict=True) if cells else ([()] * len(indices))
+        return [
+            Row(self.place(index), dict(zip(self.columns, found, strict=True)))
+            for index, found in zip(indices, values, strict=True)
+        ]
 
 
-def _charted(
-    chart: Chart, rows: Sequence[Row], kept: Sequence[Row], config: FitConfig
-) -> tuple[Curves, list[Row]]:
-    """The curves that a chart has for the runs, by Name or ID; and its runs that no table has."""
-    curves, known = {}, set()
-    for row in rows:
-        known |= {str(row.values[key]) for key in ("Name", "run_id") if row.values.get(key)}
-    for row in kept:
-        names = [str(row.values.get(key)) for key in ("Name", "run_id")]
-        run = next((name for name in names if name in chart.runs), None)
-        tokens = number_or_nan(row, "tokens")
-        if run is not None and tokens > 0:
-            unit = config.units.get("tokens", 1.0)
-            curves[str(row.values["run_id"])] = chart_curve(chart, run, tokens, unit)
-    return curves, unknown_runs(chart, known)
+class Builder:
+    """Gathers a table block by block; a column that comes late is empty above."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Column] = {}
+        self.size = 0
+        self._sizes: list[int] = []
+
+    def add(self, block: Mapping[str, Sequence[Any]], size: int) -> None:
+        """Add a block of so many rows; its objects become columns `name.key`, its lists nothing."""
+        plain = {name: cells for name, found in block.items() for name, cells in _flat(name, found)}
+        for name in plain:
+            if name not in self.columns:
+                self.columns[name] = column = Column()
+                for earlier in self._sizes:
+                    column.append([None] * earlier)
+        for name, column in self.columns.items():
+            column.append(plain.get(name, [None] * size))
+        self._sizes.append(size)
+        self.size += size
 
 
-def _scaled(row: Row, config: FitConfig) -> Row:
-    """A row with its numbers in our units; what is no number stays, to be refused as it is."""
-    values = {
-        name: value * unit
-        for name, unit in config.units.items()
-        if (value := number_or_nan(row, name)) == value
-    }
-    return Row(row.place, {**row.values, **values}) if values else row
+def of_rows(source: str, rows: Sequence[Row], **known: Any) -> Table:
+    """A table of rows that are objects already."""
+    builder, names = Builder(), dict.fromkeys(name for row in rows for name in row.values)
+    builder.add({name: [row.values.get(name) for row in rows] for name in names}, len(rows))
+    places = [row.place for row in rows]
+    return Table(source, builder.columns, len(rows), places.__getitem__, **known)
 
 
-def _scaled_curves(curves: Curves, config: FitConfig) -> Curves:
-    tokens, flops = (config.units.get(name, 1.0) for name in ("tokens", "flops"))
-    if tokens == flops == 1.0:
-        return curves
-    return {
-        name: replace(one, tokens=one.tokens * tokens, flops=one.flops * flops)
-        for name, one in curves.items()
-    }
+def stacked(tables: Sequence[Table]) -> Table:
+    """One table of several, one below the other."""
+    if len(tables) == 1:
+        return tables[0]
+    columns = {name: Column() for table in tables for name in table.columns}
+    for name, column in columns.items():
+        for table in tables:
+            if name in table.columns:
+                column.extend(table.columns[name])
+            else:
+                column.append([None] * table.size)
+    starts = np.cumsum([0, *(table.size for table in tables)])
+
+    def place(index: int) -> str:
+        part = int(np.searchsorted(starts, index, side="right")) - 1
+        return tables[part].place(index - int(starts[part]))
+
+    source = ", ".join(table.source for table in tables)
+    return Table(source, columns, int(starts[-1]), place)
 
 
-def _rename(table: Table, columns: Mapping[str, str]) -> list[Row]:
-    _check_columns(table, columns)
-    if not columns:
-        return list(table.rows)
-    return [
-        Row(row.place, {**row.values, **{ours: row.values.get(columns[ours]) for ours in columns}})
-        for row in table.rows
-    ]
+def _flat(name: str, cells: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """A column without objects and lists in it: the parts of objects are columns `name.key`."""
+    if isinstance(cells, np.ndarray):
+        yield name, cells
+        return
+    kinds = set(map(type, cells))
+    if kinds & {dict, list, tuple, bytes}:
+        if dict in kinds:
+            objects = [cell if isinstance(cell, dict) else {} for cell in cells]
+            for key in dict.fromkeys(itertools.chain.from_iterable(objects)):
+                yield from _flat(f"{name}.{key}", [one.get(key) for one in objects])
+        cells = [None if isinstance(cell, dict | list | tuple | bytes) else cell for cell in cells]
+        if not any(cell is not None for cell in cells):
+            return
+    yield name, cells
 
 
-def _check_columns(table: Table, columns: Mapping[str, str]) -> None:
-    for ours, theirs in columns.items():
-        if ours not in (*NEEDED, *NUMBERS, *TEXTS):
-            near = difflib.get_close_matches(ours, (*NEEDED, *NUMBERS, *TEXTS), 1)
-            hint = f"; did you mean columns.{near[0]}?" if near else ""
-            raise BadInput(f"columns.{ours}: no column of the run table{hint}")
-        if theirs not in table.columns:
-            raise BadInput(
-                f"columns.{ours}: {table.source} has no column {theirs!r}; "
-                f"it has {', '.join(table.columns)}"
-            )
-    have = {*table.columns, *columns}
-    for name in NEEDED:
-        if name not in have:
-            guess = _nearest(name, table.columns)
-            hint = f"; map it, as columns.{name}={guess}" if guess else ""
-            raise BadInput(
-                f"{table.source}: no column {name!r}; it has {', '.join(table.columns)}{hint}"
-            )
+def _packed(cells: Sequence[Any]) -> Any:
+    """Cells as an array of numbers, as text joined by zero characters, or as a list."""
+    if isinstance(cells, np.ndarray):
+        return cells
+    kinds = set(map(type, cells))
+    if kinds <= {str, type(None)}:
+        joined = "\0".join(cells if kinds == {str} else [cell or "" for cell in cells])
+        if joined.count("\0") == len(cells) - 1:
+            return joined
+    if kinds == {float} or kinds == {int}:
+        try:
+            return np.array(cells, dtype=float if kinds == {float} else np.int64)
+        except OverflowError:  # whole numbers beyond 64 bits stay as they are
+            pass
+    plain = (str, int, float, type(None))
+    return [cell if isinstance(cell, plain) else str(cell) for cell in cells]
 
 
-def _nearest(name: str, columns: Sequence[str]) -> str | None:
-    for usual in _USUAL_NAMES[name].split():
-        for column in columns:
-            if _plain(column) == usual:
-                return column
-    for column in columns:
-        if _usual(name, column):
-            return column
-    similar = difflib.get_close_matches(name, columns, 1, 0.5)
-    return similar[0] if similar else next((column for column in columns if name in column), None)
+def _unpacked(size: int, block: Any) -> list[Any]:
+    if isinstance(block, str):
+        return block.split("\0") if size else []
+    return list(block.tolist()) if isinstance(block, np.ndarray) else block
 
 
-def _usual(name: str, column: str) -> bool:
-    """Whether a column is called what others call `name`, in any of their folders."""
-    usual = {name, *_USUAL_NAMES[name].split()}
-    parts = _plain(column).split("_")
-    while parts:
-        if "_".join(parts) in usual:
-            return True
-        if parts[0] not in _CONTAINERS:
-            return False
-        parts = parts[1:]
-    return False
+def _cell(cell: Any) -> Any:
+    return (cell.strip() or None) if isinstance(cell, str) else cell
 
 
-def _plain(column: str) -> str:
-    """A name in lower case with one underscore between words: `val/loss` is `val_loss`."""
-    return "_".join(re.findall(r"[a-z0-9]+", column.lower()))
-
-
-def _known(name: str, key: str, rows: Sequence[Row]) -> None:
-    columns = dict.fromkeys(column for row in rows for column in row.values)
-    if name not in columns:
-        near = difflib.get_close_matches(name, list(columns), 1)
-        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(columns)}"
-        raise BadInput(f"{key}: no column {name!r}{hint}")
-
-
-def _where(rows: Sequence[Row], where: Mapping[str, Any]) -> list[Row]:
-    kept = list(rows)
-    for name, wanted in where.items():
-        _known(name, f"where.{name}", rows)
-        before, kept = kept, [row for row in kept if same_value(row.values.get(name), wanted)]
-        if not kept:
-            there = sorted({str(row.values.get(name)) for row in before})
-            raise BadInput(
-                f"where.{name}: no row with {wanted!r}; there are {', '.join(there[:12])}"
-            )
-    return kept
+def _plain_numbers(size: int, block: Any) -> np.ndarray | None:
+    if isinstance(block, str) and "_" not in block:  # Python reads 1_0 as a number
+        try:
+            values = np.array(list(map(float, _unpacked(size, block))))
+        except ValueError:
+            return None
+    elif isinstance(block, np.ndarray):
+        values = block.astype(float)
+    else:
+        return None
+    return values if np.isfinite(values).all() else None

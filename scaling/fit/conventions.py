@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from scaling.fit.columns import Row
 from scaling.fit.config import ConventionConfig, FitConfig
 from scaling.fit.headline import fit_headline
 from scaling.fit.observations import observe
-from scaling.fit.tables import Row
 
 # Enough for percentiles of the exponents alone, and quick: there are up to eight ways to count.
 _RESAMPLES = 500

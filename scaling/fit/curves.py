@@ -1,22 +1,19 @@
 """Training curves as arrays, and which row of a curve is the run's result.
 
 A table with a `step` column holds curves: many rows a run. The last row of a run (is_final=1, else
-the largest step) is its observation. A CSV of curves is read in blocks of columns, since a million
-rows as objects would take gigabytes; the rows that become observations are then read once more.
+the largest step) is its observation, and the only one that becomes an object.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scaling.fit.cells import Row, number, refuse, same_value
-from scaling.fit.tables import csv_cells
+from scaling.fit.cells import numbers, refuse, row_at
+from scaling.fit.columns import Row, Table
 
-_BLOCK = 20_000
 _LOGGED = ("step", "tokens", "flops", "loss", "lr")
 _ALL = (*_LOGGED, "val_loss")  # the last by our own trainer alone
 # The page bins a curve far below this; an object a row would not fit for a million rows.
@@ -74,21 +71,6 @@ def joined(parts: Iterable[Curves]) -> Curves:
     }
 
 
-def curves_of(rows: Sequence[Row]) -> Curves:
-    """The curves that rows hold, where they have a step column, else {}. Raises BadInput."""
-    if not has_steps(rows):
-        return {}
-    runs: dict[str, list[list[float]]] = {}
-    for row in rows:
-        if "step" in row.values:
-            cells = [math.nan if row.values.get(n) is None else number(row, n) for n in _LOGGED]
-            runs.setdefault(str(row.values.get("run_id")), []).append(cells)
-    return {
-        name: curve(**dict(zip(_LOGGED, zip(*cells, strict=True), strict=True)))
-        for name, cells in sorted(runs.items())
-    }
-
-
 def curve_of_metrics(rows: Sequence[Mapping[str, Any]]) -> Curve:
     """The training curve in the rows of a run's metrics.jsonl."""
     return curve(**{name: [row.get(name, math.nan) for row in rows] for name in _ALL})
@@ -108,184 +90,64 @@ def shown_rows(curves: Curves, rates: Mapping[str, float]) -> dict[str, list[dic
     return shown
 
 
-def has_steps(rows: Sequence[Row]) -> bool:
-    """Whether any row has a step, which makes the table one of curves."""
-    return any(row.values.get("step") is not None for row in rows)
+def logged_rows(table: Table) -> np.ndarray:
+    """The mask of the rows of a table that are rows of curves: all, where it has any step."""
+    steps = (cell for cells in table.cells("step") for cell in cells)
+    return np.full(table.size, any(step is not None for step in steps))
 
 
-def final_rows(rows: Sequence[Row]) -> list[Row]:
-    """Of each curve the last row (is_final=1, else the largest step); all other rows as they are.
+def ends_and_curves(table: Table, keep: np.ndarray, logged: np.ndarray) -> tuple[list[Row], Curves]:
+    """Of the kept rows those that are runs, or the end of one; and the curves of the others.
 
-    Raises BadInput where a row of a curve has no run_id.
+    Of each run in the mask `logged` the end is the row with is_final=1, else that with the largest
+    step; rows outside it are runs. Raises BadInput where a row of a curve has no run_id.
     """
-    if not has_steps(rows):
-        return list(rows)
-    last = [row for row in rows if "step" not in row.values]
-    runs: dict[Any, list[Row]] = {}
-    for row in rows:
-        if "step" not in row.values:
-            continue
-        if row.values.get("run_id") is None:
-            raise refuse(row, "run_id", "nothing", "a name, since the table has a step column")
-        runs.setdefault(row.values["run_id"], []).append(row)
-    for points in runs.values():
-        final = [
-            row
-            for row in points
-            if row.values.get("is_final") is not None and number(row, "is_final") == 1
-        ]
-        if not final:
-            # The loss of a run whose end is not marked may lie before the end of its schedule.
-            row = max(points, key=lambda row: number(row, "step"))
-            final = [Row(row.place, {**row.values, "unmarked_end": 1})]
-        last += final
+    runs: dict[str | None, int] = {}
+    cells = (cell for block in table.cells("run_id") for cell in block)
+    run = np.array(
+        [runs.setdefault(None if cell is None else str(cell), len(runs)) for cell in cells], int
+    )
+    kept = keep & logged
+    nameless = np.flatnonzero(kept & (run == runs.get(None, -1)))
+    if nameless.size:
+        needed = "a name, since the table has a step column"
+        raise refuse(row_at(table, int(nameless[0])), "run_id", "nothing", needed)
+    columns = {name: numbers(table, name, kept) for name in (*_LOGGED, "is_final")}
+    marked = kept & (columns["is_final"] == 1)
+    unmarked = _last(table, run, columns["step"], kept & ~np.isin(run, run[marked]))
+    ends = np.flatnonzero((keep & ~logged) | marked | unmarked).tolist()
+    # The loss of a run whose end is not marked may lie before the end of its schedule.
+    rows = [
+        replace(row, values={**row.values, "unmarked_end": 1}) if unmarked[index] else row
+        for index, row in zip(ends, table.rows(ends), strict=True)
+    ]
+    names = {index: str(name) for name, index in runs.items()}
+    return rows, _grouped(names, run, columns, np.flatnonzero(kept))
+
+
+def _last(table: Table, run: np.ndarray, step: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The mask of each run's row with the largest step, of those in the mask `rows`."""
+    open_rows = np.flatnonzero(rows)
+    without = open_rows[np.isnan(step[open_rows])]
+    if without.size:
+        raise refuse(row_at(table, int(without[0])), "step", "nothing", "a number")
+    # Of equal steps the first row, so that the later ones come first in the order.
+    order = open_rows[np.lexsort((-open_rows, step[open_rows], run[open_rows]))]
+    last = np.zeros(table.size, dtype=bool)
+    if order.size:
+        last[order[np.append(np.diff(run[order]) != 0, True)]] = True
     return last
 
 
-def read_curve_csv(
-    path: Path, text: str, names: Mapping[str, str], where: Mapping[str, Any]
-) -> tuple[list[Row], Curves] | None:
-    """The final rows of a CSV of curves and its curves; None where no row has a step.
-
-    `names` maps our column names to the table's. Rows that `where` leaves out are left out before
-    a run's last is sought; if it leaves none, all are kept for the refusal that follows.
-    Raises BadInput as reading the rows one by one would.
-    """
-    blocks = _Blocks(path, names, where)
-    cells = csv_cells(path, text)
-    _, header = next(cells)
-    for line, row in cells:
-        blocks.add(line, row, header)
-    blocks.flush(header)
-    if not blocks.runs or np.isnan(blocks.column("step")).all():
-        return None
-    keep = blocks.mask()
-    run, step, is_final = (blocks.column(name) for name in ("run", "step", "is_final"))
-    if "" in blocks.runs:
-        nameless = int(np.flatnonzero(run == blocks.runs[""])[0])
-        raise blocks.refuse(nameless, "run_id", "a name, since the table has a step column")
-    wanted = set(_final_indices(blocks, run, step, is_final, keep))
-    cells = csv_cells(path, text)
-    next(cells)
-    rows = [
-        Row(
-            f"{path}:{line}",
-            dict(zip(header, (cell.strip() or None for cell in row), strict=True)),
-        )
-        for index, (line, row) in enumerate(cells)
-        if index in wanted
-    ]
-    return rows, _grouped(blocks, run, step, keep)
-
-
-class _Blocks:
-    """The columns that curves need, gathered a block of rows at a time."""
-
-    def __init__(self, path: Path, names: Mapping[str, str], where: Mapping[str, Any]) -> None:
-        self.path, self.names, self.where = path, names, where
-        self.runs: dict[str, int] = {}
-        self._rows: list[list[str]] = []
-        self._lines: list[int] = []
-        self._arrays: dict[str, list[np.ndarray]] = {}
-        self._all_lines: list[np.ndarray] = []
-
-    def add(self, line: int, row: list[str], header: list[str]) -> None:
-        self._rows.append(row)
-        self._lines.append(line)
-        if len(self._rows) == _BLOCK:
-            self.flush(header)
-
-    def flush(self, header: list[str]) -> None:
-        if not self._rows:
-            return
-        columns = dict(zip(header, zip(*self._rows, strict=True), strict=True))
-        runs = [cell.strip() for cell in columns.get(self.names["run_id"], [""] * len(self._rows))]
-        self._keep("run", np.array([self.runs.setdefault(r, len(self.runs)) for r in runs]))
-        for name in (*_LOGGED, "is_final"):
-            cells = columns.get(self.names.get(name, name))
-            if cells is not None:
-                self._keep(name, self._numbers(name, cells, header))
-        self._keep("where", self._matches(columns))
-        self._all_lines.append(np.array(self._lines))
-        self._rows, self._lines = [], []
-
-    def column(self, name: str) -> np.ndarray:
-        parts = self._arrays.get(name)
-        if parts is None:
-            return np.full(len(self.column("run")), np.nan)
-        if len(parts) > 1:
-            self._arrays[name] = parts = [np.concatenate(parts)]
-        return parts[0]
-
-    def mask(self) -> np.ndarray:
-        found = self.column("where")
-        return found if found.any() else np.ones_like(found)
-
-    def refuse(self, index: int, name: str, expected: str) -> Exception:
-        """The error for an empty cell of a row that was read."""
-        run = list(self.runs)[int(self.column("run")[index])] or None
-        place = f"{self.path}:{np.concatenate(self._all_lines)[index]}"
-        return refuse(Row(place, {"run_id": run}), name, "nothing", expected)
-
-    def _keep(self, name: str, values: np.ndarray) -> None:
-        self._arrays.setdefault(name, []).append(values)
-
-    def _row(self, header: list[str], index: int) -> Row:
-        values: dict[str, Any] = {
-            name: cell.strip() or None for name, cell in zip(header, self._rows[index], strict=True)
-        }
-        values |= {ours: values.get(theirs) for ours, theirs in self.names.items()}
-        return Row(f"{self.path}:{self._lines[index]}", values)
-
-    def _numbers(self, name: str, cells: Sequence[str], header: list[str]) -> np.ndarray:
-        """Cells as numbers; what Python reads as one and we do not is looked at cell by cell."""
-        try:
-            values = np.array(list(map(float, cells)))
-            if np.isfinite(values).all() and "_" not in "".join(cells):
-                return values
-        except ValueError:
-            pass
-        return np.array(
-            [
-                number(self._row(header, index), name) if cell.strip() else math.nan
-                for index, cell in enumerate(cells)
-            ]
-        )
-
-    def _matches(self, columns: Mapping[str, Sequence[str]]) -> np.ndarray:
-        keep = np.ones(len(self._rows), dtype=bool)
-        for name, wanted in self.where.items():
-            cells = columns.get(self.names.get(name, name))
-            if cells is None:
-                return np.zeros_like(keep)
-            known = {cell: same_value(cell.strip() or None, wanted) for cell in set(cells)}
-            keep &= np.array([known[cell] for cell in cells])
-        return keep
-
-
-def _final_indices(
-    blocks: _Blocks, run: np.ndarray, step: np.ndarray, is_final: np.ndarray, keep: np.ndarray
-) -> list[int]:
-    marked = keep & (is_final == 1)
-    ended = np.zeros(int(run.max()) + 1, dtype=bool)
-    ended[run[marked]] = True
-    open_rows = np.flatnonzero(keep & ~ended[run])
-    if np.isnan(step[open_rows]).any():
-        raise blocks.refuse(int(open_rows[np.isnan(step[open_rows])][0]), "step", "a number")
-    # The first of equal steps, as max() takes it: the later ones come first in the order.
-    order = open_rows[np.lexsort((-open_rows, step[open_rows], run[open_rows]))]
-    last = order[np.append(np.diff(run[order]) != 0, True)] if order.size else order
-    return [*np.flatnonzero(marked).tolist(), *last.tolist()]
-
-
-def _grouped(blocks: _Blocks, run: np.ndarray, step: np.ndarray, keep: np.ndarray) -> Curves:
-    rows = np.flatnonzero(keep)
-    order = rows[np.lexsort((step[rows], run[rows]))]
-    starts = np.flatnonzero(np.append(True, np.diff(run[order]) != 0))
-    names = list(blocks.runs)
-    sorted_columns = {name: blocks.column(name)[order] for name in _LOGGED}
+def _grouped(
+    names: Mapping[int, str], run: np.ndarray, columns: Mapping[str, np.ndarray], rows: np.ndarray
+) -> Curves:
+    order = rows[np.lexsort((columns["step"][rows], run[rows]))]
+    changes = np.append(True, np.diff(run[order]) != 0)[: order.size]
+    starts = np.flatnonzero(changes).tolist()
+    in_order = {name: columns[name][order] for name in _LOGGED}
     result = {}
-    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
-        part = {name: column[start:end] for name, column in sorted_columns.items()}
+    for start, end in zip(starts, [*starts[1:], order.size], strict=False):
+        part = {name: column[start:end] for name, column in in_order.items()}
         result[names[int(run[order[start]])]] = curve(**part)
     return dict(sorted(result.items()))

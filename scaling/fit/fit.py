@@ -13,7 +13,7 @@ import numpy as np
 import scipy
 
 from configs.errors import BadInput
-from scaling.fit.columns import read_inputs, read_rows, refuse
+from scaling.fit.columns import Row
 from scaling.fit.config import FitConfig
 from scaling.fit.conventions import conventions
 from scaling.fit.curves import shown_rows
@@ -21,14 +21,13 @@ from scaling.fit.diagnostics import diagnostics
 from scaling.fit.envelope import fit_envelope, predictions_of, traces_of
 from scaling.fit.further import fit_further
 from scaling.fit.headline import HeadlineFits, fit_headline
+from scaling.fit.inputs import Sources, read_inputs, read_sources, values_of
 from scaling.fit.ladder_table import ladder_table
 from scaling.fit.laws import LawFit
 from scaling.fit.observations import Observations, admitted, observe
 from scaling.fit.prediction import answers, budgets_to_predict, predictions
 from scaling.fit.remarks import remarks
-from scaling.fit.tables import Row
 from scaling.fit.validation import hold_out
-from training.attempt import RECORD
 
 SCHEMA = 1
 
@@ -49,9 +48,13 @@ class Fit:
     stands: bool
 
 
-def fit(config: FitConfig) -> Fit:
-    """Fit the laws to the runs that `config` names; a law may be refused. Raises BadInput."""
-    inputs = read_inputs(config)
+def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
+    """Fit the laws to the runs that `config` names; a law may be refused. Raises BadInput.
+
+    `sources` are the inputs, where they are read already.
+    """
+    sources = sources or read_sources(config)
+    inputs = read_inputs(config, sources)
     rows, own = inputs.rows, inputs.own
     observations = observe(rows, config)
     if not len(observations):
@@ -83,7 +86,7 @@ def fit(config: FitConfig) -> Fit:
             "loss_unit": config.loss_unit,
             "budget_tolerance": config.budget_tolerance,
         },
-        "provenance": _provenance(config),
+        "provenance": _provenance(config, sources),
         "convention": _convention(rows, own, config),
         "warnings": remarks(rows, observations, fits, config),
         "laws": {law.name: law.document() for law in laws},
@@ -102,22 +105,17 @@ def fit(config: FitConfig) -> Fit:
     return Fit(document, observations, curves, _stands(judged, config))
 
 
-def parts(config: FitConfig) -> list[tuple[Path, FitConfig]]:
+def parts(config: FitConfig, sources: Sources | None = None) -> list[tuple[Path, FitConfig]]:
     """The fits that `config` asks for with their folders: one, or one for each value of `by`."""
     out = Path(config.out) if config.out else _default_out(config)
     if config.by is None:
         return [(out, config)]
-    rows, _ = read_rows(config)
-    values = {str(row.values[config.by]) for row in rows if row.values.get(config.by) is not None}
-    for row in rows:
-        if row.values.get(config.by) is None:
-            raise refuse(row, config.by, "nothing", "a value, since by= names this column")
     return [
         (
             out / folder_name(value),
             replace(config, where={**config.where, config.by: value}, by=None),
         )
-        for value in sorted(values)
+        for value in values_of(sources or read_sources(config), config)
     ]
 
 
@@ -184,20 +182,14 @@ def _convention(rows: Sequence[Row], own: bool, config: FitConfig) -> dict[str, 
     }
 
 
-def _provenance(config: FitConfig) -> dict[str, Any]:
+def _provenance(config: FitConfig, sources: Sources) -> dict[str, Any]:
     return {
-        "runs": [{"path": str(path), "sha256": _digest(Path(path))} for path in config.paths],
+        "runs": [
+            {"path": path, "sha256": digest}
+            for path, digest in zip(config.paths, sources.digests, strict=True)
+        ],
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _digest(path: Path) -> str:
-    """sha256 of a table, or of a sweep's plan and records in order of name."""
-    files = [path] if path.is_file() else [path / "plan.json", *path.glob(f"trials/*/{RECORD}")]
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()

@@ -10,8 +10,9 @@ import numpy as np
 
 from configs.errors import BadInput
 from scaling.fit.cells import number, number_or_nan, positive, refuse
+from scaling.fit.columns import Row
 from scaling.fit.config import FitConfig
-from scaling.fit.curves import final_rows
+from scaling.fit.names import NEEDED, NUMBERS, TEXTS
 from scaling.fit.repeats import (
     Exclusion,
     Point,
@@ -20,7 +21,6 @@ from scaling.fit.repeats import (
     in_order,
     reduce_to_best,
 )
-from scaling.fit.tables import NEEDED, NUMBERS, TEXTS, Row
 
 LOSS_MAX = 50.0  # nats; a model that guesses evenly among 2^72 tokens
 # Runs that differ in one of these were not measured on one scale and belong to no common law.
@@ -52,6 +52,7 @@ class Observations:
     columns                 every other numeric column of the run table by name, nan where empty
     planned                 runs in the input; used + the excluded
     merged                  rows that seed averaging took away: used - observations
+    members                 the runs that were averaged into an observation, by its run_id
     """
 
     run_id: tuple[str, ...]
@@ -65,6 +66,7 @@ class Observations:
     planned: int = 0
     merged: int = 0
     excluded: tuple[Exclusion, ...] = ()
+    members: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.run_id)
@@ -88,7 +90,6 @@ def observe(rows: Sequence[Row], config: FitConfig, arms: Sequence[str] = ()) ->
     planned = used + excluded, always: a row is used, or listed with the reason why not. `arms` are
     admitted beside those that the headline laws rest on; where.arm= admits whatever it names.
     """
-    rows = final_rows(rows)
     planned = len(rows)
     used, excluded = _admit(rows, config, arms)
     _check_together(used)
@@ -109,6 +110,7 @@ def observe(rows: Sequence[Row], config: FitConfig, arms: Sequence[str] = ()) ->
         planned=planned,
         merged=merged,
         excluded=tuple(sorted(excluded, key=lambda item: (item.run_id, item.reason))),
+        members={point.run_id: point.members for point in points if point.members},
     )
 
 
@@ -117,7 +119,7 @@ def admitted(
 ) -> dict[str, Point]:
     """The single runs behind the observations by name, each at its largest token count."""
     excluded = {lost.run_id for lost in observations.excluded}
-    points = [_point(row, config) for row in _admit(final_rows(rows), config)[0]]
+    points = [_point(row, config) for row in _admit(rows, config)[0]]
     points = [point for point in points if point.run_id and point.run_id not in excluded]
     return {point.run_id: point for point in sorted(points, key=lambda point: point.tokens)}
 

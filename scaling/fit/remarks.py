@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from scaling.fit.columns import Row
 from scaling.fit.config import FitConfig
 from scaling.fit.headline import HeadlineFits, fit_headline
 from scaling.fit.laws import LawFit
 from scaling.fit.observations import Observations, observe
-from scaling.fit.tables import Row
 
 Remark = dict[str, str]
 _APART = 0.01  # of a; methods nearer each other than this agree for any use of the exponent

@@ -20,7 +20,11 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Point:
-    """One run on the way to an observation; `identity` is empty where no seed is known."""
+    """One run, or the average of some, on the way to an observation.
+
+    identity  what repeats have in common; empty where no seed is known
+    members   the runs of an average; empty for a single run
+    """
 
     run_id: str
     params: float
@@ -32,6 +36,7 @@ class Point:
     others: Mapping[str, float]
     identity: tuple[Any, ...]
     place: str
+    members: tuple[str, ...] = ()
 
 
 def in_order(points: Sequence[Point]) -> list[Point]:
@@ -80,12 +85,14 @@ def average_seeds(points: Sequence[Point]) -> tuple[list[Point], int]:
     merged = []
     for group in groups.values():
         first, k = group[0], len(group)
+        members = tuple(sorted(point.run_id for point in group))
         given = [point.loss_se for point in group if not math.isnan(point.loss_se)]
         sd = given[0] if given else seed_sd
         merged.append(
             replace(
                 first,
-                run_id="+".join(sorted(point.run_id for point in group)),
+                run_id="+".join(members),
+                members=members if k > 1 else (),
                 loss=sum(point.loss for point in group) / k,
                 loss_se=sd / math.sqrt(k) if sd > 0 else math.nan,
                 others={**first.others, "seeds": float(k)},

@@ -1,67 +1,43 @@
-"""Files of runs to rows as they were written: tables of any tool, and our own sweep directories.
+"""Bytes to columns: CSV, JSON lines and Parquet, read a block of rows at a time.
 
-A row keeps the place it came from, so that a refusal can name it. What a row means is decided in
-observations.py; here only what cannot be a table is refused.
+What a column means is decided in inputs.py; here only what cannot be a table is refused.
 """
 
+import codecs
 import csv
-import io
+import hashlib
+import itertools
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn, TextIO
+
+import numpy as np
 
 from configs.errors import BadInput
-from configs.files import read_json, write_atomic
-from configs.load import build
-from model import flops as counts
-from model.config import GPTConfig
-from scaling.fit.cells import Row
-from training.attempt import RECORD
+from configs.files import parse_json
+from scaling.fit.columns import Builder, Table
 
-# The columns of the run table, in the order in which runs.csv has them.
-NEEDED = ("params", "tokens", "loss")
-_NUMBER_NAMES = """
-    flops flops_budget params_total params_non_embedding params_matmul params_effective flops_6nd
-    flops_exact loss_se n_layer n_head n_embd vocab_size block_size batch_tokens lr warmup_tokens
-    seed wall_s step is_final
-"""
-_RUN_TABLE_NAMES = """
-    run_id params tokens loss flops flops_budget params_total params_non_embedding params_matmul
-    params_effective flops_6nd flops_exact loss_se n_layer n_head n_embd vocab_size block_size
-    batch_tokens lr warmup_tokens seed status wall_s dataset loss_bpb train_loss epochs reason arm
-"""
-NUMBERS = tuple(_NUMBER_NAMES.split())
-TEXTS = ("run_id", "status", "dataset")
-RUN_TABLE = tuple(_RUN_TABLE_NAMES.split())
-
-CSV_ENDINGS = (".csv", ".tsv", ".txt")
-_SCHEMA = 1
+BLOCK = 20_000  # rows
+_CHUNK = 1 << 20
+_KINDS = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "json"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+}
+TABLE_ENDINGS = tuple(_KINDS)
 _LOOKS = (
     (b"\x1f\x8b", "gzip; unpack it first"),
+    (b"BZh", "bzip2; unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "zstd; unpack it first"),
     (b"PK\x03\x04", "a zip or spreadsheet; export it as CSV"),
+    (b"\xff\xfe", "UTF-16; save it as UTF-8"),
+    (b"\xfe\xff", "UTF-16; save it as UTF-8"),
     (b"\x93NUMPY", "a NumPy array; write a CSV with named columns"),
     (b"\x89HDF", "HDF5; write a CSV with named columns"),
     (b"SQLite format", "an SQLite database; export the table as CSV"),
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of one source; `setting` digests what must agree between sweeps, if known."""
-
-    source: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    setting: str | None = None
-    sweep: bool = False
-
-
-def read_runs(path: Path) -> Table:
-    """A sweep directory or a table, whichever `path` is. Raises BadInput."""
-    return read_sweep(path) if path.is_dir() else read_table(path)
 
 
 def read_table(path: Path) -> Table:
@@ -73,191 +49,171 @@ def read_table(path: Path) -> Table:
         raise BadInput(f"{path}: not found; expected a sweep directory or a table of runs")
     if not path.is_file():
         raise BadInput(f"{path}: not a regular file; expected a sweep directory or a table of runs")
-    kind = path.suffix.lower()
-    if kind in (".parquet", ".pq"):
-        rows = list(_parquet(path))
-    else:
-        text = read_text(path)
-        if kind in (".jsonl", ".ndjson", ".json"):
-            rows = list(_json_lines(path, text))
-        elif kind in CSV_ENDINGS:
-            rows = list(_csv(path, text))
+    with path.open("rb") as file:
+        kind = _kind(path, file.peek(512))
+        if kind == "parquet":
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         else:
-            raise BadInput(f"{path}: ending {kind!r}, expected .csv, .tsv, .jsonl or .parquet")
-    if not rows:
+            digest = _inspect(path, file)
+    builder, place = {"csv": _csv, "json": _json, "parquet": _parquet}[kind](path)
+    if not builder.size:
         raise BadInput(f"{path}: no rows; expected one row a run below the column names")
-    columns = tuple(dict.fromkeys(name for row in rows for name in row.values))
-    return Table(str(path), columns, tuple(rows))
+    return Table(str(path), builder.columns, builder.size, place, digest)
 
 
-def read_sweep(folder: Path) -> Table:
-    """The run table of a sweep directory, one row a planned trial and one a stale record.
-
-    A trial without a record has status `unfinished` and no loss; one that the plan no longer asks
-    for is marked stale=1 and read all the same. Raises BadInput.
-    """
-    plan_path = folder / "plan.json"
-    if not plan_path.is_file():
-        raise BadInput(f"{folder}: no plan.json in it; expected a sweep directory or a table")
-    plan = read_json(plan_path)
-    if not isinstance(plan, dict) or not isinstance(plan.get("trials"), list):
-        raise BadInput(f"{plan_path}: no list of trials; expected the plan of a sweep")
-    if not all(isinstance(trial, dict) and "id" in trial for trial in plan["trials"]):
-        raise BadInput(f"{plan_path}: a trial without an id; expected the plan of a sweep")
-    if plan.get("schema", _SCHEMA) > _SCHEMA:
-        raise BadInput(
-            f"{plan_path}: schema {plan['schema']}, expected at most {_SCHEMA}; "
-            "a newer version of this program wrote it"
-        )
-    records = {
-        path.parent.name: (path, read_json(path))
-        for path in sorted((folder / "trials").glob(f"*/{RECORD}"))
-    }
-    rows, stale = [], set(plan.get("stale") or ())
-    for trial in plan["trials"]:
-        path, record = records.pop(trial["id"], (plan_path, None))
-        rows.append(_sweep_row(path, trial, record, trial["id"] in stale))
-    for name, (path, record) in sorted(records.items()):
-        rows.append(_sweep_row(path, {"id": name}, record, stale=True))
-    if not rows:
-        raise BadInput(f"{plan_path}: no trials; expected at least one")
-    columns = tuple(dict.fromkeys(name for row in rows for name in row.values))
-    return Table(str(folder), columns, tuple(rows), setting=plan.get("setting"), sweep=True)
+_Read = tuple[Builder, Callable[[int], str]]
 
 
-def write_runs_csv(folder: Path) -> Path:
-    """Rewrite the derived run table of a sweep directory, atomically; returns its path."""
-    table = read_sweep(folder)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(RUN_TABLE)
-    for row in table.rows:
-        writer.writerow(_cell(row.values.get(name)) for name in RUN_TABLE)
-    write_atomic(folder / "runs.csv", text.getvalue())
-    return folder / "runs.csv"
-
-
-def _sweep_row(path: Path, trial: Mapping[str, Any], record: Any, stale: bool) -> Row:
-    if record is not None and not (isinstance(record, dict) and "status" in record):
-        raise BadInput(f"{path}: no status; expected the record of a trial")
-    values: dict[str, Any] = dict.fromkeys(RUN_TABLE)
-    if record is None:
-        values["status"] = "unfinished"
-        model = build(GPTConfig, trial["config"]["model"]) if "config" in trial else None
-        values["params"] = model and counts.params_effective(model)
-        values["tokens"] = trial.get("config", {}).get("schedule", {}).get("tokens")
-    else:
-        values |= {name: value for name, value in record.items() if _is_plain(value)}
-        values["params"] = record.get("params_effective")
-        values["flops"] = record.get("flops_exact")
-    values["run_id"] = trial["id"]
-    values["arm"] = arm = trial.get("arm", "grid")
-    # A horizon was asked for in tokens; its FLOP are its own, and no budget shared with others.
-    values["flops_budget"] = None if arm == "horizons" else trial.get("flops_budget")
-    values["stale"] = int(stale)
-    return Row(str(path), values)
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float)
-
-
-def _cell(value: Any) -> Any:
-    """Numbers in full; an apostrophe before text that a spreadsheet would run as a formula."""
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return value
-
-
-def read_text(path: Path) -> str:
-    """The text of a table. Raises BadInput for what is empty, binary, or another kind of file."""
-    data = path.read_bytes()
-    if not data.strip():
-        raise BadInput(f"{path}: empty; expected column names and one row a run")
+def _kind(path: Path, head: bytes) -> str:
+    """What the ending says the file is, unless it begins as something else."""
+    kind = _KINDS.get(path.suffix.lower())
     for magic, looks in _LOOKS:
-        if data.startswith(magic):
+        if head.startswith(magic):
             raise BadInput(f"{path}: looks like {looks}")
-    if data.startswith(b"PAR1"):
-        raise BadInput(f"{path}: looks like Parquet; name it with the ending .parquet")
-    if data.lstrip().startswith(b"<"):
-        raise BadInput(f"{path}: looks like HTML or XML; expected a table of runs")
-    if b"\x00" in data:
-        raise BadInput(f"{path}: binary (a zero byte); expected text in UTF-8")
+    if kind is None:
+        raise BadInput(f"{path}: ending {path.suffix!r}, expected .csv, .tsv, .jsonl or .parquet")
+    if not head:
+        raise BadInput(f"{path}: empty; expected column names and one row a run")
+    if kind != "parquet":
+        if head.startswith(b"PAR1"):
+            raise BadInput(f"{path}: looks like Parquet; name it with the ending .parquet")
+        if head.lstrip().startswith(b"<"):
+            raise BadInput(f"{path}: looks like HTML or XML; expected a table of runs")
+    return kind
+
+
+def _inspect(path: Path, file: BinaryIO) -> str:
+    """sha256 of a file that is text, which is not all white. Raises BadInput."""
+    digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
+    empty, read = True, 0
+    while True:
+        chunk = file.read(_CHUNK)
+        digest.update(chunk)
+        if b"\x00" in chunk:
+            raise BadInput(f"{path}: binary (a zero byte); expected text in UTF-8")
+        held = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            at = read - held + error.start
+            raise BadInput(f"{path}: not UTF-8 at byte {at}; save it as UTF-8") from None
+        empty = empty and not text.strip("\ufeff \t\r\n\v\f")
+        read += len(chunk)
+        if not chunk:
+            break
+    if empty:
+        raise BadInput(f"{path}: empty; expected column names and one row a run")
+    return digest.hexdigest()
+
+
+def _open(path: Path) -> TextIO:
+    # A file that another program writes to meanwhile may end within a character.
+    return path.open(encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _csv(path: Path) -> _Read:
+    lines: list[np.ndarray] = []
+    builder = Builder()
+    with _open(path) as text:
+        header = text.readline()
+        delimiter = max((",", ";", "\t"), key=header.count)
+        reader = csv.reader(itertools.chain([header], text), delimiter=delimiter, strict=True)
+        try:
+            names = [name.strip() for name in next(reader)]
+            _check_names(f"{path}:1", names)
+            for block in _blocks(_csv_rows(path, reader, len(names))):
+                lines.append(np.array([line for line, _ in block]))
+                columns = zip(*(cells for _, cells in block), strict=True)
+                builder.add(dict(zip(names, columns, strict=True)), len(block))
+        except csv.Error as error:
+            raise BadInput(f"{path}:{reader.line_num}: not CSV: {error}") from None
+    number = np.concatenate([np.empty(0, int), *lines])
+    return builder, lambda index: f"{path}:{number[index]}"
+
+
+def _csv_rows(path: Path, reader: Any, width: int) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row that is not blank."""
+    for cells in reader:
+        if not any(map(str.strip, cells)):
+            continue
+        if len(cells) != width:
+            place = f"{path}:{reader.line_num}"
+            raise BadInput(f"{place}: {len(cells)} fields, expected {width} as in line 1")
+        yield reader.line_num, cells
+
+
+def _json(path: Path) -> _Read:
+    lines: list[np.ndarray] = []
+    builder = Builder()
+    with _open(path) as text:
+        listed = next(line for line in text if line.strip()).lstrip().startswith("[")
+        text.seek(0)
+        items = _json_list(path, text.read()) if listed else _json_lines(path, text)
+        for block in _blocks(items):
+            lines.append(np.array([line for line, _ in block]))
+            names = dict.fromkeys(itertools.chain.from_iterable(item for _, item in block))
+            cells = {name: [item.get(name) for _, item in block] for name in names}
+            builder.add(cells, len(block))
+    number = np.concatenate([np.empty(0, int), *lines])
+    return builder, lambda index: f"{path}[{index}]" if listed else f"{path}:{number[index]}"
+
+
+def _json_list(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        items = parse_json(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: not strict JSON: {error}") from None
+    for index, item in enumerate(items):
+        yield index, item if isinstance(item, dict) else _no_object(f"{path}[{index}]", item)
 
 
-def csv_cells(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row that is not blank, the column names first."""
-    header = next(_lines(text))
-    delimiter = max((",", ";", "\t"), key=header.count)
-    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
-    try:
-        names = [name.strip() for name in next(reader)]
-        _check_names(path, names)
-        yield 1, names
-        for cells in reader:
-            if not any(map(str.strip, cells)):
-                continue
-            if len(cells) != len(names):
-                place = f"{path}:{reader.line_num}"
-                raise BadInput(f"{place}: {len(cells)} fields, expected {len(names)} as in line 1")
-            yield reader.line_num, cells
-    except csv.Error as error:
-        raise BadInput(f"{path}:{reader.line_num}: not CSV: {error}") from None
+def _json_lines(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    decode = json.JSONDecoder(parse_constant=str).decode
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                item = decode(line)
+            except (ValueError, RecursionError) as error:
+                raise BadInput(f"{path}:{number}: not JSON: {error}") from None
+            yield number, item if isinstance(item, dict) else _no_object(f"{path}:{number}", item)
 
 
-def _lines(text: str) -> Iterator[str]:
-    """The lines with their ends, one at a time: a list of them would be as large as the table."""
-    return (match.group() for match in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text))
+def _no_object(place: str, item: Any) -> NoReturn:
+    raise BadInput(f"{place}: found {item!r:.40}, expected an object with named columns")
 
 
-def _csv(path: Path, text: str) -> Iterable[Row]:
-    rows = csv_cells(path, text)
-    _, names = next(rows)
-    for line, cells in rows:
-        values = dict(zip(names, (cell.strip() or None for cell in cells), strict=True))
-        yield Row(f"{path}:{line}", values)
-
-
-def _json_lines(path: Path, text: str) -> Iterable[Row]:
-    if text.lstrip().startswith("["):
-        listed = read_json(path)
-        items = [(f"{path}[{index}]", item) for index, item in enumerate(listed)]
-    else:
-        items = []
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                try:
-                    items.append((f"{path}:{number}", json.loads(line, parse_constant=str)))
-                except (ValueError, RecursionError) as error:
-                    raise BadInput(f"{path}:{number}: not JSON: {error}") from None
-    for place, item in items:
-        if not isinstance(item, dict):
-            raise BadInput(f"{place}: found {item!r:.40}, expected an object with named columns")
-        yield Row(place, {key: value for key, value in item.items() if _is_plain(value)})
-
-
-def _parquet(path: Path) -> Iterable[Row]:
-    if path.stat().st_size == 0:
-        raise BadInput(f"{path}: empty; expected a Parquet table of runs")
+def _parquet(path: Path) -> _Read:
     from pyarrow import ArrowException, parquet  # a third of a second, for Parquet alone
 
+    builder = Builder()
     try:
-        items = parquet.read_table(path).to_pylist()
+        table = parquet.ParquetFile(path)
+        _check_names(str(path), table.schema_arrow.names)
+        for batch in table.iter_batches(BLOCK):
+            builder.add(
+                {name: _of_arrow(batch.column(name)) for name in batch.schema.names}, len(batch)
+            )
     except (ArrowException, OSError, ValueError) as error:
         raise BadInput(f"{path}: not Parquet: {' '.join(str(error).split())}") from None
-    for index, item in enumerate(items):
-        yield Row(f"{path}[{index}]", {k: v for k, v in item.items() if _is_plain(v)})
+    return builder, lambda index: f"{path}[{index}]"
 
 
-def _check_names(path: Path, names: list[str]) -> None:
-    for name in names:
+def _of_arrow(column: Any) -> Sequence[Any]:
+    from pyarrow import types
+
+    plain = types.is_integer(column.type) or types.is_float64(column.type)
+    return column.to_numpy() if plain and not column.null_count else column.to_pylist()
+
+
+def _blocks(items: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while block := list(itertools.islice(iterator, BLOCK)):
+        yield block
+
+
+def _check_names(place: str, names: Sequence[str]) -> None:
+    for name, times in Counter(names).items():
         if not name:
-            raise BadInput(f"{path}:1: a column without a name; expected a name for each")
-        if names.count(name) > 1:
-            raise BadInput(f"{path}:1: column {name!r} twice; expected each name once")
+            raise BadInput(f"{place}: a column without a name; expected a name for each")
+        if times > 1:
+            raise BadInput(f"{place}: column {name!r} twice; expected each name once")

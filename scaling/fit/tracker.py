@@ -6,18 +6,17 @@ __MAX for the range within a drawn pixel. A chart knows no sizes: it gives curve
 runs table, matched by name.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from configs.errors import BadInput
-from scaling.fit.cells import Row, number, shown
+from scaling.fit.cells import listed, numbers, refuse
+from scaling.fit.columns import Column, Row, Table
 from scaling.fit.curves import Curve, curve
-from scaling.fit.tables import NEEDED, NUMBERS, TEXTS, Table
+from scaling.fit.names import OURS, is_usual
 
-_OURS = (*NEEDED, *NUMBERS, *TEXTS)
 _STATE_NAMES = "finished crashed failed killed running preempted preempting pending queued"
 _STATES = tuple(_STATE_NAMES.split())
 _RANGES = ("__MIN", "__MAX")
@@ -42,25 +41,21 @@ def adopt(table: Table) -> Table:
     """
     if not {"Name", "State"} <= set(table.columns) or "run_id" in table.columns:
         return table
-    if not all(str(row.values.get("State")).lower() in _STATES for row in table.rows):
+    blocks = [[str(cell).lower() for cell in cells] for cells in table.cells("State")]
+    if not all(state in _STATES for states in blocks for state in states):
         return table
-    identity = "ID" if "ID" in table.columns else "Name"
+    status = Column()
+    for states in blocks:
+        status.append(["done" if state == "finished" else state for state in states])
     plain = {
         name: column
-        for column in table.columns
+        for theirs, column in table.columns.items()
         for prefix in ("config.", "config/", "summary.", "summary/")
-        if column.startswith(prefix) and (name := column.removeprefix(prefix)) in _OURS
+        if theirs.startswith(prefix) and (name := theirs.removeprefix(prefix)) in OURS
     }
-    rows = []
-    for row in table.rows:
-        state = str(row.values["State"]).lower()
-        values = {name: row.values.get(column) for name, column in plain.items()}
-        values |= row.values
-        values["run_id"] = row.values.get(identity)
-        values["status"] = "done" if state == "finished" else state
-        rows.append(Row(row.place, values))
-    columns = dict.fromkeys([*table.columns, *plain, "run_id", "status"])
-    return replace(table, columns=tuple(columns), rows=tuple(rows))
+    run_id = table.columns["ID" if "ID" in table.columns else "Name"]
+    named = {"run_id": run_id, "status": status}
+    return replace(table, columns={**plain, **table.columns, **named})
 
 
 def is_chart(names: Sequence[str]) -> bool:
@@ -68,34 +63,38 @@ def is_chart(names: Sequence[str]) -> bool:
     return len(names) > 1 and " - " not in names[0] and all(" - " in name for name in names[1:])
 
 
-def read_chart(
-    path: Path, cells: Iterator[tuple[int, list[str]]], names: Sequence[str], metric: str | None
-) -> Chart:
-    """The curves of one metric of a chart. Raises BadInput where the metric is not clear."""
-    columns = {}
-    for index, name in enumerate(names[1:], 1):
-        if not name.endswith(_RANGES):
-            run, _, found = name.rpartition(" - ")
-            columns[index] = (run, found)
-    metrics = sorted({found for _, found in columns.values()})
+def read_chart(table: Table, mapped: Mapping[str, str]) -> Chart:
+    """The curves of one metric of a chart; `mapped` is our name: the table's.
+
+    Raises BadInput where the metric is not clear, or the axis neither steps nor tokens.
+    """
+    axis, *names = table.columns
+    if axis not in (*STEP_AXES, mapped.get("tokens")) and not is_usual("tokens", axis):
+        raise BadInput(
+            f"{table.source}: the axis of the chart is {axis!r}, expected Step or tokens; "
+            "export it with such an axis, or map it by columns.tokens="
+        )
+    parts = {name: name.rpartition(" - ") for name in names if not name.endswith(_RANGES)}
+    metrics = sorted({metric for _, _, metric in parts.values()})
+    metric = mapped.get("loss")
     if metric not in metrics:
         if len(metrics) != 1:
             raise BadInput(
-                f"{path}: metrics {', '.join(map(shown, metrics))}, expected one; choose it by "
+                f"{table.source}: metrics {listed(metrics)}, expected one; choose it by "
                 "columns.loss="
             )
         metric = metrics[0]
-    chosen = {index: run for index, (run, found) in columns.items() if found == metric}
-    points: dict[str, list[tuple[float, float]]] = {run: [] for run in chosen.values()}
-    for line, row in cells:
-        place = f"{path}:{line}"
-        axis = number(Row(place, {names[0]: row[0].strip() or None}), names[0])
-        for index, run in chosen.items():
-            if text := row[index].strip():
-                values = {"run_id": run, names[index]: text}
-                points[run].append((axis, number(Row(place, values), names[index])))
-    arrays = {run: np.array(found).reshape(-1, 2).T for run, found in points.items()}
-    return Chart(str(path), names[0], {run: (x, loss) for run, (x, loss) in arrays.items()})
+    everywhere = np.ones(table.size, dtype=bool)
+    x = numbers(table, axis, everywhere)
+    if np.isnan(x).any():
+        empty = Row(table.place(int(np.flatnonzero(np.isnan(x))[0])), {})
+        raise refuse(empty, axis, "nothing", "a number")
+    runs = {}
+    for name, (run, _, found) in parts.items():
+        if found == metric:
+            loss = numbers(table, name, everywhere, run)
+            runs[run] = (x[np.isfinite(loss)], loss[np.isfinite(loss)])
+    return Chart(table.source, axis, runs)
 
 
 def chart_curve(chart: Chart, run: str, tokens: float, unit: float) -> Curve:

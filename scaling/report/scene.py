@@ -66,13 +66,11 @@ def _points(
 
 
 def _members(observations: Observations) -> dict[str, int]:
-    """The row that each run of an average went into; seed averages are named `one+another`."""
-    seeds = observations.columns.get("seeds")
+    """The row that each run of an average of seeds went into."""
     return {
         run_id: row
         for row, name in enumerate(observations.run_id)
-        if seeds is not None and seeds[row] > 1
-        for run_id in name.split("+")
+        for run_id in observations.members.get(name, ())
     }
 
 

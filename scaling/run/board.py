@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.errors import ExitStatus
-from scaling.fit.tables import write_runs_csv
+from scaling.fit.sweeps import write_runs_csv
 from scaling.plan.table import duration
 from scaling.run import store
 from scaling.run.config import LauncherConfig

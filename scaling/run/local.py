@@ -6,7 +6,7 @@ from pathlib import Path
 
 from configs.errors import ExitStatus
 from data.stage import staged
-from scaling.fit.tables import write_runs_csv
+from scaling.fit.sweeps import write_runs_csv
 from scaling.plan.grid import plan_grid
 from scaling.plan.table import total_line, totals
 from scaling.run import nodes, store

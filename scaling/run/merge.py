@@ -17,7 +17,7 @@ import yaml
 from configs.errors import BadInput, ExitStatus
 from configs.files import write_atomic
 from configs.load import build
-from scaling.fit.tables import write_runs_csv
+from scaling.fit.sweeps import write_runs_csv
 from scaling.plan.grid import Trial
 from scaling.run import deaths, store
 from scaling.run.progress import count_line, name
