@@ -8,7 +8,6 @@ torchrun --standalone --nproc_per_node=8 train.py experiment=gpt2_124m data.path
 """
 
 import sys
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from training.loop import train_and_publish
 from training.measure import measure, plan
 from training.process import stop_at_once
 from training.record import RunRecord, code_version
+from training.tracking import Labels, tracked
 from training.trial import finished, take
 
 SWEEPS_ONLY = ("grid", "launcher", "fit")
@@ -94,7 +94,9 @@ def train_in(config: TrainConfig, out: Path, ranks: Ranks) -> RunRecord:
     ranks.everywhere(lambda: rank_sequences(config, ranks))
     data = open_data(config, ranks)
     attempt = Attempt(out, ranks.from_main(lambda: take(out, config).number))
-    with beating(attempt) if ranks.is_main else nullcontext():
+    if not ranks.is_main:
+        return train_and_publish(config, attempt, ranks, data)
+    with beating(attempt), tracked(attempt, config, Labels()):
         return train_and_publish(config, attempt, ranks, data)
 
 

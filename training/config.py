@@ -118,6 +118,7 @@ class RuntimeConfig:
     checkpoint_every_s    seconds between checkpoints; 0: after every step
     data_dir              folder in which prepared shards are kept
     timeout_s             longest wait of one rank for another
+    tracking              wandb: a process of its own sends the rows (training/tracking.py)
     stage                 folder on a disk of each node, to which shards are copied once; null: none
     """
 
@@ -130,6 +131,7 @@ class RuntimeConfig:
     checkpoint_every_s: float
     data_dir: str
     timeout_s: float
+    tracking: Literal["none", "wandb"] = "none"
     stage: str | None = None
 
     def __post_init__(self) -> None:

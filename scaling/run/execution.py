@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 
 from configs.errors import BadInput, StopRequested
@@ -15,6 +16,7 @@ from scaling.run.slots import DIED, RECORDED, SPOILT, STOPPED, Task, output_to, 
 from training.attempt import Attempt
 from training.config import TrainConfig
 from training.record import blank_record, publish
+from training.tracking import Labels, tracked
 
 
 def warm_up() -> None:
@@ -46,7 +48,9 @@ def run_task(task: Task) -> int:
             torch.cuda.reset_peak_memory_stats()
         try:
             with joined(config.runtime) as ranks:
-                record = train_and_publish(config, attempt, ranks, quiet=True)
+                labels = Labels(task.group, task.tags)
+                with tracked(attempt, config, labels) if ranks.is_main else nullcontext():
+                    record = train_and_publish(config, attempt, ranks, quiet=True)
         except StopRequested as request:
             print(f"stopped: {request}")
             return STOPPED

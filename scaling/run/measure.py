@@ -34,7 +34,11 @@ def measure(
     compilation of each shape. Raises StopRequested as the worker does, with all of it removed.
     """
     runtime = replace(
-        runtime, log_every_steps=1, evaluate_every_steps=0, checkpoint_every_s=float(10**9)
+        runtime,
+        log_every_steps=1,
+        evaluate_every_steps=0,
+        checkpoint_every_s=float(10**9),
+        tracking="none",
     )
     cells = _spread(plan)
     copies = math.ceil(len(slots) / len(cells))

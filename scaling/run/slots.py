@@ -33,13 +33,15 @@ STOPPED = 75  # on request, resumable
 class Task:
     """One trial to execute: its folder, the attempt that was claimed for it, and its config.
 
-    Trials of equal `shape` compile to the same code.
+    Trials of equal `shape` compile to the same code. `group` and `tags` are for whoever tracks it.
     """
 
     folder: str
     attempt: int
     config: dict[str, Any]
     shape: str
+    group: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class Slot(Protocol):

@@ -132,7 +132,11 @@ class Worker:
                     self._last_shape[slot] = _shape(trial)
                 config = replace(trial.config, runtime=self._runtime)
                 write_config(folder, config)
-                self._start(Task(str(folder), claimed.number, as_mapping(config), _shape(trial)))
+                tags = (f"{trial.flops_budget:.3g} FLOP", trial.arm)
+                group = self._out.absolute().name
+                values = as_mapping(config)
+                task = Task(str(folder), claimed.number, values, _shape(trial), group, tags)
+                self._start(task)
             else:
                 self._display.ended(trial, read_record(folder), None, "")
 
