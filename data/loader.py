@@ -5,6 +5,7 @@ windows overlap by that one token. Each epoch visits every window once, in an or
 """
 
 from hashlib import sha256
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -57,10 +58,12 @@ class Loader:
         return order
 
 
-def evaluation_windows(split: Split, block_size: int, n_tokens: int) -> Tokens:
-    """Evenly spaced windows of `split`, int64 of shape (n_tokens // block_size, block_size + 1).
+def evaluation_windows(
+    split: Split, block_size: int, n_tokens: int, windows: Literal["spread", "first"] = "spread"
+) -> Tokens:
+    """Windows of `split`, int64 of shape (n_tokens // block_size, block_size + 1).
 
-    BadInput when the split is smaller than asked.
+    They are spread evenly over it, or its first. BadInput when the split is smaller than asked.
     """
     reader = _WindowReader(split, block_size)
     count = n_tokens // block_size
@@ -69,7 +72,8 @@ def evaluation_windows(split: Split, block_size: int, n_tokens: int) -> Tokens:
             f"evaluation.tokens: found {n_tokens}, expected at least model.block_size {block_size} "
             f"and at most the {reader.count * block_size} of the {split.name} split"
         )
-    return reader.read(np.arange(count) * reader.count // count).astype(np.int64)
+    available = reader.count if windows == "spread" else count
+    return reader.read(np.arange(count) * available // count).astype(np.int64)
 
 
 def require_epochs(n_tokens: int, tokens_per_epoch: int, max_epochs: float) -> float:

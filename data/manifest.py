@@ -46,7 +46,8 @@ class SplitEntry:
 class Manifest:
     """A data set: the recipe it was made by, the vocabulary of its ids, and its files.
 
-    `skipped` counts documents left out, by reason.
+    `skipped` counts documents left out, by reason. `tokenizer_sha256` is of a learnt tokenizer's
+    file beside the shards.
     """
 
     schema: int
@@ -57,6 +58,7 @@ class Manifest:
     skipped: dict[str, int]
     train: SplitEntry
     val: SplitEntry
+    tokenizer_sha256: str | None = None
 
     def __post_init__(self) -> None:
         for entry in (*self.train.shards, *self.val.shards):
@@ -67,7 +69,8 @@ class Manifest:
     def digest(self) -> str:
         """Identity by content, 16 hex digits: equal wherever and whenever the data was prepared."""
         shards = [[asdict(shard) for shard in split.shards] for split in (self.train, self.val)]
-        return digest([self.tokenizer, shards])
+        learnt = [self.tokenizer_sha256] if self.tokenizer_sha256 else []
+        return digest([self.tokenizer, *learnt, shards])
 
     def split(self, name: SplitName) -> SplitEntry:
         """The entry of `train` or `val`."""
@@ -94,7 +97,7 @@ def compare(stored: Manifest, present: Manifest) -> str | None:
 
     Where the data lies and how it was made may differ; names, order, sizes and content may not.
     """
-    for field in ("tokenizer", "vocab_size", "end_of_text"):
+    for field in ("tokenizer", "vocab_size", "end_of_text", "tokenizer_sha256"):
         expected, found = getattr(stored, field), getattr(present, field)
         if expected != found:
             return f"data: found {field} {found!r}, expected {expected!r}"

@@ -1,4 +1,4 @@
-"""Token files and the manifest beside them: written, opened and checked.
+"""Token files and the manifest beside them, opened and checked (data/writer.py writes them).
 
 The format is llm.c's: 256 int32 (magic 20240520, version 1, number of tokens, zeros), then that
 many uint16 ids. nanoGPT's train.bin and val.bin, ids without a header, are read too.
@@ -17,11 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import BadInput
-from data.manifest import Manifest, ShardEntry, SplitName
+from data.manifest import Manifest, SplitName
 
 MAGIC, VERSION, HEADER_BYTES, TOKEN_BYTES = 20240520, 1, 1024, 2
-MAX_SHARD_TOKENS = 100_000_000
-TAIL_TOKENS = 65_536  # a last shard shorter than this is joined to the one before
 CHUNK_TOKENS = 8_388_608
 
 Ids = npt.NDArray[np.uint16]
@@ -152,54 +150,6 @@ def file_digest(path: Path) -> str:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
     return digest.hexdigest()
-
-
-class ShardWriter:
-    """Streams the ids of one split into `folder`, `<split>_000000.bin` and so on.
-
-    No shard has more than `max_tokens`, and none but a lone one fewer than TAIL_TOKENS, so that
-    every shard holds at least one window of any usual block size.
-    """
-
-    def __init__(self, folder: Path, name: SplitName, max_tokens: int = MAX_SHARD_TOKENS) -> None:
-        self._folder, self._name = folder, name
-        self._limit = max_tokens - TAIL_TOKENS
-        self._paths: list[Path] = []
-        self._counts: list[int] = []
-
-    def write(self, ids: Ids) -> None:
-        """Append ids, starting new shards as they fill."""
-        while len(ids):
-            if not self._counts or self._counts[-1] == self._limit:
-                self._paths.append(self._folder / f"{self._name}_{len(self._paths):06d}.bin")
-                self._paths[-1].write_bytes(bytes(HEADER_BYTES))
-                self._counts.append(0)
-            part = ids[: self._limit - self._counts[-1]]
-            self._append(part)
-            ids = ids[len(part) :]
-
-    def close(self) -> tuple[ShardEntry, ...]:
-        """Write the headers, force all to disk, and say what was written."""
-        if len(self._counts) > 1 and self._counts[-1] < TAIL_TOKENS:
-            tail = self._paths.pop()
-            del self._counts[-1]
-            self._append(np.fromfile(tail, dtype="<u2", offset=HEADER_BYTES))
-            tail.unlink()
-        entries = []
-        for path, count in zip(self._paths, self._counts, strict=True):
-            header = np.zeros(HEADER_BYTES // 4, dtype="<i4")
-            header[:3] = MAGIC, VERSION, count
-            with path.open("r+b") as file:
-                file.write(header.tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            entries.append(ShardEntry(path.name, count, file_digest(path)))
-        return tuple(entries)
-
-    def _append(self, ids: Ids) -> None:
-        with self._paths[-1].open("ab") as file:
-            file.write(ids.astype("<u2").tobytes())
-        self._counts[-1] += len(ids)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

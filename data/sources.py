@@ -15,51 +15,71 @@ from configs.errors import BadInput
 from data.config import DataConfig
 
 SUFFIXES = (".txt", ".txt.xz", ".jsonl", ".jsonl.xz")
+HF_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".jsonl.zst")
 PIECE_BYTES = 8192
+
+
+Position = tuple[int, int]  # a file of `input_files` and how many of its lines or rows are read
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text, the same as UTF-8, and the file (and line) it stands in."""
+    """One text, the same as UTF-8, and the file (and line) it stands in.
+
+    Reading can go on at `after`; `input_bytes` is how much of the files had been read by then.
+    """
 
     text: str
     utf8: bytes
     where: str
+    after: Position = (0, 0)
+    input_bytes: int = 0
 
 
 def input_files(config: DataConfig) -> list[Path]:
-    """The files that a source reads, in reading order; BadInput where there are none."""
+    """The local files that a source reads, in reading order; BadInput where there are none."""
     if config.source == "python":
         return sorted(_walk(_standard_library(), (".py",)))
     assert config.path is not None
+    suffixes = SUFFIXES if config.source == "files" else HF_SUFFIXES
     path = Path(config.path)
-    if path.is_file() and path.name.endswith(SUFFIXES):
+    if path.is_file() and path.name.endswith(suffixes):
         return [path]
-    files = sorted(_walk(path, SUFFIXES)) if path.is_dir() else []
+    files = sorted(_walk(path, suffixes)) if path.is_dir() else []
     if not files:
         found = "no such file in it" if path.is_dir() else "no such file or folder"
         found = "another kind of file" if path.is_file() else found
-        raise BadInput(f"data.path: {path}: found {found}, expected {', '.join(SUFFIXES)}")
+        raise BadInput(f"data.path: {path}: found {found}, expected {', '.join(suffixes)}")
     return files
 
 
-def read_documents(config: DataConfig, skipped: Counter[str]) -> Iterator[Document]:
-    """Every document of a source in the order of `input_files`; empty ones are left out.
+def read_documents(
+    config: DataConfig, skipped: Counter[str], start: Position = (0, 0)
+) -> Iterator[Document]:
+    """Every document from `start` on in the order of the source's files, empty ones included.
 
-    Counts in `skipped` what was left out and why. Raises BadInput naming file and line.
+    Counts in `skipped` what else was left out and why. Raises BadInput naming file and line.
     """
+    if config.source == "hf":
+        from data import hugging_face
+
+        return hugging_face.read_documents(config, start)
     files = input_files(config)
     if config.source == "python":
-        documents = _read_python(files, skipped)
-    elif len(files) == 1 and not _is_json_lines(files[0]):
-        documents = _read_pieces(files[0])
-    else:
-        documents = _read_files(files)
-    for document in documents:
-        if document.utf8:
-            yield document
-        else:
-            skipped["empty"] += 1
+        assert start == (0, 0)  # what is a duplicate is known from the beginning alone
+        return _read_python(files, skipped)
+    if len(files) == 1 and not _is_json_lines(files[0]):
+        return _read_pieces(files[0], start[1])
+    return _read_files(files, start)
+
+
+def input_size(config: DataConfig) -> int:
+    """Bytes of the files that a source reads; `Document.input_bytes` grows towards it."""
+    if config.source == "hf":
+        from data import hugging_face
+
+        return sum(size for _, size in hugging_face.list_files(config))
+    return sum(file.stat().st_size for file in input_files(config))
 
 
 def _standard_library() -> Path:
@@ -75,8 +95,10 @@ def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 def _read_python(files: list[Path], skipped: Counter[str]) -> Iterator[Document]:
     seen: set[bytes] = set()
-    for path in files:
+    read = 0
+    for index, path in enumerate(files):
         utf8 = path.read_bytes()
+        read += len(utf8)
         try:
             text = utf8.decode()
         except UnicodeDecodeError:  # the library tests its decoders on a few such files
@@ -87,40 +109,51 @@ def _read_python(files: list[Path], skipped: Counter[str]) -> Iterator[Document]
             skipped["duplicate"] += 1
             continue
         seen.add(digest)
-        yield Document(text, utf8, str(path))
+        yield Document(text, utf8, str(path), (index + 1, 0), read)
 
 
-def _read_files(files: list[Path]) -> Iterator[Document]:
-    for path in files:
+def _read_files(files: list[Path], start: Position) -> Iterator[Document]:
+    before = sum(path.stat().st_size for path in files[: start[0]])
+    for index, path in enumerate(files[start[0] :], start=start[0]):
+        size = path.stat().st_size
         if _is_json_lines(path):
-            for number, line in _lines(path):
-                if line.strip():
-                    yield _parse(line, f"{path}:{number}")
+            done = start[1] if index == start[0] else 0
+            for number, line, offset in _lines(path):
+                if line.strip() and number > done:
+                    where = f"{path}:{number}"
+                    yield _document(_parse(line, where), where, (index, number), before + offset)
         else:
-            yield _join([line for _, line in _lines(path)], str(path))
+            text = "".join(line for _, line, _ in _lines(path))
+            yield _document(text, str(path), (index + 1, 0), before + size)
+        before += size
 
 
-def _read_pieces(path: Path) -> Iterator[Document]:
+def _read_pieces(path: Path, done: int) -> Iterator[Document]:
     """Cut a lone text file at line ends, for one document would leave nothing to hold out."""
     piece: list[str] = []
-    size, first = 0, 1
-    for number, line in _lines(path):
+    size = 0
+    number = offset = 0
+    for number, line, offset in _lines(path):
+        if number <= done:
+            continue
         piece.append(line)
         size += len(line)
         if size >= PIECE_BYTES:
-            yield _join(piece, f"{path}:{first}")
-            piece, size, first = [], 0, number + 1
+            where = f"{path}:{number - len(piece) + 1}"
+            yield _document("".join(piece), where, (0, number), offset)
+            piece, size = [], 0
     if piece:
-        yield _join(piece, f"{path}:{first}")
+        where = f"{path}:{number - len(piece) + 1}"
+        yield _document("".join(piece), where, (0, number), offset)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers from 1, line ends kept as they are."""
+def _lines(path: Path) -> Iterator[tuple[int, str, int]]:
+    """Lines with their numbers from 1 and the bytes of the file read; line ends are kept."""
     number = 0
     try:
-        with _open(path) as file:
+        with path.open("rb") as raw, _unpacked(raw, path) as file:
             for number, line in enumerate(file, start=1):
-                yield number, line.decode()
+                yield number, line.decode(), raw.tell()
     except UnicodeDecodeError as error:
         raise BadInput(
             f"{path}:{number}: found byte {error.object[error.start]:#04x} at column "
@@ -132,11 +165,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise BadInput(f"{path}:{number + 1}: cannot be read: {error.strerror}") from error
 
 
-def _open(path: Path) -> IO[bytes]:
-    return lzma.open(path) if path.suffix == ".xz" else path.open("rb")
+def _unpacked(raw: IO[bytes], path: Path) -> IO[bytes]:
+    return lzma.open(raw) if path.suffix == ".xz" else raw
 
 
-def _parse(line: str, where: str) -> Document:
+def _parse(line: str, where: str) -> str:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -146,16 +179,15 @@ def _parse(line: str, where: str) -> Document:
         found = f"fields {', '.join(row)}" if isinstance(row, dict) else type(row).__name__
         found = f"text of type {type(text).__name__}" if text is not None else found
         raise BadInput(f"{where}: found {found}, expected an object whose field text is a string")
-    return _join([text], where)
+    return text
 
 
 def _is_json_lines(path: Path) -> bool:
     return path.name.endswith((".jsonl", ".jsonl.xz"))
 
 
-def _join(parts: list[str], where: str) -> Document:
-    text = "".join(parts)
+def _document(text: str, where: str, after: Position, input_bytes: int) -> Document:
     try:
-        return Document(text, text.encode(), where)
+        return Document(text, text.encode(), where, after, input_bytes)
     except UnicodeEncodeError as error:  # JSON can spell what UTF-8 cannot
         raise BadInput(f"{where}: found half a surrogate pair at {error.start}") from error

@@ -1,12 +1,15 @@
-"""Text to token ids and the vocabulary that gives them meaning: bytes, or GPT-2's BPE."""
+"""Text to token ids and the vocabulary that gives them meaning: bytes, GPT-2's BPE, or our own."""
 
+import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,23 +34,39 @@ class Vocabulary:
     end_of_text: int
 
 
-# Text has no use for NUL, so its byte is free to separate documents without a 257th id.
-VOCABULARIES = {"bytes": Vocabulary(256, 0), "gpt2": Vocabulary(50257, 50256)}
+def vocabulary(tokenizer: str, vocab_size: int | None = None) -> Vocabulary:
+    """The vocabulary of a tokenizer; `vocab_size` is that of bpe, where end-of-text comes last."""
+    if tokenizer == "bpe":
+        assert vocab_size is not None
+        return Vocabulary(vocab_size, vocab_size - 1)
+    # Text has no use for NUL, so its byte is free to separate documents without a 257th id.
+    return {"bytes": Vocabulary(256, 0), "gpt2": Vocabulary(50257, 50256)}[tokenizer]
 
 
 @lru_cache
-def load_encoder(tokenizer: str) -> Callable[[str], Ids]:
-    """A function from text to ids, uint16 of shape (n_tokens,).
+def load_encoder(tokenizer: str, folder: Path | None = None) -> Callable[[str], Ids]:
+    """A function from text to ids, uint16 of shape (n_tokens,); `folder` holds a bpe's file.
 
     Raises BadInput when the tokenizer's files cannot be had; the function raises ValueError for
     text that it cannot hold.
     """
-    return {"bytes": lambda: _encode_bytes, "gpt2": _load_gpt2}[tokenizer]()
+    if tokenizer == "bytes":
+        return _encode_bytes
+    if tokenizer == "bpe":
+        from data.bpe import load_encoding
+
+        assert folder is not None
+        encoding = load_encoding(folder)
+    else:
+        encoding = _gpt2_encoding()
+    return lambda text: np.array(encoding.encode_ordinary(text), dtype=np.uint16)
 
 
-def encode_here(documents: Iterator[Document], tokenizer: str) -> Iterator[tuple[Document, Ids]]:
+def encode_here(
+    documents: Iterator[Document], tokenizer: str, folder: Path | None = None
+) -> Iterator[tuple[Document, Ids]]:
     """Each document with its ids, in order; BadInput names a document that cannot be encoded."""
-    encode = load_encoder(tokenizer)
+    encode = load_encoder(tokenizer, folder)
     for document in documents:
         try:
             yield document, encode(document.text)
@@ -56,16 +75,17 @@ def encode_here(documents: Iterator[Document], tokenizer: str) -> Iterator[tuple
 
 
 def encode_in_parallel(
-    documents: Iterator[Document], tokenizer: str
+    documents: Iterator[Document], tokenizer: str, folder: Path | None = None
 ) -> Iterator[tuple[Document, Ids]]:
     """The same in the same order by one process a core, a bounded number of tasks ahead."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pending: deque[tuple[list[Document], Future[list[Ids]]]] = deque()
-    # spawn, not fork: the caller may hold threads or a GPU that a fork would break.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # spawn, not fork: the caller may hold threads that a fork would break.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
         for task in _tasks(documents):
             texts = [document.text for document in task]
-            pending.append((task, pool.submit(_encode_task, tokenizer, texts)))
+            pending.append((task, pool.submit(_encode_task, tokenizer, folder, texts)))
             if len(pending) > 2 * (workers or 1):
                 done, future = pending.popleft()
                 yield from zip(done, future.result(), strict=True)
@@ -73,8 +93,20 @@ def encode_in_parallel(
             yield from zip(done, future.result(), strict=True)
 
 
-def _encode_task(tokenizer: str, texts: list[str]) -> list[Ids]:
-    encode = load_encoder(tokenizer)
+def _end_with_parent() -> None:
+    """Have this process end with the one that started it, which a pool does not see to."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _encode_task(tokenizer: str, folder: Path | None, texts: list[str]) -> list[Ids]:
+    encode = load_encoder(tokenizer, folder)
     return [encode(text) for text in texts]
 
 
@@ -97,18 +129,13 @@ def _encode_bytes(text: str) -> Ids:
     return np.frombuffer(text.encode(), np.uint8).astype(np.uint16)
 
 
-def _load_gpt2() -> Callable[[str], Ids]:
+def _gpt2_encoding() -> Any:
     import tiktoken
 
     try:
-        encoding = tiktoken.get_encoding("gpt2")
+        return tiktoken.get_encoding("gpt2")
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; ValueError: a bad hash
         raise BadInput(
             "data.tokenizer=gpt2: tiktoken found neither cached files nor a network "
             f"({type(error).__name__}); set TIKTOKEN_CACHE_DIR to a folder that has them"
         ) from error
-
-    def encode(text: str) -> Ids:
-        return np.array(encoding.encode_ordinary(text), dtype=np.uint16)
-
-    return encode

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from configs.errors import BadInput
 from data.loader import Loader, evaluation_windows, require_epochs, shuffle
-from data.shards import ShardWriter, Split, open_shard
+from data.shards import Split, open_shard
+from data.writer import ShardWriter
 
 T = 8
 

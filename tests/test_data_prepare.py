@@ -12,14 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import data.building
+import data.linking
 import data.prepare
+import data.tokenizing
 from configs.errors import BadInput
+from data.building import building_folder
 from data.config import DataConfig
 from data.manifest import Manifest, compare, read_manifest
-from data.prepare import is_validation, prepare
-from data.shards import ShardWriter, open_split, verify, verify_digests
+from data.prepare import prepare
+from data.shards import open_split, verify, verify_digests
 from data.sources import read_documents
-from data.tokenizer import VOCABULARIES
+from data.tokenizer import vocabulary
+from data.tokenizing import is_validation
+from data.writer import ShardWriter
 
 SPLITS = ("train", "val")
 
@@ -150,9 +156,9 @@ def test_a_killed_preparation_is_cleared_away_by_the_next(corpus, tmp_path, monk
 
 
 def test_a_preparation_at_work_is_not_cleared_away(corpus, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(data.prepare, "ABANDONED_S", -1)
+    monkeypatch.setattr(data.building, "ABANDONED_S", -1)
     folder = tmp_path / "data"
-    with data.prepare._building_folder(folder) as mine, data.prepare._building_folder(folder) as b:
+    with building_folder(folder) as mine, building_folder(folder) as b:
         assert mine.exists() and b.exists() and mine != b
     assert list(tmp_path.iterdir()) == [tmp_path / "corpus"]
 
@@ -161,7 +167,7 @@ def test_a_preparation_at_work_is_not_cleared_away(corpus, tmp_path, monkeypatch
 def test_a_large_corpus_without_a_split_is_refused(
     corpus, tmp_path, monkeypatch, share, empty
 ) -> None:
-    monkeypatch.setattr(data.prepare, "SMALL_CORPUS_BYTES", 0)
+    monkeypatch.setattr(data.tokenizing, "SMALL_CORPUS_BYTES", 0)
     with pytest.raises(BadInput, match=f"data.val_fraction: .* of 200 documents .* the {empty} "):
         prepare(replace(corpus, val_fraction=share), tmp_path / "out")
 
@@ -193,7 +199,7 @@ def test_ready_shards_stay_where_they_are(tmp_path: Path) -> None:
 def test_ready_shards_are_digested_once(tmp_path, monkeypatch) -> None:
     config = shards(tmp_path / "given", train=3000, val=500)
     folder = prepare(config, tmp_path / "out")
-    monkeypatch.setattr(data.prepare, "file_digest", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(data.linking, "file_digest", lambda path: pytest.fail("read again"))
     assert prepare(config, tmp_path / "out") == folder
 
 
@@ -255,7 +261,7 @@ def test_shards_prepared_elsewhere_keep_their_text_counts(corpus, tmp_path) -> N
 def test_the_command_takes_defaults_from_the_group_of_its_source(tmp_path, corpus) -> None:
     for arguments, status, text in [
         (("source=files", "tokenizer=bytes"), 2, "data.path: found None, expected a path"),
-        (("source=web",), 2, "source: found 'web', expected python, files or shards"),
+        (("source=web",), 2, "source: found 'web', expected python, files, hf or shards"),
         (("sauce=files",), 2, "sauce: unknown key; did you mean source?"),
         (("source=files", f"path={corpus.path}", "tokenizer=bytes", "val_fraction=0.2"), 0, ""),
     ]:
@@ -274,7 +280,7 @@ def test_the_library_of_this_interpreter_is_a_corpus(tmp_path: Path) -> None:
     assert manifest.train.tokens > 5_000_000
     assert 0.02 < manifest.val.tokens / manifest.train.tokens < 0.1
     for name in SPLITS:
-        verify(open_split(folder, manifest, name), VOCABULARIES["bytes"].size)
+        verify(open_split(folder, manifest, name), vocabulary("bytes").size)
 
 
 @pytest.mark.needs_reference

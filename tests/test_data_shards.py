@@ -17,14 +17,13 @@ from data.loader import Loader
 from data.manifest import Manifest, SplitEntry, SplitName
 from data.shards import (
     HEADER_BYTES,
-    TAIL_TOKENS,
-    ShardWriter,
     Split,
     open_shard,
     open_split,
     verify,
     verify_digests,
 )
+from data.writer import TAIL_TOKENS, ShardWriter
 
 
 def split_of(*paths: Path, name: SplitName = "train") -> Split:

@@ -53,14 +53,6 @@ def test_a_lone_text_file_is_cut_at_line_ends(tmp_path: Path) -> None:
     assert pieces[1].where == f"{path}:{line}"
 
 
-def test_empty_documents_are_left_out_and_counted(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("")
-    (tmp_path / "b.jsonl").write_text('{"text": ""}\n{"text": "some"}\n')
-    skipped: Counter[str] = Counter()
-    assert [document.text for document in read_documents(files(tmp_path), skipped)] == ["some"]
-    assert skipped == {"empty": 2}
-
-
 @pytest.mark.parametrize(
     ("name", "content", "where", "why"),
     [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from configs.errors import BadInput
 from data.sources import Document
-from data.tokenizer import VOCABULARIES, encode_here, encode_in_parallel, load_encoder
+from data.tokenizer import encode_here, encode_in_parallel, load_encoder, vocabulary
 
 
 def document(text: str, where: str = "somewhere:1") -> Document:
@@ -25,7 +25,7 @@ def test_byte_ids_are_the_utf8_bytes(text: str) -> None:
     ids = load_encoder("bytes")(text)
     assert ids.dtype == np.uint16
     assert ids.astype(np.uint8).tobytes().decode() == text
-    assert VOCABULARIES["bytes"].end_of_text not in ids
+    assert vocabulary("bytes").end_of_text not in ids
 
 
 def test_text_with_the_separator_is_refused_by_name() -> None:
@@ -61,10 +61,10 @@ def test_gpt2_vocabulary_is_tiktokens(gpt2) -> None:
     import tiktoken
 
     encoding = tiktoken.get_encoding("gpt2")
-    vocabulary = VOCABULARIES["gpt2"]
-    assert (vocabulary.size, vocabulary.end_of_text) == (encoding.n_vocab, encoding.eot_token)
+    ids = vocabulary("gpt2")
+    assert (ids.size, ids.end_of_text) == (encoding.n_vocab, encoding.eot_token)
     assert gpt2("Hello world").tolist() == [15496, 995]
-    assert vocabulary.end_of_text not in gpt2("<|endoftext|>")
+    assert ids.end_of_text not in gpt2("<|endoftext|>")
 
 
 def test_gpt2_without_files_and_network_is_one_line(tmp_path: Path) -> None:

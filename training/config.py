@@ -97,9 +97,14 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The held-out set: the number of tokens, in evenly spaced windows of the validation split."""
+    """The held-out set: so many tokens of the validation split.
+
+    windows  spread: evenly over the split; first: its beginning, as llm.c and modded-nanogpt take
+             the first 10,485,760 tokens of FineWeb's
+    """
 
     tokens: int
+    windows: Literal["spread", "first"] = "spread"
 
     def __post_init__(self) -> None:
         require_positive("evaluation", self, "tokens")

@@ -56,7 +56,9 @@ def open_data(config: TrainConfig, ranks: Ranks) -> Data:
         return Data(
             manifest=manifest,
             loader=loader,
-            windows=evaluation_windows(val, block_size, config.evaluation.tokens),
+            windows=evaluation_windows(
+                val, block_size, config.evaluation.tokens, config.evaluation.windows
+            ),
             epochs=require_epochs(
                 schedule.tokens_seen, loader.tokens_per_epoch, config.data.max_epochs
             ),

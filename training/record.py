@@ -124,7 +124,7 @@ def blank_record(
         warmup_tokens=schedule.warmup_tokens,
         seed=config.seed,
         precision=config.precision,
-        dataset=config.data.source + (f":{config.data.path}" if config.data.path else ""),
+        dataset=config.data.name,
         tokenizer=config.data.tokenizer,
         eval_tokens=config.evaluation.tokens,
         tokens_planned=schedule.tokens_seen,

@@ -1,0 +1,148 @@
+"""Text of a data set of the Hugging Face hub, or of local files of its kinds, by `datasets`.
+
+`datasets` brings pyarrow and its threads: this is read in a process of its own (data/apart.py),
+never in one that forks.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from configs.errors import BadInput
+from data.building import Interrupted
+from data.config import DataConfig, HubConfig
+from data.sources import Document, Position, input_files
+
+BATCH_ROWS = 1000
+
+
+def read_documents(config: DataConfig, start: Position = (0, 0)) -> Iterator[Document]:
+    """Every document from `start` on, file by file, rows in order; null is an empty text.
+
+    Raises BadInput naming the file, and Interrupted where the hub cannot be had.
+    """
+    assert config.hub is not None
+    before = 0
+    for index, (file, size) in enumerate(list_files(config)):
+        if index >= start[0]:
+            row = 0
+            done = start[1] if index == start[0] else 0
+            for texts, share in _batches(file, config.hub):
+                for text in texts:
+                    row += 1
+                    if row > done:
+                        where, after = f"{file}:{row}", (index, row)
+                        utf8 = (text or "").encode()
+                        yield Document(text or "", utf8, where, after, before + int(size * share))
+        before += size
+
+
+@lru_cache
+def list_files(config: DataConfig) -> tuple[tuple[str, int], ...]:
+    """The files of the data set in reading order, each with its size in bytes."""
+    if config.path is not None:
+        return tuple((str(path), path.stat().st_size) for path in input_files(config))
+    hub = config.hub
+    assert hub is not None and hub.name is not None
+    datasets = _datasets()
+    from fsspec.core import url_to_fs
+
+    try:
+        builder = datasets.load_dataset_builder(hub.name, hub.subset, revision=hub.revision)
+        splits = builder.config.data_files
+        if hub.split not in splits:
+            there = ", ".join(map(str, splits))
+            raise BadInput(f"data.hub.split: found {hub.split!r}, expected one of {there}")
+        files = []
+        for file in map(str, splits[hub.split]):
+            system, path = url_to_fs(file)
+            files.append((file, int(system.size(path))))
+    except BadInput:
+        raise
+    except Exception as error:  # of requests, httpx, huggingface_hub, datasets: all say why
+        if isinstance(error, ValueError) and "BuilderConfig" in str(error):
+            raise BadInput(
+                f"data.hub.subset: found {hub.subset!r}: {_first_line(error)}"
+            ) from error
+        raise _unreachable(hub, error) from error
+    return tuple(files)
+
+
+def _batches(file: str, hub: HubConfig) -> Iterator[tuple[list[str | None], float]]:
+    """Rows of the text column in order, with the share of the file that is read by then."""
+    kind = (
+        "parquet" if file.endswith(".parquet") else "arrow" if file.endswith(".arrow") else "json"
+    )
+    datasets = _datasets()
+    try:
+        options: dict[str, Any] = {}
+        total = None
+        if kind == "parquet":
+            total, columns = _parquet_shape(file)
+            options["columns"] = [_require(hub.column, columns, file)]
+        rows = datasets.load_dataset(
+            kind, data_files={"train": [file]}, split="train", streaming=True, **options
+        )
+        read = text_bytes = 0
+        for batch in rows.with_format("arrow").iter(batch_size=BATCH_ROWS):
+            column = batch.column(_require(hub.column, batch.column_names, file))
+            read += len(column)
+            text_bytes += column.nbytes
+            texts = column.to_pylist()
+            wrong = next((text for text in texts if not isinstance(text, str | None)), None)
+            if wrong is not None:
+                raise BadInput(
+                    f"data.hub.column: {file}: found {type(wrong).__name__} in column "
+                    f"{hub.column}, expected text"
+                )
+            yield texts, read / total if total else min(1.0, text_bytes / _size(file))
+    except BadInput:
+        raise
+    except Exception as error:  # pyarrow's, the network's, a compression's: all say why
+        if "://" in file:
+            raise _unreachable(hub, error) from error
+        raise BadInput(f"{file}: cannot be read as {kind}: {_first_line(error)}") from error
+
+
+def _parquet_shape(file: str) -> tuple[int, list[str]]:
+    import fsspec
+    import pyarrow.parquet
+
+    with fsspec.open(file) as raw:
+        parquet = pyarrow.parquet.ParquetFile(raw)
+        return parquet.metadata.num_rows, parquet.schema_arrow.names
+
+
+def _size(file: str) -> int:
+    return max(1, os.path.getsize(file)) if "://" not in file else 1
+
+
+def _require(column: str, columns: list[str], file: str) -> str:
+    if column not in columns:
+        raise BadInput(
+            f"data.hub.column: found {column!r}, expected one of {', '.join(columns)} of {file}"
+        )
+    return column
+
+
+def _unreachable(hub: HubConfig, error: Exception) -> Interrupted:
+    subset = f" ({hub.subset})" if hub.subset else ""
+    return Interrupted(
+        f"data.hub.name: {hub.name}{subset} cannot be had: {type(error).__name__}: "
+        f"{_first_line(error)}; run the same python -m data.prepare where there is a network (it "
+        "goes on from where it was), or set data.path to a folder with a copy of its files, as "
+        "under HF_HOME"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+
+
+def _datasets() -> Any:
+    import datasets
+
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs it raises too
+    datasets.disable_progress_bars()
+    return datasets

@@ -1,0 +1,168 @@
+"""Text to ids in shards, divided into training and validation, resumable at any document.
+
+By a fraction, documents are divided by their own digest, so a text that occurs twice is never on
+both sides. By a number of tokens, the first documents are held out until they have so many: as
+llm.c cuts FineWeb, whose first shard is its validation split.
+"""
+
+import time
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.errors import BadInput
+from data.bpe import learn
+from data.building import read_progress, save_progress
+from data.config import DataConfig
+from data.manifest import SplitEntry, SplitName
+from data.progress import Progress
+from data.sources import Document, Position, input_size, read_documents
+from data.tokenizer import Ids, encode_here, encode_in_parallel, vocabulary
+from data.writer import ShardWriter
+
+SMALL_CORPUS_BYTES = 32_000_000  # read once more beforehand, in a fraction of a second
+SAVE_S = 30.0
+SPLITS: tuple[SplitName, SplitName] = ("train", "val")
+
+
+def is_validation(utf8: bytes, val_fraction: float) -> bool:
+    """Whether a document is held out: a fixed function of its text and the fraction."""
+    return _place(utf8) < val_fraction * 2**64
+
+
+def threshold(config: DataConfig) -> float:
+    """The place below which texts are held out; moved for a small corpus so that some are.
+
+    0 where the first documents are held out. BadInput for a corpus that cannot be divided.
+    """
+    if config.val_fraction is None:
+        return 0
+    low = config.val_fraction * 2**64
+    if (config.source == "hf" and not config.path) or input_size(config) > SMALL_CORPUS_BYTES:
+        return low
+    documents = read_documents(config, Counter())
+    places = {_place(document.utf8) for document in documents if document.utf8}
+    if not places:
+        raise BadInput(f"data.path: {config.path}: found no text, expected at least two documents")
+    if len(places) == 1:
+        raise BadInput(
+            f"data.path: {config.path}: found one document, expected at least two, one to hold "
+            "out; give more, or one .txt of over 8 kB, which is cut into several"
+        )
+    return min(max(low, min(places) + 1), max(places))
+
+
+def tokenize(
+    config: DataConfig, folder: Path, parallel: bool
+) -> tuple[dict[SplitName, SplitEntry], dict[str, int]]:
+    """Write the shards of both splits into `folder`; what they hold, and what was left out and why.
+
+    Goes on where an earlier process was when it noted its progress in `folder`: the shards are the
+    same as if it had never ended. Raises BadInput naming what cannot be used.
+    """
+    state = _State(config, folder)
+    if config.tokenizer == "bpe":
+        learn(config, folder, lambda document: not state.is_validation(document))
+    progress = Progress(input_size(config), state.input_bytes)
+    encode = encode_in_parallel if parallel else encode_here
+    try:
+        documents = read_documents(config, state.skipped, state.after)
+        for document, ids in encode(documents, config.tokenizer, folder):
+            state.add(document, ids)
+            progress.update(document)
+    finally:
+        progress.end()
+        state.leave()
+    return state.close()
+
+
+class _State:
+    """What is written so far, in memory and as the progress noted in the folder."""
+
+    def __init__(self, config: DataConfig, folder: Path) -> None:
+        self._config, self._folder = config, folder
+        self._separator = np.array(
+            [vocabulary(config.tokenizer, config.vocab_size).end_of_text], dtype=np.uint16
+        )
+        self._threshold = threshold(config)
+        noted = read_progress(folder)
+        try:
+            self._restore(noted or {})
+        except (OSError, BadInput, KeyError):  # a shard is gone or cut: begin again
+            self._restore({})
+        self._saved = time.monotonic()
+
+    def _restore(self, noted: dict[str, Any]) -> None:
+        after = noted.get("after", (0, 0))
+        self.after: Position = (after[0], after[1])
+        self.input_bytes: int = noted.get("input_bytes", 0)
+        self._documents = Counter[str](noted.get("documents", {}))
+        self._text_bytes = Counter[str](noted.get("text_bytes", {}))
+        self._empty: int = noted.get("empty", 0)
+        self.skipped = Counter[str]()
+        counts = noted.get("shards", {"train": [], "val": []})
+        self._writers = {
+            name: ShardWriter(self._folder, name, counts=counts[name]) for name in SPLITS
+        }
+
+    def add(self, document: Document, ids: Ids) -> None:
+        self.after, self.input_bytes = document.after, document.input_bytes
+        if document.utf8:
+            name = SPLITS[self.is_validation(document)]
+            self._writers[name].write(np.concatenate([self._separator, ids]))
+            self._documents[name] += 1
+            self._text_bytes[name] += len(document.utf8)
+        else:
+            self._empty += 1
+        # Duplicates of the library's files are known from the beginning alone.
+        if self._config.source != "python" and time.monotonic() - self._saved > SAVE_S:
+            self._save()
+
+    def is_validation(self, document: Document) -> bool:
+        if self._config.val_tokens is not None:
+            return self._writers["val"].n_tokens < self._config.val_tokens
+        return _place(document.utf8) < self._threshold
+
+    def _save(self) -> None:
+        shards = {name: writer.flush() for name, writer in self._writers.items()}
+        progress = {
+            "after": self.after,
+            "input_bytes": self.input_bytes,
+            "documents": self._documents,
+            "text_bytes": self._text_bytes,
+            "empty": self._empty,
+            "shards": shards,
+        }
+        save_progress(self._folder, progress)
+        self._saved = time.monotonic()
+
+    def leave(self) -> None:
+        for writer in self._writers.values():
+            writer.leave()
+
+    def close(self) -> tuple[dict[SplitName, SplitEntry], dict[str, int]]:
+        for name in SPLITS:
+            if not self._documents[name]:
+                field = "val_fraction" if self._config.val_tokens is None else "val_tokens"
+                raise BadInput(
+                    f"data.{field}: {getattr(self._config, field)} of "
+                    f"{self._documents.total()} documents left none for the {name} split, "
+                    "expected at least one; change it or give more text"
+                )
+        if self._empty:
+            self.skipped["empty"] += self._empty
+        entries = {
+            name: SplitEntry(
+                self._writers[name].close(), self._documents[name], self._text_bytes[name]
+            )
+            for name in reversed(SPLITS)  # the long one last: then only the manifest is missing
+        }
+        return entries, dict(self.skipped)
+
+
+def _place(utf8: bytes) -> int:
+    """Where a text stands between 0 and 2^64; the lowest are held out."""
+    return int.from_bytes(sha256(utf8).digest()[:8], "big")
