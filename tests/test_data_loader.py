@@ -138,6 +138,11 @@ def test_held_out_windows_are_evenly_spaced(split: Split) -> None:
     assert evaluation_windows(split, T, n_tokens=160)[:, 0].tolist() == STARTS
 
 
+def test_held_out_windows_may_be_the_first(split: Split) -> None:
+    windows = evaluation_windows(split, T, n_tokens=5 * T + 3, windows="first")
+    assert windows[:, 0].tolist() == STARTS[:5]
+
+
 @pytest.mark.parametrize("n_tokens", [161 + T, T - 1])
 def test_a_held_out_set_that_is_not_there_is_refused(split: Split, n_tokens: int) -> None:
     with pytest.raises(BadInput, match=f"evaluation.tokens: found {n_tokens}, .* 8 .* 160"):

@@ -90,5 +90,7 @@ def prepared_data(config: TrainConfig) -> Prepared:
             f"for data.tokenizer={config.data.tokenizer}"
         )
     loader = Loader(open_split(folder, manifest, "train"), block_size, config.seed)
-    evaluation_windows(open_split(folder, manifest, "val"), block_size, config.evaluation.tokens)
+    evaluation = config.evaluation
+    val = open_split(folder, manifest, "val")
+    evaluation_windows(val, block_size, evaluation.tokens, evaluation.windows)
     return Prepared(folder, manifest, loader.tokens_per_epoch)
