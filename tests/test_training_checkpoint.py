@@ -17,9 +17,11 @@ from kill_harness import fork
 from tiny_training import alone, claimed, prepared_config, train_once
 
 from configs.errors import BadInput
+from model import sealed
+from model.sealed import require_plain
 from training import checkpoint
 from training.attempt import Attempt
-from training.checkpoint import CannotSave, Meta, newest, read, require_plain, save
+from training.checkpoint import CannotSave, Meta, newest, read, save
 from training.loop import train
 
 META = Meta(step=0, id="t", config={"a": 1}, data={}, environment={"threads": 1}, bitwise=True)
@@ -161,7 +163,7 @@ def test_plain_values_of_all_kinds_are_saved():
 
 
 def test_another_schema_is_refused(attempt, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SCHEMA", 2)
+    monkeypatch.setattr(sealed, "SCHEMA", 2)
     save(attempt, replace(META, step=3), state(3))
     monkeypatch.undo()
     with pytest.raises(BadInput, match="found schema 2, expected 1"):
@@ -185,7 +187,7 @@ def test_a_full_disk_leaves_the_old_and_nothing_else(attempt, tmp_path):
 
 def test_a_disk_that_refuses_once_costs_a_line_and_three_times_the_run(tmp_path, monkeypatch):
     config = prepared_config(tmp_path, 5)
-    write = checkpoint._write
+    write = sealed._write
     refusals = 0
 
     def refuse(path, fill):
@@ -195,7 +197,7 @@ def test_a_disk_that_refuses_once_costs_a_line_and_three_times_the_run(tmp_path,
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(path, fill)
 
-    monkeypatch.setattr(checkpoint, "_write", refuse)
+    monkeypatch.setattr(sealed, "_write", refuse)
     refusals = 2
     record = train_once(config, tmp_path / "trial")
     assert record.status == "done"

@@ -14,6 +14,7 @@ import torch
 from kill_harness import CALLS, counting_calls, die_at_call, fork
 from tiny_training import alone, claimed, prepared_config, tiny_config, train_once, write_text
 
+import model.sealed
 import training.checkpoint
 import training.loop
 from configs.errors import BadInput, StopRequested
@@ -78,7 +79,7 @@ def test_a_kill_half_way_through_a_file_changes_nothing(config, reference, tmp_p
     """Every second file is state.pt, the others meta.json."""
 
     def wound() -> None:
-        write, files = training.checkpoint._write, 0
+        write, files = model.sealed._write, 0
 
         def half(path: Path, fill: Callable[[Any], Any]) -> tuple[int, str]:
             nonlocal files
@@ -90,7 +91,7 @@ def test_a_kill_half_way_through_a_file_changes_nothing(config, reference, tmp_p
                 signal.raise_signal(signal.SIGKILL)
             return write(path, fill)
 
-        training.checkpoint._write = half
+        model.sealed._write = half
 
     assert killed(config, tmp_path / "trial", wound) == -9
     assert_ends_like(tmp_path / "trial", config, reference)
