@@ -1,15 +1,33 @@
 """Predicted times: the model recovers what made the measurements; schedules keep their bounds."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_plan_grid import experiment
 
+from configs.errors import BadInput
+from configs.load import build, compose_config
 from model.config import GPTConfig
-from scaling.plan.cost import CPU_REFERENCE, Measured, StepTime, calibrate, makespan_s
+from model.flops import flops_per_token_exact
+from scaling.plan import bill
+from scaling.plan.cost import (
+    CPU_REFERENCE,
+    Measured,
+    StepTime,
+    calibrate,
+    flops_exact,
+    makespan_s,
+    stated_rate,
+)
+from scaling.plan.grid import plan_grid
 from scaling.plan.ladder import rungs
+from scaling.plan.space import Device, disk, memory_of
+from scaling.plan.table import print_plan, totals
+from training.config import TrainConfig
 
 TOY = GPTConfig(n_layer=2, n_head=1, n_embd=16, block_size=64, vocab_size=256, init_std=0.02)
 GPU = StepTime(0.4, 3e-7, 2.5e-12, 2e-6, fixed_s=8.0, error=0.0)
@@ -78,3 +96,62 @@ def test_makespan_runs_the_longest_first():
     assert makespan_s([1, 2, 3, 4], slots=1) == 10
     assert makespan_s([1, 2, 3, 4], slots=9) == 4
     assert makespan_s([], slots=2) == 0
+
+
+GPT2 = build(TrainConfig, compose_config("trial", ["precision=bf16"]))
+
+
+def test_hours_of_a_stated_device_are_flop_over_its_share_of_the_peak():
+    """Tier M, 1e19 FLOP, on one H200 at 40% of 989e12: 7.2 h at a width of 768 and more."""
+    rate = stated_rate("NVIDIA H200", None, "bf16", ranks=1, packed=1)
+    flops = flops_exact(GPT2) + flops_per_token_exact(GPT2.model) * GPT2.evaluation.tokens / 3
+    assert rate.trial_s(GPT2) * 1e19 / flops / 3600 == pytest.approx(7.1, abs=0.1)
+    narrow = replace(GPT2, model=replace(GPT2.model, n_embd=192, n_head=3))
+    ratio = flops_per_token_exact(narrow.model) / flops_per_token_exact(GPT2.model)
+    assert rate.trial_s(narrow) == pytest.approx(4 * ratio * rate.trial_s(GPT2))
+    two = stated_rate("H200", None, "bf16", ranks=2, packed=1)
+    assert two.trial_s(GPT2) == pytest.approx(rate.trial_s(GPT2) / 2)
+
+
+def test_packed_trials_share_a_device_that_none_of_them_fills():
+    alone, packed = (stated_rate("H200", None, "bf16", 1, packed) for packed in (1, 4))
+    small = replace(GPT2, model=replace(GPT2.model, n_embd=192, n_head=3))
+    assert packed.trial_s(small) == alone.trial_s(small)
+    assert packed.trial_s(GPT2) == pytest.approx(4 * alone.trial_s(GPT2))
+
+
+def test_a_stated_rate_counts_before_the_name_of_a_device():
+    rate = stated_rate("an abacus", 100.0, "bf16", ranks=1, packed=1)
+    by_rate = flops_exact(GPT2) / 1e14
+    assert rate.trial_s(GPT2) == pytest.approx(by_rate, rel=0.1) and rate.error is None
+    assert stated_rate(None, None, "bf16", 1, 1) is None
+    with pytest.raises(BadInput, match="launcher.device: found 'abacus', whose peak is not known"):
+        stated_rate("abacus", None, "bf16", 1, 1)
+
+
+def test_what_a_plan_costs_is_said_in_lines_that_fit_a_terminal():
+    base, grid = experiment("quickstart", "model.n_layer=12")
+    rate = stated_rate("H200", None, "bf16", 1, 1)
+    plan = plan_grid(base, replace(grid, budgets=(1e13,)), None, rate)
+    cost = totals(plan, 8, rate)
+    device = Device("cuda", memory_of("H200"))
+    lines = [
+        bill.data_line(plan, None, "/data/fineweb"),
+        bill.data_line(plan, 20_000_000, ""),
+        bill.time_line(rate),
+        bill.time_line(CPU_REFERENCE),
+        bill.memory_line(plan, device, 1),
+        bill.disk_line(disk(plan, 8, False, 10**10), 10**6),
+        *bill.price_line(cost, 8, 2.5),
+    ]
+    assert "data: /data/fineweb is not there, epochs are not checked" in lines[0]
+    assert lines[2].startswith("time: H200 at 40% of its bf16 peak from width 768 on")
+    assert "1 MB are free" in lines[5]
+    price = 8 * 2.5 * cost.wall_s / 3600
+    assert lines[6].startswith(f"price: {price:.2f} +-50%: 8 devices for ")
+    assert bill.price_line(cost, 8, 0) == []
+    assert max(map(len, lines)) <= 100
+    page = io.StringIO()
+    print_plan(plan, cost, None, device, page)
+    assert max(map(len, page.getvalue().splitlines())) <= 100
+    assert "memory" in page.getvalue()

@@ -281,7 +281,7 @@ def test_the_table_has_a_row_a_cell_and_the_totals():
     assert cost.flops == sum(flops_exact(trial.config) for trial in plan.trials)
     assert cost.slot_s / 2 <= cost.wall_s <= cost.slot_s / 2 + plan.trials[0].predicted_s
     page = io.StringIO()
-    print_plan(plan, cost, CORPUS, page)
+    print_plan(plan, cost, CORPUS, file=page)
     lines = page.getvalue().splitlines()
     assert len(lines) == 1 + 25 + 1
     assert lines[1].split()[:6] == ["2.5e+10", "2x8", "4.61k", "904k", "196", "512"]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,13 @@ def test_an_interrupted_measurement_leaves_no_folder_and_no_process(tmp_path):
     assert "stopped: while this machine was measured" in (tmp_path / "log").read_text()
     assert not any(map(alive, children))
     assert not [*temporary.glob("measure-*"), *temporary.glob("compile-*")]
+
+
+def test_models_made_for_a_gpu_are_not_measured_on_a_cpu(tmp_path):
+    plan = pretended_plan(tmp_path, range(1))
+    (trial,) = plan.trials
+    model = replace(trial.config.model, n_layer=12, n_head=12, n_embd=768, vocab_size=50257)
+    schedule = replace(trial.config.schedule, tokens=2**30, batch_tokens=2**19)
+    large = replace(trial, config=replace(trial.config, model=model, schedule=schedule))
+    # No slot is touched: the answer is there at once.
+    assert measure(replace(plan, trials=(large,)), [], plan.base.runtime, LAUNCHER) is None

@@ -37,6 +37,19 @@ def test_plan_tells_the_cost_and_prepares_data_but_leaves_out_alone(tmp_path, ca
     assert list((tmp_path / "shards").rglob("manifest.json"))
 
 
+def test_a_plan_for_a_machine_that_is_not_here_needs_no_data_and_no_measurement(tmp_path, capsys):
+    line = overrides(tmp_path, tmp_path / "out")
+    stated = ["mode=plan", "launcher.device=H200", "launcher.devices=64", "data.path=/not/there"]
+    assert call(*line, *stated, "launcher.price_per_hour=3") == 0
+    text = capsys.readouterr().out
+    assert "with 64 at a time" in text and "measuring" not in text
+    assert "data: /not/there is not there, epochs are not checked" in text
+    assert "time: H200 at 40% of its" in text and "in 151 GB" in text
+    assert "price: " in text and "64 devices" in text and "isoflop     stands in 0%" in text
+    assert call(*line, "mode=plan", "launcher.device=abacus") == 2
+    assert "launcher.device: found 'abacus'" in capsys.readouterr().err
+
+
 def test_a_sweep_from_config_to_report_then_again_then_as_its_files_tell_it(tmp_path, capsys):
     out = tmp_path / "out"
     line = [*overrides(tmp_path, out), "fit.require=[]", "fit.n_bootstrap=50"]

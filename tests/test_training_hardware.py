@@ -13,8 +13,8 @@ from training.hardware import (
     device_name,
     micro_batch_sequences,
     peak_memory,
-    small_pass_tokens,
 )
+from training.memory import small_pass_tokens
 from training.peaks import mfu, peak_flops
 
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def test_mfu_by_hand():
 def test_a_pass_fits_and_the_passes_are_even(rank_batch, block_size):
     config = GPTConfig(2, 2, 16, block_size=block_size, vocab_size=256, init_std=0.02)
     sequences = micro_batch_sequences(config, rank_batch, CPU)
-    limit = max(1, small_pass_tokens(config, CPU) // block_size)
+    limit = max(1, small_pass_tokens(config, "cpu") // block_size)
     assert 1 <= sequences <= min(limit, rank_batch)
     parts, fewest = -(-rank_batch // sequences), -(-rank_batch // limit)
     assert parts < 2 * fewest
@@ -70,8 +70,8 @@ def test_powers_of_two_are_cut_into_powers_of_two():
 
 
 def test_a_large_vocabulary_makes_passes_small():
-    assert small_pass_tokens(SMALL, CPU) == 2**27 // 50304
-    assert small_pass_tokens(SMALL, torch.device("cuda")) == 2**30 // 50304
+    assert small_pass_tokens(SMALL, "cpu") == 2**27 // 50304
+    assert small_pass_tokens(SMALL, "cuda") == 2**30 // 50304
 
 
 def test_this_machine_has_a_name_and_memory():

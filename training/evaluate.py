@@ -9,7 +9,7 @@ import torch
 
 from model.gpt import GPT
 from training.distributed import Ranks
-from training.hardware import small_pass_tokens
+from training.memory import Kind, small_pass_tokens
 
 
 @torch.no_grad()
@@ -26,7 +26,8 @@ def evaluate(
     most. Draws no random number and leaves the model in training mode.
     """
     tokens_of_window = windows.shape[1] - 1
-    size = max(1, small_pass_tokens(model.config, ranks.device) // tokens_of_window)
+    kind: Kind = "cuda" if ranks.device.type == "cuda" else "cpu"
+    size = max(1, small_pass_tokens(model.config, kind) // tokens_of_window)
     chunks = [windows[start : start + size] for start in range(0, len(windows), size)]
     model.eval()
     total = 0.0

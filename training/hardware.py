@@ -16,10 +16,10 @@ import torch
 from configs.errors import BadInput
 from configs.files import read_json, to_json, write_atomic
 from model.config import GPTConfig
-from model.flops import params_allocated
 from training.attempt import Attempt, attempts
 from training.config import TrainConfig
 from training.distributed import Ranks
+from training.memory import parts, small_pass_tokens, tokens_that_fit
 from training.process import usable_cores
 
 NAME = "runtime.json"
@@ -47,38 +47,13 @@ def peak_memory(device: torch.device) -> int:
 def micro_batch_sequences(config: GPTConfig, rank_batch: int, device: torch.device) -> int:
     """Sequences per forward pass, by rule and never by a clock, so that a repeat does the same.
 
-    A CPU takes little at a time, a GPU what is estimated to fit. The parts of a batch are equal if
-    that costs less than twice as many, since each new shape is compiled anew; else nearly equal.
+    A CPU takes little at a time, a GPU what is estimated to fit (training/memory.py).
     """
     if device.type == "cuda":
-        limit_tokens = _tokens_that_fit(config, torch.cuda.mem_get_info(device)[1])
+        limit_tokens = tokens_that_fit(config, torch.cuda.mem_get_info(device)[1])
     else:
-        limit_tokens = small_pass_tokens(config, device)
-    limit = max(1, limit_tokens // config.block_size)
-    fewest = -(-rank_batch // limit)
-    equal = (parts for parts in range(fewest, 2 * fewest) if rank_batch % parts == 0)
-    return -(-rank_batch // next(equal, fewest))
-
-
-def small_pass_tokens(config: GPTConfig, device: torch.device) -> int:
-    """Tokens of a pass that any machine of the kind holds, as are their logits.
-
-    CPU: 16k tokens, 2^27 logits (0.5 GB in float32); GPU: 64k tokens, 2^30 logits (4 GB).
-    """
-    tokens, logits = (65_536, 2**30) if device.type == "cuda" else (16_384, 2**27)
-    return min(tokens, logits // config.padded_vocab_size)
-
-
-def _tokens_that_fit(config: GPTConfig, memory_bytes: int) -> int:
-    """Tokens whose activations fit in half of what weights, gradients and AdamW's moments leave.
-
-    Per token: about 34 bytes per layer and width kept for backward (Korthikanti et al. 2022,
-    2205.05198, eq. 2, attention recomputed) and the logits in bf16, in float32 and their gradient.
-    The other half is for what is not compiled, for float32 and for the estimate's error.
-    """
-    states = 4 * 4 * params_allocated(config)
-    per_token = 34 * config.n_layer * config.n_embd + 12 * config.padded_vocab_size
-    return max(0, (memory_bytes - states) // (2 * per_token))
+        limit_tokens = small_pass_tokens(config, "cpu")
+    return parts(rank_batch, limit_tokens // config.block_size)
 
 
 @dataclass(frozen=True)

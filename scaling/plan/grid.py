@@ -15,7 +15,7 @@ from model.flops import flops_per_token_exact
 from scaling.plan.arms import Arm
 from scaling.plan.cells import beyond, cell, sizes_at
 from scaling.plan.config import CentreConfig, GridConfig
-from scaling.plan.cost import StepTime
+from scaling.plan.cost import Rate
 from scaling.plan.ladder import distance, rungs, shape_of, spread
 from training.config import TrainConfig, as_mapping, setting_digest, trial_id
 
@@ -84,14 +84,14 @@ class Plan:
     stage: Stage = "grid"
     learned: Learned = Learned()
     dataset_tokens: int | None = None
-    step_time: StepTime | None = None
+    step_time: Rate | None = None
 
 
 def plan_grid(
     base: TrainConfig,
     grid: GridConfig,
     dataset_tokens: int | None,
-    step_time: StepTime | None = None,
+    step_time: Rate | None = None,
     learned: Learned = Learned(),
 ) -> Plan:
     """The trials of `grid` and of its horizons and controls; what it does not set is as in `base`.
@@ -136,7 +136,7 @@ def plan_grid(
     return united(replace(empty, left_out=tuple(left_out)), trials)
 
 
-def trial_of(config: TrainConfig, budget: float, arm: Arm, step_time: StepTime | None) -> Trial:
+def trial_of(config: TrainConfig, budget: float, arm: Arm, step_time: Rate | None) -> Trial:
     """The trial that runs `config`."""
     predicted_s = step_time.trial_s(config) if step_time else None
     return Trial(trial_id(config), budget, config, predicted_s, arm)
@@ -209,7 +209,7 @@ def _repeat(cells: list[TrainConfig], grid: GridConfig, budget: float) -> Iterat
 
 
 def _controls(
-    config: TrainConfig, grid: GridConfig, budget: float, step_time: StepTime | None
+    config: TrainConfig, grid: GridConfig, budget: float, step_time: Rate | None
 ) -> Iterator[Trial]:
     """The cell once more for each mistake asked for that it is long enough to make."""
     assert grid.controls

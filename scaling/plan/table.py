@@ -4,7 +4,7 @@ On a terminal a rich table, elsewhere the same columns as plain text.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -13,15 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from model.flops import params_effective
-from scaling.plan.cost import StepTime, flops_exact, makespan_s
+from scaling.plan.cost import Rate, flops_exact, makespan_s
 from scaling.plan.grid import Plan, Trial
+from scaling.plan.space import Device, size
 
-# Narrow enough for a terminal of 80 columns.
 _COLUMNS = (
     *("FLOP", "L x d", "N_eff", "tokens", "tok/N", "batch", "steps", "lr"),
     *("epochs", "seeds", "each"),
 )
-_PLAIN_WIDTH = 160
+_WIDTH = 100  # where the output is no terminal
+_MOST_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Totals:
     error: float | None
 
 
-def totals(plan: Plan, slots: int, step_time: StepTime | None) -> Totals:
+def totals(plan: Plan, slots: int, step_time: Rate | None) -> Totals:
     """The cost of `plan`, whose trials `step_time` predicted (None: nothing did)."""
     seconds = [t.predicted_s for t in plan.trials if t.predicted_s is not None]
     known = len(seconds) == len(plan.trials)
@@ -60,23 +61,23 @@ def print_plan(
     plan: Plan,
     cost: Totals,
     dataset_tokens: int | None = None,
+    device: Device | None = None,
     file: IO[str] | None = None,
 ) -> None:
-    """Write the table, the totals and the cells left out to `file` (standard output)."""
+    """Write the table, the totals and the cells left out to `file` (standard output).
+
+    With `device` the table says what memory a trial is estimated to take there. A plan of very many
+    cells has a line a budget.
+    """
     console = Console(file=file, highlight=False)
     if not console.is_terminal:
-        console = Console(file=file, highlight=False, width=_PLAIN_WIDTH)
-    style = box.SIMPLE_HEAD if console.is_terminal else None
-    table = Table(box=style, pad_edge=False, padding=(0, 1 if style else 2, 0, 0))
-    for name in _COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
-    budget = None
-    for trials in _cells(plan.trials):
-        if budget not in (None, trials[0].flops_budget) and console.is_terminal:
-            table.add_section()
-        budget = trials[0].flops_budget
-        table.add_row(*_row(trials, dataset_tokens))
-    console.print(table)
+        console = Console(file=file, highlight=False, width=_WIDTH)
+    cells = _cells(plan.trials)
+    if len(cells) > _MOST_ROWS:
+        for line in _by_budget(cells):
+            console.print(line, soft_wrap=True)
+    else:
+        console.print(_table(cells, dataset_tokens, device, console.is_terminal))
     console.print(total_line(cost), soft_wrap=True)
     for cell in plan.left_out:
         console.print(
@@ -86,11 +87,46 @@ def print_plan(
         )
 
 
+def _table(
+    cells: Sequence[Sequence[Trial]],
+    dataset_tokens: int | None,
+    device: Device | None,
+    is_terminal: bool,
+) -> Table:
+    style = box.SIMPLE_HEAD if is_terminal else None
+    table = Table(box=style, pad_edge=False, padding=(0, 1 if style else 2, 0, 0))
+    armed = any(trials[0].arm != "grid" for trials in cells)
+    for name in (*_COLUMNS, *(["memory"] if device else []), *(["arm"] if armed else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    before = None
+    for trials in cells:
+        first = trials[0]
+        here = first.arm, first.flops_budget
+        if before not in (None, here) and is_terminal:
+            table.add_section()
+        before = here
+        memory = [size(device.run_bytes(first.config)).replace(" ", "")] if device else []
+        table.add_row(*_row(trials, dataset_tokens), *memory, *([first.arm] if armed else []))
+    return table
+
+
+def _by_budget(cells: Sequence[Sequence[Trial]]) -> Iterator[str]:
+    """A line for each arm and budget."""
+    groups = defaultdict(list)
+    for trials in cells:
+        groups[trials[0].arm, trials[0].flops_budget].append(trials)
+    for (arm, budget), found in groups.items():
+        ends = [trials[0].config.model for trials in (found[0], found[-1])]
+        shapes = " to ".join(dict.fromkeys(f"{m.n_layer}x{m.n_embd}" for m in ends))
+        trials_there = sum(map(len, found))
+        yield f"{budget:.3g} FLOP, {arm}: {len(found)} cells, {shapes}, {trials_there} trials"
+
+
 def total_line(cost: Totals) -> str:
     """The cost in one sentence."""
     text = f"{cost.trials} trials in {cost.cells} cells, {cost.flops:.3g} FLOP"
     if cost.slot_s is None or cost.wall_s is None:
-        return f"{text}; time not predicted (measure this machine first)"
+        return f"{text}; time not predicted: nothing here could be measured"
     share = f" +-{100 * cost.error:.0f}%" if cost.error is not None else ""
     return (
         f"{text}; predicted {duration(cost.wall_s)}{share} with {cost.slots} at a time "
@@ -106,24 +142,26 @@ def duration(seconds: float) -> str:
 
 
 def _cells(trials: Sequence[Trial]) -> list[list[Trial]]:
-    """Trials that differ by seed alone, by budget and size."""
+    """Trials that differ by seed alone, by budget and size; those of the grid first."""
     cells = defaultdict(list)
     for trial in trials:
-        size = params_effective(trial.config.model)
-        cells[trial.flops_budget, size].append(trial)
+        config = trial.config
+        rest = config.optimizer.lr, config.schedule.batch_tokens, trial.arm
+        place = trial.flops_budget, params_effective(config.model)
+        cells[trial.arm != "grid", *place, *rest].append(trial)
     return [cells[key] for key in sorted(cells)]
 
 
 def _row(trials: Sequence[Trial], dataset_tokens: int | None) -> list[str]:
     first = trials[0]
     config, model, schedule = first.config, first.config.model, first.config.schedule
-    size, tokens = params_effective(model), schedule.tokens_seen
+    n, tokens = params_effective(model), schedule.tokens_seen
     return [
         f"{first.flops_budget:.3g}",
         f"{model.n_layer}x{model.n_embd}",
-        _short(size),
+        _short(n),
         _short(tokens),
-        f"{tokens / size:.3g}",
+        f"{tokens / n:.3g}",
         str(schedule.batch_tokens),
         str(schedule.steps),
         f"{config.optimizer.lr:.3g}",

@@ -14,6 +14,8 @@ class LauncherConfig:
     devices_per_trial  ranks of one trial, all on one node
     trials_per_device  trials at once on one device
     price_per_hour     of one device, in the user's currency
+    device, tflops     of a machine that is not here: its GPU's name, or 10^12 FLOP/s that one of
+                       its devices does in training; then trials are timed by that, not measured
     lease_s            a claim on another host is dead when its heartbeat stood still this long
     grace_s            seconds from a stop request until what still runs is killed
     """
@@ -25,9 +27,11 @@ class LauncherConfig:
     price_per_hour: float
     lease_s: float
     grace_s: float
+    device: str | None = None
+    tflops: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("devices", "devices_per_trial", "trials_per_device", "lease_s"):
+        for name in ("devices", "devices_per_trial", "trials_per_device", "tflops", "lease_s"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise BadInput(f"launcher.{name}: found {value}, expected more than 0")

@@ -7,7 +7,8 @@ from pathlib import Path
 from configs.errors import ExitStatus
 from data.stage import staged
 from scaling.fit.sweeps import write_runs_csv
-from scaling.plan.grid import plan_grid
+from scaling.plan.grid import Plan, plan_grid
+from scaling.plan.space import without
 from scaling.plan.table import total_line, totals
 from scaling.run import nodes, store
 from scaling.run.machine import Machine, this_machine
@@ -72,13 +73,20 @@ def place_sweep(request: Request, machine: Machine) -> StoredPlan:
         store.check_data(out, known, data.digest)
     if known and (
         request.grid is None
-        or not store.asks_for_more(out, known, plan_grid(base, request.grid, tokens), extend)
+        or not store.asks_for_more(out, known, _asked(request, known, tokens), extend)
     ):
         return known
     plan, step_time = predicted_plan(request, tokens, machine, out / CACHE)
     print(total_line(totals(plan, machine.n_slots, step_time)), flush=True)
     print(expectation(request, plan), flush=True)
     return store.place_plan(out, StoredPlan(plan, data.digest, request.launcher), extend)
+
+
+def _asked(request: Request, known: StoredPlan, tokens: int) -> Plan:
+    """The grid asked for, without what did not fit where the stored plan was made."""
+    assert request.grid is not None
+    lost = {(cell.flops_budget, cell.n_layer, cell.n_embd) for cell in known.plan.left_out}
+    return without(plan_grid(request.base, request.grid, tokens), lost)
 
 
 def work(

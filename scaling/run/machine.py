@@ -43,6 +43,14 @@ class Machine:
             return len(self.gpus) // ranks * packed
         return max(1, self.cores * packed // (ranks * (self.runtime.threads or 1)))
 
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory of its smallest GPU, or of the machine; None where that cannot be found."""
+        if self.gpus:
+            sizes = [int(mib) for mib in _nvidia_smi("memory.total") if mib.isdigit()]
+            return 2**20 * min(sizes, default=0) or None
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
     def slots(self, cache: Path) -> list[Slot]:
         """Free slots; what torch compiles is shared among them, and kept, in `cache`."""
         if self.forks:
@@ -97,16 +105,21 @@ def this_machine(
 def visible_gpus() -> tuple[str, ...]:
     """The GPUs this process may use, found without waking CUDA."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    listing = _nvidia_smi("index")
+    if allowed is None or not listing:
+        return tuple(listing)
+    return tuple(name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1"))
+
+
+def _nvidia_smi(fields: str) -> list[str]:
+    """A line for each GPU of the machine; none where nvidia-smi does not answer."""
     try:
-        listing = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+        return subprocess.run(
+            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
             check=True,
             timeout=60,
-        ).stdout.split()
+        ).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
-        return ()
-    if allowed is None:
-        return tuple(listing)
-    return tuple(name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1"))
+        return []

@@ -22,12 +22,15 @@ from training.record import RunRecord
 MAX_CELLS = 8  # as many as calibrate needs to fit all its coefficients
 SECONDS_A_CELL = 0.5
 MIN_STEPS, MAX_STEPS = 8, 300
+# On a CPU shapes whose fewest steps would take longer than this are not measured: they are made for
+# a GPU, and a plan is to be had in seconds.
+LONGEST_CELL_S = 4.0
 
 
 def measure(
     plan: Plan, slots: Sequence[Slot], runtime: RuntimeConfig, launcher: LauncherConfig
 ) -> StepTime | None:
-    """The step-time model of this machine for `plan`; None where a measurement failed.
+    """The step-time model of this machine for `plan`; None where nothing could be measured.
 
     Short trials of the plan's own shapes run on the plan's own slots, in a folder that is removed:
     they pay what trials pay, neighbours included. Takes some seconds on a CPU; on a GPU also the
@@ -40,7 +43,10 @@ def measure(
         checkpoint_every_s=float(10**9),
         tracking="none",
     )
-    cells = _spread(plan)
+    on_cpu = runtime.device == "cpu"
+    cells = _spread(plan, LONGEST_CELL_S if on_cpu else math.inf)
+    if not cells:
+        return None
     copies = math.ceil(len(slots) / len(cells))
     trials = [_shortened(cell, seed) for seed in range(copies) for cell in cells]
     print(
@@ -55,7 +61,6 @@ def measure(
         except StopRequested:
             raise StopRequested("while this machine was measured; no trial had begun") from None
         measured = [_step(store.trial_folder(Path(name), trial), trial) for trial in clock.done]
-    on_cpu = runtime.device == "cpu"
     if not measured or (len(measured) < MAX_CELLS and not on_cpu):
         return None
     fixed_s = statistics.median(clock.outside_steps_s)
@@ -81,9 +86,16 @@ class _Clock:
         """Nothing."""
 
 
-def _spread(plan: Plan) -> list[TrainConfig]:
-    """Up to MAX_CELLS different cells, evenly spaced from the cheapest step to the dearest."""
-    cells = {(t.config.model, t.config.schedule.batch_tokens): t.config for t in plan.trials}
+def _spread(plan: Plan, longest_s: float) -> list[TrainConfig]:
+    """Up to MAX_CELLS different cells, evenly spaced from the cheapest step to the dearest.
+
+    Cells that are expected to take over `longest_s` on one core are not among them.
+    """
+    cells = {
+        (t.config.model, t.config.schedule.batch_tokens): t.config
+        for t in plan.trials
+        if MIN_STEPS * _reference_step_s(t.config) <= longest_s
+    }
     ordered = sorted(cells.values(), key=_reference_step_s)
     if len(ordered) <= MAX_CELLS:
         return ordered
