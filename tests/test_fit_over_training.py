@@ -139,3 +139,47 @@ def test_one_size_is_refused():
     runs = grid(ratios=(5, 10, 20, 40, 80))
     law, _ = fit_over_training(runs.take(runs.params == runs.params[0]), 60, 0)
     assert law.reason == "one size only, expected several"
+
+
+def codes(runs):
+    law, _ = fit_over_training(runs, 60, 0)
+    return [flag.code for flag in law.flags], " ".join(flag.text for flag in law.flags)
+
+
+@pytest.mark.parametrize(("sigma", "flagged"), [(0.005, False), (0.02, False), (0.15, True)])
+def test_runs_that_lie_further_off_than_seeds_do_are_flagged(sigma, flagged):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"params": n, "tokens": n * m, "loss": LAW.predict_loss(6 * n * n * m, m)}
+        for n in (1e7, 3e7, 1e8, 3e8)
+        for m in (5, 20, 80, 320, 640)
+    ]
+    for row in rows:
+        row["loss"] += sigma * rng.standard_normal()
+    found, text = codes(observations(rows))
+    assert ("scatter" in found) == flagged
+    assert "by=COLUMN" not in text
+
+
+def test_recipes_in_one_fit_are_told_apart_from_a_wrong_form():
+    rows = [
+        {"params": n, "tokens": n * m, "loss": LAW.predict_loss(6 * n * n * m, m) * recipe}
+        for n in (1e7, 3e7, 1e8, 3e8)
+        for m in (5, 20, 80, 320, 640)
+        for recipe in (0.95, 1.05)
+    ]
+    found, text = codes(observations(rows))
+    assert "scatter" in found and "by=COLUMN" in text
+
+
+@pytest.mark.needs_reference
+def test_gadres_runs_are_flagged_together_and_apart(reference_dir):
+    """All runs of a set are more than the form holds for; those of his own split are not."""
+    path = reference_dir / "gadre2024_overtraining.csv"
+    options = config(f"runs={path}")
+    together = observe(read_rows(options)[0], options)
+    found, text = codes(together)
+    assert "scatter" in found and "3.3% of the loss" in text and "by=COLUMN" in text
+    for name in GADRE:
+        assert "scatter" in codes(gadre(reference_dir, name))[0]
+        assert "scatter" not in codes(small_runs(gadre(reference_dir, name)))[0]

@@ -25,6 +25,9 @@ _UPPER = np.array([np.inf, np.inf, np.inf, 3.0])
 _NOTHING = 1e-9  # share of the other under which a term changes nothing
 # Runs within this factor in D / N say nothing of over-training.
 _NARROW = 4.0
+# Residuals of this share of the loss are of the form or of mixed recipes: seeds differ by about
+# 0.02 nats (Kaplan et al. 2020), under 1%.
+_MISSED = 0.02
 # Below so many runs, resampled cases leave parameters open that the runs together do not: normal
 # draws of the residuals' size, with the doubt about that size, take their place.
 _FEW = 20
@@ -122,11 +125,39 @@ def _fitted(
     if not floor and floor_ci and floor_ci[1] - floor_ci[0] > 0.5 * law.E:
         text = f"the 90% interval of E is {floor_ci[0]:.2f} to {floor_ci[1]:.2f}"
         flags.append(Flag("floor_unidentified", text))
+    flags += _missed(observations, details["residual_sd"])
     eta = estimates["eta"]
     if eta.ci90 and eta.ci90[1] - eta.ci90[0] > 0.5 * law.eta:
         text = f"the 90% interval of eta is wide, {eta.ci90[0]:.3f} to {eta.ci90[1]:.3f}"
         flags.append(Flag("wide_interval", text))
     return LawFit("over_training", estimates, details, tuple(flags))
+
+
+def _missed(observations: Observations, residual_sd: float) -> tuple[Flag, ...]:
+    """The flag of a law that misses its runs by more than chance can, and what may be behind it."""
+    mean = float(observations.loss.mean())
+    if residual_sd <= _MISSED * mean:
+        return ()
+    text = (
+        f"the law misses its runs by {residual_sd:.2g} nats (sd), {residual_sd / mean:.1%} of the "
+        "loss, where seeds differ by under 1%: the form does not hold for them all"
+    )
+    apart = _spread_of_repeats(observations)
+    if apart > _MISSED / 2 * mean:
+        text += (
+            f"; runs of one (N, D) differ by {apart:.2g} nats among themselves: if they are of "
+            "several recipes, by=COLUMN fits each apart"
+        )
+    return (Flag("scatter", text),)
+
+
+def _spread_of_repeats(observations: Observations) -> float:
+    """Standard deviation of the loss within runs of one (N, D); 0 where none repeats another."""
+    points = np.column_stack([observations.params, observations.tokens])
+    _, group, sizes = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+    means = np.bincount(group.ravel(), observations.loss) / sizes
+    squares = float(((observations.loss - means[group.ravel()]) ** 2).sum())
+    return float(np.sqrt(squares / max(1, len(group) - len(sizes))))
 
 
 def _too_little(observations: Observations) -> str | None:
