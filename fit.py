@@ -40,7 +40,7 @@ def main(arguments: Arguments) -> int:
             page = write_report(fitted, folder)
         except OSError as error:
             raise BadInput(f"out: {folder}: {error.strerror}; choose another folder") from None
-        print(f"{summary(fitted.document)}\nreport: {page}\n")
+        print(f"{summary(fitted.document)}\nreport: {page} (all numbers: fit.md, fit.json)\n")
     for path in map(Path, config.paths):
         if path.is_dir():
             with suppress(OSError):  # derived, and an archived sweep may be read-only

@@ -1,4 +1,7 @@
-"""The few lines that a fit prints: what was used, each law with its exponents, its doubts."""
+"""What a fit prints, one screen: runs, exponents with 90% intervals, doubts, the held-out budget.
+
+Everything else that a fit found stands in fit.md and fit.json.
+"""
 
 from typing import Any
 
@@ -8,75 +11,94 @@ _WIDTH = 15
 _HEADLINE = ("isoflop", "parametric")
 _NAMES = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
 _PARTS = {"L_N": "L(N)", "L_D": "L(D)", "L_C": "L(C)", "L_ND": "L(N, D)"}
-_FORMS = {
-    "over_training": "L = E + (a' M^eta + b' M^-eta) C^-eta",
-    "lr": "eta = c N^p D^q",
-    "batch": "B = c D^q",
-}
+# What a line says of a law that has no a and b of its own.
+_TELLING = {"over_training": ("eta", "best_multiplier"), "lr": ("c", "p", "q"), "batch": ("c", "q")}
+_MOST = {"excluded": 3, "flags": 6, "warnings": 4}
 
 
 def summary(document: dict[str, Any]) -> str:
     """Lines of text for a terminal, from the document of fit.json."""
-    inputs = document["inputs"]
+    inputs, laws = document["inputs"], document["laws"]
     lines = [
         f"{inputs['planned']} runs = {inputs['used']} used + {len(inputs['excluded'])} excluded"
         + (f"; {inputs['observations']} points after averaging seeds" if inputs["merged"] else "")
     ]
-    for exclusion in inputs["excluded"][:5]:
-        lines.append(f"  excluded {exclusion['run_id']}: {exclusion['reason']}")
-    if len(inputs["excluded"]) > 5:
-        lines.append(f"  and {len(inputs['excluded']) - 5} more")
-    lines.append(
-        (
-            f"{'law':<{_WIDTH}}{'status':<10}" + "".join(f"{name:<27}" for name in _NAMES.values())
-        ).rstrip()
-    )
-    for name, law in document["laws"].items():
-        if law["status"] == "refused" and name not in _HEADLINE:
-            lines.append(f"{name:<{_WIDTH}}refused   {law['reason']}")
-            continue
-        shown_here = law["status"] != "refused" and "a" in law
-        exponents = "".join(_cell(law[key]) for key in _NAMES) if shown_here else ""
-        lines.append(f"{name:<{_WIDTH}}{law['status']:<10}{exponents}".rstrip())
-        if law["reason"] is not None:
-            lines.append(f"  refused: {law['reason']}")
-        lines += further_lines(name, law)
-        if law["status"] != "refused" and "A" in law:
-            terms = (f"{key} {_number(law[key])}" for key in ("E", "A", "B", "alpha", "beta"))
-            lines.append("  L = E + A N^-alpha + B D^-beta: " + ", ".join(terms))
-        lines += [f"  {flag['code']}: {flag['text']}" for flag in law["flags"]]
-    lines += [f"warning: {warning['text']}" for warning in document["warnings"]]
-    lines += _asked(document)
-    held = document["holdout"]
-    if held["loss_error"] is not None:
-        lines.append(
-            f"held out {held['flops']:.3g} FLOP: loss {held['loss_predicted']['value']:.4f} "
-            f"predicted, {held['loss_observed']:.4f} observed ({held['loss_error']:+.2%})"
-        )
+    excluded = [f"  excluded {e['run_id']}: {e['reason']}" for e in inputs["excluded"]]
+    lines += _first(excluded, "excluded")
+    heads = "".join(f"{name:<27}" for name in _NAMES.values())
+    lines.append(f"{'law':<{_WIDTH}}{'status':<10}{heads}".rstrip())
+    for name, law in laws.items():
+        lines += _law(name, law)
+    lines += _first(_flags(laws), "flags")
+    lines += _first([f"warning: {w['text']}" for w in document["warnings"]], "warnings")
+    lines += [*_asked(document), *_held_out(document["holdout"])]
     return "\n".join(map(shown, lines))
 
 
-def further_lines(name: str, law: dict[str, Any]) -> list[str]:
-    """The numbers of a law that has no a and b of its own, a line each part."""
-    if name == "kaplan":
-        parts = ((key, law.get(key)) for key in ("L_N", "L_D", "L_C", "L_ND"))
-        return [f"  {_PARTS[key]}: {_numbers(part)}" for key, part in parts if part]
-    if name == "learning_curve":
-        return [f"  N {size['params']:.3g}: {_numbers(size)}" for size in law.get("sizes", [])[:5]]
-    if name in _FORMS and law["status"] != "refused":
-        return [f"  {_FORMS[name]}: {_numbers(law)}"]
-    return []
-
-
-def _numbers(law: dict[str, Any]) -> str:
+def _law(name: str, law: dict[str, Any]) -> list[str]:
+    """Its state and what it says, in one line; a headline law's reason or surface in a second."""
+    start = f"{name:<{_WIDTH}}{law['status']:<10}"
     if law["status"] == "refused":
-        return f"refused, {law['reason']}"
-    found = (
-        f"{key} {_cell(value).rstrip()}"
-        for key, value in law.items()
-        if isinstance(value, dict) and "ci90" in value
-    )
-    return ", ".join(found)
+        if name in _HEADLINE:
+            return [start.rstrip(), f"  refused: {law['reason']}"]
+        return [start + law["reason"]]
+    if "a" not in law:
+        return [start + _told(name, law)]
+    lines = [(start + "".join(_cell(law[key]) for key in _NAMES)).rstrip()]
+    if "A" in law:
+        terms = (f"{key} {_number(law[key])}" for key in ("A", "B", "alpha", "beta"))
+        form = f"  L = E + A N^-alpha + B D^-beta: E {_cell(law['E']).rstrip()}, "
+        lines.append(form + ", ".join(terms))
+    return lines
+
+
+def _told(name: str, law: dict[str, Any]) -> str:
+    """The telling estimates of a further law, and the codes of its flags."""
+    if name == "kaplan":
+        parts = {_PARTS[key]: law[key] for key in _PARTS}
+        standing = {of: part for of, part in parts.items() if part["status"] != "refused"}
+        said = [
+            f"{of} {'a' if 'a' in part else 'alpha'} {_number(part.get('a') or part['alpha'])}"
+            for of, part in standing.items()
+        ]
+        if lacking := [of for of in parts if of not in standing]:
+            said.append(f"refused: {', '.join(lacking)}")
+    elif name == "learning_curve":
+        alphas = [s["alpha"]["value"] for s in law["sizes"] if s["status"] != "refused"]
+        said = [f"alpha {min(alphas):.4g} to {max(alphas):.4g} over {len(alphas)} sizes"]
+    else:
+        said = [f"{key} {_cell(law[key]).rstrip()}" for key in _TELLING[name] if key in law]
+    codes = {flag["code"]: None for flag in law["flags"] if flag["code"] != "part_refused"}
+    return ", ".join(said) + (f" [{', '.join(codes)}]" if codes else "")
+
+
+def _flags(laws: dict[str, Any]) -> list[str]:
+    """The doubts of the laws that state exponents, each once with the laws that carry it."""
+    carriers: dict[tuple[str, str], list[str]] = {}
+    for name, law in laws.items():
+        if name in _HEADLINE or "a" in law:
+            for flag in law["flags"]:
+                carriers.setdefault((flag["code"], flag["text"]), []).append(name)
+    return [f"{code} ({', '.join(of)}): {text}" for (code, text), of in carriers.items()]
+
+
+def _first(lines: list[str], what: str) -> list[str]:
+    """As many as fit a screen, and how many more there are."""
+    most = _MOST[what]
+    if len(lines) <= most:
+        return lines
+    return [*lines[:most], f"  and {len(lines) - most} more {what}, in fit.md"]
+
+
+def _held_out(held: dict[str, Any]) -> list[str]:
+    if held["loss_error"] is None:
+        return []
+    inside = {True: ", inside the 90% interval", False: ", outside the 90% interval"}
+    return [
+        f"held out {held['flops']:.3g} FLOP: loss {held['loss_predicted']['value']:.4f} "
+        f"predicted, {held['loss_observed']:.4f} observed "
+        f"({held['loss_error']:+.2%}{inside.get(held['inside90'], '')})"
+    ]
 
 
 def _asked(document: dict[str, Any]) -> list[str]:
