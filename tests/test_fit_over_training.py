@@ -177,7 +177,7 @@ def test_gadres_runs_are_flagged_together_and_apart(reference_dir):
     """All runs of a set are more than the form holds for; those of his own split are not."""
     path = reference_dir / "gadre2024_overtraining.csv"
     options = config(f"runs={path}")
-    together = observe(read_rows(options)[0], options)
+    together = observe(read_inputs(options).rows, options)
     found, text = codes(together)
     assert "scatter" in found and "3.3% of the loss" in text and "by=COLUMN" in text
     for name in GADRE:
