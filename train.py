@@ -4,7 +4,7 @@ python train.py experiment=smoke out=runs/one                        goes on whe
 python train.py experiment=smoke mode=plan                           counts, FLOP, steps
 python train.py experiment=smoke mode=measure                        tokens/s, MFU, memory
 python train.py --config-dir TRIAL --config-name config out=runs/x   one trial of a sweep by hand
-torchrun --standalone --nproc_per_node=8 train.py experiment=gpt2_124m data.path=SHARDS
+torchrun --standalone --nproc_per_node=8 train.py experiment=gpt2_124m
 """
 
 import sys

@@ -39,6 +39,7 @@ class DataConfig:
     val_fraction  share of documents held out, chosen by the digest of each document
     max_epochs  how often a run may see the training tokens; more is refused
     val_tokens  instead of the fraction: the first documents, until they have so many tokens
+    train_tokens  where reading stops, for a part of a large data set; null: all of it
     vocab_size  of the tokenizer bpe, end-of-text included; null for the others
     hub         for source hf
     """
@@ -49,6 +50,7 @@ class DataConfig:
     val_fraction: float | None
     max_epochs: float
     val_tokens: int | None = None
+    train_tokens: int | None = None
     vocab_size: int | None = None
     hub: HubConfig | None = None
 
@@ -77,6 +79,8 @@ class DataConfig:
                 f"{self.tokenizer}, which has a size of its own"
             )
         require_positive("data", self, "max_epochs")
+        if self.train_tokens is not None:
+            require_positive("data", self, "train_tokens")
 
     @property
     def name(self) -> str:

@@ -71,6 +71,8 @@ def tokenize(
     try:
         documents = read_documents(config, state.skipped, state.after)
         for document, ids in encode(documents, config.tokenizer, folder):
+            if state.is_full:
+                break
             state.add(document, ids)
             progress.update(document)
     finally:
@@ -120,6 +122,11 @@ class _State:
         # Duplicates of the library's files are known from the beginning alone.
         if self._config.source != "python" and time.monotonic() - self._saved > SAVE_S:
             self._save()
+
+    @property
+    def is_full(self) -> bool:
+        limit = self._config.train_tokens
+        return limit is not None and self._writers["train"].n_tokens >= limit
 
     def is_validation(self, document: Document) -> bool:
         if self._config.val_tokens is not None:

@@ -323,3 +323,19 @@ def test_what_cannot_be_divided_is_refused(tmp_path: Path, text: str, found: str
     path.write_text(text)
     with pytest.raises(BadInput, match=found):
         prepare(DataConfig("files", str(path), "bytes", 0.01, 1), tmp_path / "shards")
+
+
+def test_the_command_prepares_what_an_experiment_trains_on(corpus, tmp_path) -> None:
+    out = tmp_path / "out"
+    given = ["data=files", f"data.path={corpus.path}", "data.tokenizer=bytes"]
+    done = subprocess.run(
+        command("experiment=smoke", *given, f"runtime.data_dir={out}"),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    [folder] = out.iterdir()
+    assert prepare(replace(corpus, val_fraction=0.01), out) == folder
+    assert list(out.iterdir()) == [folder]
+    wrong = subprocess.run(command("experiment=smoke", "source=files"), capture_output=True)
+    assert wrong.returncode == 2 and b"source: unknown key" in wrong.stderr

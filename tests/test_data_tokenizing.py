@@ -71,6 +71,14 @@ def test_killed_and_continued_is_never_killed(tmp_path: Path, end: str) -> None:
     ]
 
 
+def test_reading_stops_at_the_training_tokens_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
+    config = DataConfig("files", str(tmp_path), "bytes", None, 1, val_tokens=900, train_tokens=5000)
+    manifest = read_manifest(prepare(config, tmp_path / "out"))
+    assert 900 <= manifest.val.tokens < 900 + 700
+    assert 5000 <= manifest.train.tokens < 5000 + 700
+
+
 APART = """
 import sys
 from pathlib import Path
