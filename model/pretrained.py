@@ -1,71 +1,164 @@
-"""GPT-2 weights in and out of Hugging Face form: names, transposed layers, vocabulary padding.
+"""Weights from wherever they are kept, and out into Hugging Face form.
 
-transformers prefixes `transformer.` and keeps each linear layer as OpenAI's Conv1D: the weight is
-(in, out), the transpose of `nn.Linear`'s.
+python -m model.pretrained export checkpoint=runs/gpt2 out=exported     for transformers
+python -m model.pretrained import checkpoint=gpt2 out=released          a checkpoint of ours
+
+`checkpoint` is a trial's folder (its newest checkpoint), one checkpoint, a folder with config.json
+and model.safetensors, or the name of such a one on the Hugging Face hub (gpt2, gpt2-medium,
+gpt2-large, gpt2-xl). `tokenizer=FILE` puts a learnt tokenizer.json into the export.
 """
 
-from collections.abc import Mapping
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from configs.errors import BadInput
+from configs.errors import BadInput, ExitStatus
+from configs.load import build, exit_status
+from configs.words import read_words
+from model import hugging_face
 from model.config import GPTConfig
 from model.gpt import GPT
+from model.sealed import read_sealed, sync_folder, write_sealed
 
-_PREFIX = "transformer."
-_HEAD = "lm_head.weight"
-_EMBEDDING = "wte.weight"
-_TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
-# Causal masks that old checkpoints keep beside the weights.
-_MASKS = (".attn.bias", ".attn.masked_bias")
+NEWEST = "attempt-*/checkpoints/step-*"
 
 
-def to_hugging_face(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
-    """The state of transformers' GPT2LMHeadModel from that of `GPT`, without the padded rows."""
-    converted = {
-        _PREFIX + name: weight.T.contiguous() if name.endswith(_TRANSPOSED) else weight
-        for name, weight in state.items()
-        if name != _HEAD
-    }
-    embedding = state[_EMBEDDING][: config.vocab_size].clone()
-    return converted | {_PREFIX + _EMBEDDING: embedding, _HEAD: embedding}
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights on the CPU, as `GPT.load_state_dict` takes them, and what is known of them.
 
-
-def from_hugging_face(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
-    """The state of `GPT` from that of GPT2LMHeadModel or GPT2Model; padded rows are zero.
-
-    Raises BadInput where a weight is missing, unknown, of another shape, or the head is not tied.
+    tokenizer   bytes, gpt2 or bpe
+    origin      the folder that was read
     """
-    found = {
-        name.removeprefix(_PREFIX): weight
-        for name, weight in state.items()
-        if not name.endswith(_MASKS)
-    }
-    head = found.pop(_HEAD, None)
-    converted = {
-        name: weight.T.contiguous() if name.endswith(_TRANSPOSED) else weight
-        for name, weight in found.items()
-    }
-    if _EMBEDDING in converted:
-        embedding = converted[_EMBEDDING]
-        if head is not None and not torch.equal(head, embedding):
-            raise BadInput(f"{_HEAD}: found weights of its own, expected those of {_EMBEDDING}")
-        if embedding.shape[0] == config.vocab_size:
-            pads = config.padded_vocab_size - config.vocab_size
-            embedding = torch.cat([embedding, embedding.new_zeros(pads, config.n_embd)])
-        converted |= {_EMBEDDING: embedding, _HEAD: embedding}
-    _check(converted, config)
-    return converted
+
+    config: GPTConfig
+    state: dict[str, Tensor]
+    tokenizer: str
+    origin: Path
+
+    def network(self) -> GPT:
+        """The network with these weights, on the CPU, in evaluation mode."""
+        network = GPT(self.config, None)
+        network.load_state_dict(self.state)
+        return network.eval()
 
 
-def _check(converted: Mapping[str, Tensor], config: GPTConfig) -> None:
-    expected = {name: weight.shape for name, weight in GPT(config, None).named_parameters()}
-    for name in sorted(expected.keys() ^ converted.keys() - {_HEAD}):
-        problem = "not found" if name in expected else "found, but GPT-2 has no such weight"
-        raise BadInput(f"{name}: {problem}")
-    for name, shape in expected.items():
-        if converted[name].shape != shape:
-            raise BadInput(
-                f"{name}: found shape {tuple(converted[name].shape)}, expected {tuple(shape)}"
-            )
+def read_pretrained(source: str) -> Pretrained:
+    """Weights from `source` (see above); BadInput where it has none that can be read."""
+    path = Path(source)
+    if not path.exists():
+        return _read_released(hugging_face.download(source), source)
+    if (path / "meta.json").is_file():
+        return _read_checkpoint(path)
+    if (path / "config.json").is_file():
+        return _read_released(path, source)
+    found = sorted(path.glob(NEWEST), key=lambda folder: folder.name)
+    if found:
+        return _read_checkpoint(found[-1])
+    if (path / "record.json").exists():
+        raise BadInput(f"checkpoint: {path}: its checkpoints were removed; train with keep=final")
+    raise BadInput(
+        f"checkpoint: {path}: found neither checkpoints of a trial nor meta.json (one checkpoint) "
+        "nor config.json (Hugging Face form)"
+    )
+
+
+def _read_checkpoint(folder: Path) -> Pretrained:
+    meta, state = read_sealed(folder)
+    try:
+        config = build(GPTConfig, meta["config"]["model"], "model")
+        tokenizer, weights = meta["data"]["tokenizer"], state["model"]
+    except KeyError as error:
+        raise BadInput(f"{folder}: found no {error} in it, expected a checkpoint") from None
+    return Pretrained(config, weights, tokenizer, folder)
+
+
+def _read_released(folder: Path, source: str) -> Pretrained:
+    config, weights = hugging_face.read(folder)
+    try:
+        state = hugging_face.from_hugging_face(weights, config)
+    except BadInput as error:
+        raise BadInput(f"checkpoint: {source}: {error}") from None
+    learnt = config.vocab_size != hugging_face.GPT2_VOCAB_SIZE
+    return Pretrained(config, state, "bpe" if learnt else "gpt2", folder)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the command line says (see the module)."""
+
+    checkpoint: str
+    out: str
+    tokenizer: str | None = None
+
+
+def export_weights(words: Words) -> str:
+    """Write Hugging Face form; one line that says what was written."""
+    found = read_pretrained(words.checkpoint)
+
+    def fill(folder: Path) -> None:
+        last = found.config.vocab_size - 1
+        end_of_text = 0 if found.tokenizer == "bytes" else last
+        hugging_face.write(folder, found.state, found.config, end_of_text)
+        if words.tokenizer is not None:
+            hugging_face.copy_tokenizer(Path(words.tokenizer), folder, found.config)
+        elif found.tokenizer == "gpt2":
+            hugging_face.write_gpt2_tokenizer(folder, found.config)
+
+    _create(Path(words.out), fill)
+    has = sorted(path.name for path in Path(words.out).iterdir())
+    return f"{words.out}: {', '.join(has)}, from {found.origin}"
+
+
+def import_weights(words: Words) -> str:
+    """Write a checkpoint of ours; one line that says what was written."""
+    found = read_pretrained(words.checkpoint)
+    model = {name: getattr(found.config, name) for name in GPTConfig.__dataclass_fields__}
+    meta = {"step": 0, "config": {"model": model}, "data": {"tokenizer": found.tokenizer}}
+    state: dict[str, Any] = {"step": 0, "model": found.state}
+    _create(Path(words.out), lambda folder: write_sealed(folder, meta, state))
+    return f"{words.out}: {found.config.n_layer} layers of {found.config.n_embd}, for init_from="
+
+
+def _create(out: Path, fill: Callable[[Path], None]) -> None:
+    """Make the folder `out` whole or not at all."""
+    if out.exists():
+        raise BadInput(f"out: {out}: found something there, expected a new folder; choose another")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise BadInput(f"out: {out}: {error.strerror}; choose a folder to write in") from None
+    try:
+        fill(building)
+        building.chmod(0o755)
+        building.rename(out)
+        sync_folder(out.parent)
+    except OSError as error:
+        raise BadInput(f"out: {out}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def main(words: list[str]) -> int:
+    """Do what the first word says."""
+    verbs = {"export": export_weights, "import": import_weights}
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__)
+        return ExitStatus.DONE if words else ExitStatus.BAD_INPUT
+    if words[0] not in verbs:
+        raise BadInput(f"{words[0]}: unknown verb; expected export or import")
+    torch.set_num_threads(1)
+    print(verbs[words[0]](read_words(words[1:], Words)))
+    return ExitStatus.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(lambda: main(sys.argv[1:])))

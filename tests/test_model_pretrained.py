@@ -1,84 +1,127 @@
-"""Our network and transformers' are one function, and weights travel both ways unchanged."""
+"""Weights from every place they are kept; out to transformers and back, whole or not at all."""
 
-import os
+import json
+import shutil
 
 import pytest
 import torch
+from tiny_training import prepared_config, train_once
 
 from configs.errors import BadInput
+from model import pretrained
 from model.config import GPTConfig
 from model.gpt import GPT
-from model.pretrained import from_hugging_face, to_hugging_face
+from model.pretrained import read_pretrained
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-
-TINY = GPTConfig(n_layer=3, n_head=4, n_embd=48, block_size=20, vocab_size=250, init_std=0.1)
-
-
-def perturbed() -> GPT:
-    """A network whose biases and gains count too."""
-    generator = torch.Generator().manual_seed(0)
-    network = GPT(TINY, generator)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if name != "wte.weight":
-                parameter.add_(torch.empty_like(parameter).normal_(0, 0.1, generator=generator))
-    return network
-
-
-def test_logits_and_loss_equal_those_of_transformers() -> None:
-    transformers = pytest.importorskip("transformers")
-    theirs = transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(
-            vocab_size=250,
-            n_positions=20,
-            n_embd=48,
-            n_layer=3,
-            n_head=4,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-        )
-    )
-    network = perturbed()
-    theirs.load_state_dict(to_hugging_face(network.state_dict(), TINY))
-    tokens_BT = torch.randint(250, (4, 20), generator=torch.Generator().manual_seed(1))
-    output = theirs(tokens_BT, labels=tokens_BT)
-    logits_BTV = network(tokens_BT)[..., :250]
-    torch.testing.assert_close(logits_BTV, output.logits, rtol=1e-5, atol=1e-5)
-    loss = network(tokens_BT[:, :-1], tokens_BT[:, 1:])  # theirs shifts the labels itself
-    torch.testing.assert_close(loss, output.loss, rtol=1e-5, atol=1e-5)
-
-    back = from_hugging_face(theirs.state_dict(), TINY)
-    for name, weight in network.state_dict().items():
-        assert torch.equal(back[name], weight), name
-
-
-def test_old_checkpoints_without_head_or_prefix_are_read() -> None:
-    state = to_hugging_face(perturbed().state_dict(), TINY)
-    del state["lm_head.weight"]
-    old = {name.removeprefix("transformer."): weight for name, weight in state.items()}
-    old["h.0.attn.bias"] = torch.ones(1, 1, 20, 20)
-    GPT(TINY, None).load_state_dict(from_hugging_face(old, TINY))
-
-
-@pytest.mark.parametrize(
-    ("name", "weight", "message"),
-    [
-        ("transformer.h.1.ln_2.bias", None, "h.1.ln_2.bias: not found"),
-        ("transformer.wte.weight", None, "wte.weight: not found"),
-        ("transformer.extra", torch.ones(1), "extra: found, but GPT-2 has no such weight"),
-        ("transformer.wpe.weight", torch.ones(21, 48), r"wpe.weight: .*\(21, 48\).*\(20, 48\)"),
-        ("transformer.wte.weight", torch.ones(300, 48), "lm_head.weight: found weights of its own"),
-    ],
+GPT2_TINY = GPTConfig(
+    n_layer=2, n_head=2, n_embd=32, block_size=64, vocab_size=50257, init_std=0.02
 )
-def test_weights_of_another_network_are_refused(
-    name: str, weight: torch.Tensor | None, message: str
-) -> None:
-    state = to_hugging_face(perturbed().state_dict(), TINY)
-    if weight is None:
-        del state[name]
-    else:
-        state[name] = weight
-    with pytest.raises(BadInput, match=message):
-        from_hugging_face(state, TINY)
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    """A tiny trained trial over bytes, and its record."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    config = prepared_config(folder)
+    return folder / "trial", train_once(config, folder / "trial")
+
+
+def command(*words: str) -> None:
+    assert pretrained.main(list(words)) == 0
+
+
+def logits(network: GPT) -> torch.Tensor:
+    tokens_BT = torch.arange(32).reshape(2, 16)
+    with torch.no_grad():
+        return network(tokens_BT)[..., : network.config.vocab_size]
+
+
+def test_a_trial_is_read_at_its_newest_checkpoint(trial):
+    folder, record = trial
+    newest = sorted(folder.glob("attempt-*/checkpoints/step-*"))[-1]
+    for source in (folder, newest):
+        found = read_pretrained(str(source))
+        assert found.origin == newest and found.tokenizer == "bytes"
+        assert found.config.n_embd == record.n_embd
+
+
+def test_transformers_computes_the_same_logits_and_it_comes_back_unchanged(trial, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder, _ = trial
+    command("export", f"checkpoint={folder}", f"out={tmp_path / 'hf'}")
+    ours = read_pretrained(str(folder)).network()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
+    with torch.no_grad():
+        expected = theirs(torch.arange(32).reshape(2, 16)).logits
+    torch.testing.assert_close(logits(ours), expected, rtol=1e-4, atol=1e-4)
+
+    command("import", f"checkpoint={tmp_path / 'hf'}", f"out={tmp_path / 'back'}")
+    back = read_pretrained(str(tmp_path / "back"))
+    for name, weight in ours.state_dict().items():
+        assert torch.equal(back.state[name], weight), name
+
+
+@pytest.mark.needs_reference
+def test_the_export_has_gpt2s_tokenizer(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    tiktoken = pytest.importorskip("tiktoken")
+    network = GPT(GPT2_TINY, torch.Generator().manual_seed(0))
+    meta = {"step": 0, "config": {"model": vars(GPT2_TINY)}, "data": {"tokenizer": "gpt2"}}
+    (tmp_path / "ours").mkdir()
+    state = {"step": 0, "model": dict(network.state_dict())}
+    pretrained.write_sealed(tmp_path / "ours", meta, state)
+    command("export", f"checkpoint={tmp_path / 'ours'}", f"out={tmp_path / 'hf'}")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
+    encoding = tiktoken.get_encoding("gpt2")
+    for text in ("Hello world  don't\n\n \u00e9 \u6f22\u5b57\t 1234", " ", "a<|endoftext|>b"):
+        assert theirs(text)["input_ids"] == encoding.encode(text, allowed_special="all")
+    assert theirs.eos_token_id == 50256
+
+
+def test_what_cannot_be_read_is_one_line(trial, tmp_path):
+    folder, _ = trial
+    empty, cut, gone = tmp_path / "empty", tmp_path / "cut", tmp_path / "gone"
+    empty.mkdir()
+    shutil.copytree(folder, gone)
+    for attempt in gone.glob("attempt-*"):
+        shutil.rmtree(attempt)
+    newest = sorted(folder.glob("attempt-*/checkpoints/step-*"))[-1]
+    shutil.copytree(newest, cut)
+    (cut / "state.pt").write_bytes((cut / "state.pt").read_bytes()[:-1])
+    for source, complaint in {
+        empty: "found neither checkpoints of a trial nor",
+        gone: "its checkpoints were removed; train with keep=final",
+        cut: "damaged: found",
+        tmp_path / "absent": "not found",
+    }.items():
+        with pytest.raises(BadInput, match=complaint) as caught:
+            read_pretrained(str(source))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change, complaint", [
+    ({"activation_function": "relu"}, "activation_function: found 'relu', expected 'gelu_new'"),
+    ({"model_type": "llama"}, "model_type: found 'llama', expected 'gpt2'"),
+    ({"n_layer": 3}, "not found"),
+    ({"n_embd": None}, "n_embd"),
+])  # fmt: skip
+def test_another_model_is_refused_by_name(trial, tmp_path, change, complaint):
+    pytest.importorskip("safetensors")
+    folder, _ = trial
+    command("export", f"checkpoint={folder}", f"out={tmp_path / 'hf'}")
+    path = tmp_path / "hf/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(BadInput, match=complaint):
+        read_pretrained(str(tmp_path / "hf"))
+
+
+def test_nothing_is_overwritten_and_nothing_half_written_stays(trial, tmp_path):
+    folder, _ = trial
+    (tmp_path / "there").mkdir()
+    with pytest.raises(BadInput, match="^out: .*there: found something there"):
+        command("export", f"checkpoint={folder}", f"out={tmp_path / 'there'}")
+    with pytest.raises(BadInput, match="^tokenizer: .*: not found"):
+        command(
+            "export", f"checkpoint={folder}", f"out={tmp_path / 'new'}", "tokenizer=/no/such.json"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
