@@ -124,6 +124,8 @@ CELLS = {
             "tokens": NUMBER,
             "value": maybe(NUMBER),
             "n_values": int,
+            "tried": [NUMBER],
+            "losses": [NUMBER],
             "reason": maybe(str),
         }
     ],

@@ -84,6 +84,14 @@ def test_the_crosses_are_the_law_of_the_rate(study: Fit) -> None:
         assert x == pytest.approx(said * cell["tokens"] ** law["q"]["value"], rel=1e-4)
 
 
+def test_the_valleys_of_the_rate_need_no_run_of_the_headline(study: Fit) -> None:
+    """A sweep's tuning runs vary the rate and are no observation of the other laws."""
+    few = study.observations.take(study.observations.columns["lr"] > 2e-3)
+    assert 0 < len(few) < len(study.observations)
+    other = Fit(study.document | {"laws": {"lr": study.document["laws"]["lr"]}}, few, {}, True)
+    assert charts(other)["lr"] == charts(study)["lr"]
+
+
 def test_a_chart_goes_when_its_law_does(study: Fit, tmp_path: Path) -> None:
     write_report(study, tmp_path)
     names = {path.stem for path in (tmp_path / "figures").iterdir()}

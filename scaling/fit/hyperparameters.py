@@ -27,12 +27,13 @@ _WIDE = 0.5  # width of a 90% interval of an exponent that leaves the law open
 
 @dataclass(frozen=True)
 class Optimum:
-    """The best value of one cell, or the reason why it has none."""
+    """The best value of one cell, or why it has none; the lowest loss of each value tried."""
 
     params: float
     tokens: float
     value: float
-    n_values: int
+    tried: tuple[float, ...]
+    losses: tuple[float, ...]
     reason: str | None = None
 
     def document(self) -> dict[str, Any]:
@@ -41,7 +42,9 @@ class Optimum:
             "params": self.params,
             "tokens": self.tokens,
             "value": None if self.reason else self.value,
-            "n_values": self.n_values,
+            "n_values": len(self.tried),
+            "tried": list(self.tried),
+            "losses": list(self.losses),
             "reason": self.reason,
         }
 
@@ -84,7 +87,8 @@ def optima(observations: Observations, column: str) -> list[Optimum]:
             continue
         lowest = np.array([observations.loss[rows & (values == v)].min() for v in tried])
         value, reason = _vertex(np.log(tried), lowest)
-        found.append(Optimum(float(params), float(tokens), value, len(tried), reason))
+        valley = tuple(tried.tolist()), tuple(lowest.tolist())
+        found.append(Optimum(float(params), float(tokens), value, *valley, reason))
     return found
 
 

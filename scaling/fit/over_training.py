@@ -1,6 +1,6 @@
 """How loss falls with compute at a fixed ratio of tokens to parameters, over-trained or not.
 
-    L(C, M) = E + (a' M^eta + b' M^-eta) C^-eta, M = D / N          Gadre et al. 2024, eq. 4
+    L(C, M) = E + (a' M^eta + b' M^-eta) C^-eta, M = D / N          Gadre et al. 2024
 
 With C = 6 N D it is the surface E + A N^-k + B D^-k of one exponent k = 2 eta, a' = 6^eta A and
 b' = 6^eta B; the best M is (b'/a')^(1/(2 eta)) at every budget. As in the authors' code it is

@@ -1,6 +1,6 @@
 """Power laws of one variable, with and without a floor, by least squares on log loss.
 
-    power   L = (X_c / X)^alpha                Kaplan et al. 2020, eq. 1.1 to 1.3
+    power   L = (X_c / X)^alpha                Kaplan et al. 2020
     floor   L = E + (X_c / X)^alpha            Cortes et al. 1993; Hestness et al. 2017
 
 Which of the two is the law of some points is said by Schwarz's criterion, n log(squares / n) +

@@ -1,11 +1,11 @@
 """Published formulas beyond one epoch, one batch size and training alone; pure functions.
 
-    critical batch     B_crit = B* / L^(1/alpha_B)                     Kaplan et al. 2020, eq. 5.3
-    batch correction   S_min = S / (1 + B_crit/B), C_min = C / (1 + B/B_crit)      eq. 5.4, 5.5
+    critical batch     B_crit = B* / L^(1/alpha_B)                     Kaplan et al. 2020
+    batch correction   S_min = S / (1 + B_crit/B), C_min = C / (1 + B/B_crit)        the same
     frontier           1/alpha_C = 1/alpha_S + 1/alpha_B + 1/alpha_N; N ~ C^(alpha_C/alpha_N)
     learning rate      eta = 0.003239 - 0.0001395 log N                             appendix D.1
-    repeated data      D' = U + U R* (1 - exp(-(D/U - 1)/R*))      Muennighoff et al. 2023, eq. 5
-    inference          least 6 N D + 2 N D_inf at a given loss     Sardana et al. 2024, eq. 2
+    repeated data      D' = U + U R* (1 - exp(-(D/U - 1)/R*))      Muennighoff et al. 2023
+    inference          least 6 N D + 2 N D_inf at a given loss     Sardana et al. 2024
 
 N parameters, D and B tokens, C FLOP, S steps, U unique tokens, loss in nats per token.
 """

@@ -84,14 +84,16 @@ def runs(
     }
 
 
-def marks(name: str, marks: Sequence[Mark], look: str) -> Series:
+def marks(
+    name: str | None, marks: Sequence[Mark], look: str, shade: Sequence[float] | None = None
+) -> Series:
     """A series of (x, y, what the page says of it)."""
     return {
         "name": name,
         "look": look,
         "x": rounded([x for x, _, _ in marks]),
         "y": rounded([y for _, y, _ in marks]),
-        "shade": None,
+        "shade": None if shade is None else rounded(shade),
         "runs": None,
         "text": [text for _, _, text in marks],
     }

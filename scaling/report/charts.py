@@ -30,8 +30,8 @@ _KAPLAN = {
     "L_C": ("kaplan_compute", "flops", "C_c", "C", "compute"),
 }
 _TUNED = {
-    "lr": ("lr", "peak learning rate", "params"),
-    "batch": ("batch_tokens", "batch size ({token}s)", "tokens"),
+    "lr": ("peak learning rate", "params"),
+    "batch": ("batch size ({token}s)", "tokens"),
 }
 
 
@@ -53,10 +53,7 @@ def charts(document: dict[str, Any], observations: Observations, axes: Axes) -> 
         found.append(_over_training(laws["over_training"], observations, axes))
     if "learning_curve" in laws:
         found.append(_learning_curve(laws["learning_curve"], observations, axes))
-    for key in _TUNED:
-        if key in laws and _TUNED[key][0] in observations.columns:
-            found.append(_tuned(key, laws[key], observations, axes))
-    return found
+    return found + [_tuned(key, laws[key], axes) for key in _TUNED if key in laws]
 
 
 def _kaplan(key: str, law: dict[str, Any], observations: Observations, axes: Axes) -> Chart:
@@ -156,23 +153,25 @@ def _learning_curve(law: dict[str, Any], observations: Observations, axes: Axes)
     )
 
 
-def _tuned(key: str, law: dict[str, Any], observations: Observations, axes: Axes) -> Chart:
-    column, label, shaded = _TUNED[key]
-    values = observations.columns[column]
+def _tuned(key: str, law: dict[str, Any], axes: Axes) -> Chart:
+    label, shaded = _TUNED[key]
     lines: list[Series] = []
-    points: list[int] = []
+    runs: list[Mark] = []
+    shades: list[float] = []
     marks: list[Mark] = []
     foretold: list[Mark] = []
     for cell in law["cells"]:
         if cell["value"] is None:
             continue
-        here = (observations.params == cell["params"]) & (observations.tokens == cell["tokens"])
-        tried = np.unique(values[here & np.isfinite(values) & (values > 0)])
-        best = [_least(observations, here & (values == value)) for value in tried]
-        loss = observations.loss[best]
-        points += best
+        tried, losses = np.array(cell["tried"]), np.array(cell["losses"])
         name = None if lines else "runs of one size and amount of data"
-        lines.append(chart.line(name, tried, loss, shade=cell[shaded]))
+        lines.append(chart.line(name, tried, losses, shade=cell[shaded]))
+        where = f"N {count(cell['params'])}, D {count(cell['tokens'])}"
+        runs += [
+            (x, loss, f"{where}<br>{x:.3g}: loss {loss:.4f}")
+            for x, loss in zip(tried, losses, strict=True)
+        ]
+        shades += [cell[shaded]] * len(tried)
         said = point(law["c"]) * np.prod(
             [
                 cell[of] ** point(law[exponent])
@@ -180,12 +179,9 @@ def _tuned(key: str, law: dict[str, Any], observations: Observations, axes: Axes
                 if exponent in law
             ]
         )
-        where = f"N {count(cell['params'])}, D {count(cell['tokens'])}"
         for found, value, what in ((marks, cell["value"], "best"), (foretold, said, "the law")):
-            at = np.interp(np.log(value), np.log(tried), loss)
+            at = np.interp(np.log(value), np.log(tried), losses)
             found.append((value, at, f"{where}: {what} {value:.3g}"))
-    rows = np.array(points, dtype=int)
-    shade = getattr(observations, shaded)
     return chart.chart(
         key,
         (
@@ -197,7 +193,7 @@ def _tuned(key: str, law: dict[str, Any], observations: Observations, axes: Axes
         (label.format(token=axes.token), "value"),
         (axes.loss, "loss"),
         [
-            chart.runs(None, observations, rows, values, "run", shade),
+            chart.marks(None, runs, "run", shades),
             chart.marks("best of the cell", marks, "vertex"),
             chart.marks("best by the law", foretold, "law"),
         ],
@@ -248,8 +244,3 @@ def _power_law(form: dict[str, Any] | None, scale: str, x: np.ndarray) -> np.nda
 
 def _reach(x: np.ndarray) -> np.ndarray:
     return np.geomspace(x.min(), x.max(), _POINTS)
-
-
-def _least(observations: Observations, here: np.ndarray) -> int:
-    rows = np.flatnonzero(here)
-    return int(rows[np.argmin(observations.loss[rows])])
