@@ -12,7 +12,7 @@ from training.config import TrainConfig
 from training.schedule import warmup_steps
 
 ROOT = CONFIG_DIR.parent
-# llm.c's scripts/run_gpt2_*.sh and its discussions 481 and 677. Parameters, steps, batch in tokens, peak
+# llm.c's scripts/run_gpt2_*.sh, discussions 481 and 677. Parameters, steps, tokens of a batch, peak
 # rate, floor, 6 P D.
 RECIPES = {
     "gpt2_124m": (124_439_808, 19_073, 524_288, 6e-4, 0.0, 7.466e18),

@@ -70,7 +70,9 @@ def test_the_method_names_every_flag_that_the_code_raises() -> None:
     assert not missing, f"docs/method.md says nothing of {', '.join(missing)}"
 
 
-@pytest.mark.parametrize("page", ["docs/fit-your-own-runs.md", "docs/method.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/fit-your-own-runs.md", "docs/method.md", "docs/prepare-data.md"]
+)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
