@@ -3,6 +3,11 @@
 from enum import IntEnum
 
 
+def shown(text: object) -> str:
+    """Text from a user as a terminal may print it: control characters escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
 class BadInput(Exception):
     """Input that cannot be used; one line: field or file, found, expected, remedy."""
 

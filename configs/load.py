@@ -23,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from configs.check import check_folder
-from configs.errors import BadInput, ExitStatus, StopRequested
+from configs.errors import BadInput, ExitStatus, StopRequested, shown
 from configs.explain import explain
 
 CONFIG_DIR = Path(__file__).resolve().parent
@@ -86,7 +86,7 @@ def exit_status(call: Callable[[], int], debug: bool = False) -> int:
         if debug:
             traceback.print_exc()
         elif _speaks():
-            print("error: " + " ".join(str(error).split()), file=sys.stderr)
+            print("error: " + shown(" ".join(str(error).split())), file=sys.stderr)
         return ExitStatus.BAD_INPUT
     except StopRequested as request:
         if _speaks():

@@ -7,24 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from configs.errors import BadInput
+from configs.errors import BadInput, shown
 from scaling.fit.columns import Row, Table
 
-_LARGEST = 1e40  # of anything counted: beyond it is a slip, or a sum that overflows
-_MOST_LISTED = 40
+# Of anything counted: beyond is a slip, and squares and exponentials of it overflow.
+_SMALLEST, _LARGEST = 1e-12, 1e40
+_MOST_LISTED, _LONGEST = 40, 60
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-
-
-def shown(text: object) -> str:
-    """Text from a file as a terminal may print it: control characters escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def listed(names: Iterable[object]) -> str:
     """Names for a message, the first of them where there are many."""
-    texts = [shown(name) for name in names]
+    texts = [f"{shown(name):.{_LONGEST}}" for name in names]
     more = len(texts) - _MOST_LISTED
-    return ", ".join(texts[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+    text = ", ".join(texts[:_MOST_LISTED]) or "none"
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def number(row: Row, name: str) -> float:
@@ -65,8 +62,8 @@ def positive(row: Row, name: str) -> float:
     value = number(row, name)
     if value <= 0:
         raise refuse(row, name, f"{value:g}", "above 0")
-    if value > _LARGEST:
-        raise refuse(row, name, f"{value:g}", f"at most {_LARGEST:g}")
+    if not _SMALLEST <= value <= _LARGEST:
+        raise refuse(row, name, f"{value:g}", f"{_SMALLEST:g} to {_LARGEST:g}")
     return value
 
 

@@ -51,8 +51,8 @@ class PredictConfig:
             ("pairs", tuple(value for pair in self.pairs for value in pair), 1e21),
         ):
             for value in values:
-                if not 0 < value < top:
-                    expected = f"expected above 0 and below {top:g}"
+                if not 1e-12 < value < top:
+                    expected = f"expected above {1e-12 if value > 0 else 0:g} and below {top:g}"
                     raise BadInput(f"predict.{name}: found {value:g}, {expected}")
 
 
@@ -115,6 +115,8 @@ class FitConfig:
             raise BadInput("runs: missing; give a sweep directory or a table, as runs=PATH")
         if twice := [path for path in self.paths if self.paths.count(path) > 1]:
             raise BadInput(f"runs: found {twice[0]} twice, expected each input once")
+        if "\0" in (self.out or ""):
+            raise BadInput(f"out: found {self.out!r}, expected a path without a zero character")
         if self.laws is not None and not self.laws:
             raise BadInput("laws: found an empty list, expected at least one law, or null for all")
         asked_apart = self.laws and self.require and not set(self.require) & set(self.laws)
@@ -134,8 +136,8 @@ class FitConfig:
             raise BadInput(f"seed: found {self.seed}, expected at least 0")
         if isinstance(self.holdout, float) and self.holdout <= 0:
             raise BadInput(f"holdout: found {self.holdout:g}, expected top, none or a FLOP above 0")
-        if not 0 < self.delta <= 1:
-            raise BadInput(f"delta: found {self.delta:g}, expected above 0 and at most 1")
+        if not 1e-12 <= self.delta <= 1:
+            raise BadInput(f"delta: found {self.delta:g}, expected 1e-12 to 1")
         if not 0 < self.budget_tolerance < 1:
             raise BadInput(
                 f"budget_tolerance: found {self.budget_tolerance:g}, expected between 0 and 1"

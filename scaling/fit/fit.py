@@ -59,7 +59,9 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     observations = observe(rows, config)
     if not len(observations):
         reasons = ", ".join(sorted({exclusion.reason for exclusion in observations.excluded}))
-        raise BadInput(f"runs: none of {observations.planned} can be used: {reasons[:300]}")
+        where = ", ".join(f"{name}={value}" for name, value in config.where.items())
+        of = f"{observations.planned}" + (f" with {where}" if where else "")
+        raise BadInput(f"runs: none of {of} can be used: {reasons[:300]}")
     has_tuning = any(row.values.get("arm") == "tuning" for row in rows)
     tuned = observe(rows, config, arms=("tuning",)) if has_tuning else observations
     fits = fit_headline(observations, config, config.n_bootstrap)

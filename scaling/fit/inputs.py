@@ -1,5 +1,6 @@
 """The inputs of a fit: which columns are ours, which rows are asked for, and in what units."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,6 +82,7 @@ def read_inputs(config: FitConfig, sources: Sources | None = None) -> Inputs:
     Raises BadInput.
     """
     sources = sources or read_sources(config)
+    _check_excluded(sources, config.exclude)
     keep = _where(sources.table, config.where)
     ends, logged = ends_and_curves(sources.table, keep, sources.logged)
     rows = [_scaled(row, config) for row in ends]
@@ -116,6 +118,19 @@ def _read(path: Path) -> Table:
     except OSError as error:
         where = error.filename or path
         raise BadInput(f"{where}: {error.strerror or error}; expected a readable file") from None
+
+
+def _check_excluded(sources: Sources, exclude: Sequence[str]) -> None:
+    """Refuse the name of a run to exclude that is in no input."""
+    if not exclude:
+        return
+    names = {str(cell) for cells in sources.table.cells("run_id") for cell in cells}
+    names |= {run for chart in sources.charts for run in chart.runs}
+    for name in exclude:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise BadInput(f"exclude: no run {name!r}{hint}")
 
 
 def _charted(

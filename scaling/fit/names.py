@@ -43,7 +43,14 @@ def check_columns(source: str, have: Sequence[str], columns: Mapping[str, str]) 
             raise BadInput(
                 f"columns.{ours}: {source} has no column {theirs!r}; it has {listed(have)}"
             )
-    for name in NEEDED:
+    read = [columns.get(name, name) for name in NEEDED]
+    for name, theirs in zip(NEEDED, read, strict=True):
+        if read.count(theirs) > 1:
+            others = [other for other in NEEDED if columns.get(other, other) == theirs]
+            raise BadInput(
+                f"columns.{name}: {' and '.join(others)} would both be {theirs!r} of {source}, "
+                "expected a column each"
+            )
         if name not in have and name not in columns:
             guess = _nearest(name, have)
             hint = f"; map it, as columns.{name}={guess}" if guess else ""

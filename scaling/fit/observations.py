@@ -1,6 +1,5 @@
 """Runs as points that a fit may use: tables and sweep directories to arrays, exclusions named."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from scaling.fit.repeats import (
     reduce_to_best,
 )
 
+LOSS_MIN = 1e-6  # nats; below it is a slip
 LOSS_MAX = 50.0  # nats; a model that guesses evenly among 2^72 tokens
 # Runs that differ in one of these were not measured on one scale and belong to no common law.
 _TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", "eval_tokens")
@@ -127,12 +127,6 @@ def admitted(
 def _admit(
     rows: Sequence[Row], config: FitConfig, arms: Sequence[str] = ()
 ) -> tuple[list[Row], list[Exclusion]]:
-    names = {str(row.values.get("run_id")) for row in rows}
-    for name in config.exclude:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise BadInput(f"exclude: no run {name!r}{hint}")
     used, excluded = [], []
     for row in rows:
         name, status = str(row.values.get("run_id") or row.place), row.values.get("status")
@@ -168,6 +162,8 @@ def _point(row: Row, config: FitConfig) -> Point:
     loss = number(row, "loss")
     if not 0 < loss <= LOSS_MAX:
         raise refuse(row, "loss", f"{loss:g}", f"above 0 and at most {LOSS_MAX:g} nats")
+    if loss < LOSS_MIN:
+        raise refuse(row, "loss", f"{loss:g}", f"at least {LOSS_MIN:g} nats")
     others = {}
     for name in row.values:
         if name in NUMBERS and row.values[name] is not None:
@@ -175,10 +171,11 @@ def _point(row: Row, config: FitConfig) -> Point:
         elif name not in (*NEEDED, *TEXTS) and (value := number_or_nan(row, name)) == value:
             others[name] = value
     for name in ("flops", "flops_budget", "flops_6nd", "flops_exact"):
-        if name in others and others[name] <= 0:
-            raise refuse(row, name, f"{others[name]:g}", "above 0")
-    if others.get("loss_se", 0.0) < 0:
-        raise refuse(row, "loss_se", f"{others['loss_se']:g}", "at least 0")
+        if name in others:
+            positive(row, name)
+    if not 0 <= others.get("loss_se", 0.0) <= LOSS_MAX:
+        expected = f"at least 0 and at most {LOSS_MAX:g} nats"
+        raise refuse(row, "loss_se", f"{others['loss_se']:g}", expected)
     if row.values.get("arm") == "horizons":
         others["horizon"] = 1.0
     params = values["params"]

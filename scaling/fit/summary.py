@@ -5,7 +5,7 @@ Everything else that a fit found stands in fit.md and fit.json.
 
 from typing import Any
 
-from scaling.fit.cells import shown
+from configs.errors import shown
 
 _WIDTH = 15
 _HEADLINE = ("isoflop", "parametric")
