@@ -7,48 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from fit_examples import config, isoflop_rows, write_csv
-from fit_schema import problems
+from fit_examples import config, write_csv
+from fit_runs import QUICK, SURFACE, check, fitted, table
 
 import fit as entry
 from configs.errors import BadInput, ExitStatus
 from configs.files import to_json
 from configs.load import run_entry
-from scaling.fit.fit import fit, folder_name, parts
-from scaling.fit.laws import PUBLISHED
+from scaling.fit.fit import folder_name, parts
 from scaling.fit.summary import summary
-from scaling.fit.sweeps import read_sweep, write_runs_csv
 
 ROOT = Path(__file__).resolve().parent.parent
-SURFACE = PUBLISHED["besiroglu"]
-QUICK = "n_bootstrap=60"
-
-
-def table(folder, name="runs.csv", budgets=5, sizes=7, sigma=0.005, **columns):
-    rows = isoflop_rows(
-        SURFACE, np.geomspace(1e17, 1e19, budgets), np.geomspace(1 / 4, 4, sizes), sigma
-    )
-    for index, row in enumerate(rows):
-        row |= {"run_id": f"run-{index:03d}", **columns}
-    return write_csv(folder / name, rows)
 
 
 def run(*overrides, root="fit"):
     return run_entry(entry.main, root, "", list(overrides))
-
-
-def fitted(*overrides):
-    return fit(config(*overrides))
-
-
-def check(document):
-    """What every fit.json must satisfy."""
-    assert problems(json.loads(to_json(document))) == []
-    inputs = document["inputs"]
-    assert inputs["planned"] == inputs["used"] + len(inputs["excluded"])
-    assert inputs["observations"] == inputs["used"] - inputs["merged"]
 
 
 def test_fit_json_of_a_table(tmp_path):
@@ -220,133 +194,6 @@ def test_holdout_at_a_flop_or_not_at_all(tmp_path):
     assert fitted(f"runs={path}", QUICK, "holdout=none").document["holdout"]["status"] == "none"
     none = fitted(f"runs={path}", QUICK, "holdout=1e30").document["holdout"]
     assert none["status"] == "refused"
-
-
-def sweep(folder, states=("done",) * 15, stale=0):
-    """A sweep directory of three budgets of five sizes, with the states given in order."""
-    records = isoflop_rows(SURFACE, (1e17, 1e18, 1e19), np.geomspace(1 / 3, 3, 5), 0.002)
-    trials = []
-    for index, (row, state) in enumerate(zip(records, states, strict=True)):
-        name = f"{index:012x}"
-        trials.append({"id": name, "flops_budget": row["flops_budget"], "predicted_s": 1.0})
-        trial = folder / "trials" / name
-        (trial / "attempt-001").mkdir(parents=True)
-        rows = [{"step": s, "tokens": s, "loss": 5.0 - s, "flops": s} for s in (1, 2)]
-        metrics = trial / "attempt-001" / "metrics.jsonl"
-        metrics.write_text("".join(json.dumps(r) + "\n" for r in rows))
-        if state == "waiting":
-            continue
-        done = state == "done"
-        record = {
-            "schema": 1,
-            "id": name,
-            "status": state,
-            "reason": None if done else "loss not finite",
-            "loss": row["loss"] if done else None,
-            "params_effective": row["params"],
-            "params_total": 1.2 * row["params"],
-            "params_non_embedding": 0.8 * row["params"],
-            "params_matmul": 0.9 * row["params"],
-            "flops_exact": row["flops"],
-            "flops_6nd": 6 * 1.2 * row["params"] * row["tokens"],
-            "tokens": row["tokens"],
-            "dataset": "files",
-            "vocab_size": 256,
-            "seed": 0,
-            "epochs": 0.5,
-        }
-        (trial / "record.json").write_text(json.dumps(record))
-    plan = {"schema": 1, "setting": "abc", "trials": trials[: len(trials) - stale]}
-    (folder / "plan.json").write_text(json.dumps(plan))
-    return folder
-
-
-def test_a_sweep_directory_is_fitted_by_every_convention(tmp_path):
-    found = fitted(f"runs={sweep(tmp_path / 's')}", QUICK)
-    check(found.document)
-    assert found.document["convention"] == {"params": "effective", "flops": "exact"}
-    ways = {(c["params"], c["flops"], c["law"]) for c in found.document["conventions"]}
-    assert {(p, "exact", "isoflop") for p in ("effective", "total", "matmul")} <= ways
-    assert {("total", "6nd", "parametric"), ("effective", "6nd", "parametric")} <= ways
-    assert ("total", "exact", "parametric") not in ways
-    row = found.document["predictions"][0]
-    assert row["n_total"]["value"] == pytest.approx(1.2 * row["n_opt"]["value"])
-    assert [point["step"] for point in found.curves["000000000000"]] == [1, 2]
-
-
-def test_every_planned_trial_is_accounted_for(tmp_path):
-    states = ["done"] * 12 + ["diverged", "oom", "waiting"]
-    document = fitted(f"runs={sweep(tmp_path / 's', states)}", QUICK).document
-    check(document)
-    assert document["inputs"]["planned"] == 15
-    assert [e["reason"] for e in document["inputs"]["excluded"]] == [
-        "status diverged: loss not finite",
-        "status oom: loss not finite",
-        "status unfinished",
-    ]
-    assert "excluded_runs" in {warning["code"] for warning in document["warnings"]}
-
-
-def test_a_lost_edge_run_of_a_sweep_flags_its_valley(tmp_path):
-    states = ["done"] * 14 + ["oom"]
-    document = fitted(f"runs={sweep(tmp_path / 's', states)}", QUICK).document
-    flags = {flag["code"] for flag in document["laws"]["isoflop"]["flags"]}
-    assert "edge_valley" in flags
-    assert document["laws"]["isoflop"]["valleys"][-1]["flags"][0]["code"] == "edge_lost"
-
-
-def test_stale_trials_are_fitted_and_listed(tmp_path):
-    document = fitted(f"runs={sweep(tmp_path / 's', stale=1)}", QUICK).document
-    assert document["inputs"]["used"] == 15
-    assert "stale_runs" in {warning["code"] for warning in document["warnings"]}
-
-
-def test_a_loss_that_jumped_is_said_with_step_and_height(tmp_path):
-    folder = sweep(tmp_path / "s")
-    paths = sorted(folder.glob("trials/*/record.json"))
-    for path, step, height in ((paths[1], 40, 0.75), (paths[3], 60, 2.25)):
-        values = json.loads(path.read_text()) | {"spike_step": step, "spike_nats": height}
-        path.write_text(json.dumps(values))
-    document = fitted(f"runs={folder}", QUICK).document
-    check(document)
-    [text] = [w["text"] for w in document["warnings"] if w["code"] == "loss_spikes"]
-    assert text == (
-        "the loss of 2 runs jumped while they trained, highest by 2.25 nats at step 60 of "
-        f"{paths[3].parent.name}"
-    )
-
-
-def test_two_sweeps_of_other_settings_are_refused(tmp_path):
-    one, other = sweep(tmp_path / "a"), sweep(tmp_path / "b")
-    plan = json.loads((other / "plan.json").read_text()) | {"setting": "xyz"}
-    (other / "plan.json").write_text(json.dumps(plan))
-    with pytest.raises(BadInput, match=r"setting: .* has abc and .* has xyz"):
-        fitted(f"runs=[{one},{other}]", QUICK)
-
-
-def test_runs_csv_is_a_run_table_of_the_sweep(tmp_path):
-    folder = sweep(tmp_path / "s", ["done"] * 13 + ["oom", "waiting"])
-    path = write_runs_csv(folder)
-    one, other = (fitted(f"runs={p}", QUICK).document for p in (folder, path))
-    for law in ("isoflop", "parametric"):  # a run table has no curves, so no envelope
-        assert to_json(one["laws"][law]) == to_json(other["laws"][law])
-    assert one["inputs"] == other["inputs"]
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("{", "not strict JSON"),
-        ("[]", "no list of trials"),
-        ('{"trials": [{}]}', "a trial without an id"),
-        ('{"trials": []}', "no trials"),
-        ('{"schema": 9, "trials": []}', "schema 9, expected at most 1"),
-    ],
-)
-def test_a_damaged_plan_is_refused(tmp_path, content, says):
-    (tmp_path / "plan.json").write_text(content)
-    with pytest.raises(BadInput, match=says):
-        read_sweep(tmp_path)
 
 
 def test_the_summary_names_laws_flags_and_reasons(tmp_path):

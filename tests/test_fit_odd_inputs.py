@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow
 import pytest
 from fit_examples import config, isoflop_rows, write_csv
+from fit_tables import admitted
 from pyarrow import parquet
 
 import fit as entry
@@ -27,11 +28,6 @@ ROWS = [
     )
 ]
 NEEDED = ("params", "tokens", "loss")
-
-
-def admitted(path, *overrides):
-    asked = config(f"runs={path}", *overrides)
-    return observe(read_inputs(asked).rows, asked)
 
 
 def refused(capsys, tmp_path, *overrides):
@@ -56,7 +52,7 @@ TEXT = "run_id,params,tokens,loss\na,1e6,1e8,3\nb,2e6,1e8,2.9\n"
     [
         ("a.csv", TEXT.encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
         ("a.csv", TEXT.encode("utf-16-le"), "binary (a zero byte)"),
-        ("a.csv.gz", gzip.compress(TEXT.encode()), "looks like gzip; unpack it first"),
+        ("a.csv.gz", gzip.compress(TEXT.encode(), mtime=0), "looks like gzip; unpack it first"),
         ("a.csv", b"params,tokens,loss\n1,2,3,4\n", "4 fields, expected 3"),
         ("a.csv", b'params,tokens,loss\n"1,000",1e8,3\n', "write neither thousands separators"),
         ("a.csv", b'params,tokens,loss\n"1,000,000.5",1e8,3\n', "thousands separators"),

@@ -1,0 +1,35 @@
+"""Whole fits for tests: a table of an IsoFLOP grid, its fit, and what every fit.json satisfies."""
+
+import json
+
+import numpy as np
+from fit_examples import config, isoflop_rows, write_csv
+from fit_schema import problems
+
+from configs.files import to_json
+from scaling.fit.fit import fit
+from scaling.fit.laws import PUBLISHED
+
+SURFACE = PUBLISHED["besiroglu"]
+QUICK = "n_bootstrap=60"
+
+
+def table(folder, name="runs.csv", budgets=5, sizes=7, sigma=0.005, **columns):
+    rows = isoflop_rows(
+        SURFACE, np.geomspace(1e17, 1e19, budgets), np.geomspace(1 / 4, 4, sizes), sigma
+    )
+    for index, row in enumerate(rows):
+        row |= {"run_id": f"run-{index:03d}", **columns}
+    return write_csv(folder / name, rows)
+
+
+def fitted(*overrides):
+    return fit(config(*overrides))
+
+
+def check(document):
+    """What every fit.json must satisfy."""
+    assert problems(json.loads(to_json(document))) == []
+    inputs = document["inputs"]
+    assert inputs["planned"] == inputs["used"] + len(inputs["excluded"])
+    assert inputs["observations"] == inputs["used"] - inputs["merged"]
