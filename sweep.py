@@ -1,7 +1,7 @@
 """Plan a grid of trials, train what is missing on this machine, fit the laws, write the report.
 
 python sweep.py experiment=quickstart out=runs/quickstart
-python sweep.py experiment=quickstart mode=plan               trials, FLOP, time; out stays as it is
+python sweep.py experiment=quickstart mode=plan               cost, and the intervals to expect
 python sweep.py grid=mine out=runs/x extend=true              add trials to the plan there
 python sweep.py mode=work out=/shared/x                       join as a worker, by plan.json
 python sweep.py mode=status out=runs/x [watch=true]

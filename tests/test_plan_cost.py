@@ -155,3 +155,15 @@ def test_what_a_plan_costs_is_said_in_lines_that_fit_a_terminal():
     print_plan(plan, cost, None, device, page)
     assert max(map(len, page.getvalue().splitlines())) <= 100
     assert "memory" in page.getvalue()
+
+
+def test_a_plan_of_very_many_cells_has_a_line_a_budget():
+    base, grid = experiment("quickstart")
+    budgets = tuple(2.5e10 * 1.02**k for k in range(60))
+    plan = plan_grid(base, replace(grid, budgets=budgets, min_steps=900), 30_000_000)
+    page = io.StringIO()
+    print_plan(plan, totals(plan, slots=2, step_time=None), file=page)
+    lines = page.getvalue().splitlines()
+    assert len(lines) == 60 + 1 + 40 + 1 and max(map(len, lines)) <= 100
+    assert lines[0] == "2.5e+10 FLOP, grid: 4 cells, 2x8 to 2x24, 12 trials"
+    assert lines[-1] == f"left out: {len(plan.left_out) - 40} cells more"

@@ -125,6 +125,14 @@ def test_cells_are_the_plans_own():
     assert cells.budget == pytest.approx(6 * cells.params * cells.tokens, rel=0.01)
 
 
+def test_only_isoflop_cells_enter_and_a_large_grid_is_simulated_less():
+    first, *others = PLAN.trials
+    apart = replace(PLAN, trials=(replace(first, arm="horizons"), *others))
+    assert design_of(apart).seeds.sum() == 42
+    assert [DEFAULTS.runs(cells) for cells in (25, 100, 400, 10_000)] == [200, 200, 50, 40]
+    assert replace(DEFAULTS, simulations=1000).runs(25) == 1000
+
+
 def test_a_law_with_its_optimum_elsewhere_leaves_no_vertex_and_it_is_said():
     wrong = replace(BESIROGLU, A=BESIROGLU.A * 20)  # N* 70 times as large
     found = foreseen(design(BESIROGLU, 1e16, 1e18), wrong, 0.005)
@@ -207,7 +215,7 @@ def test_what_is_foreseen_is_said_in_lines_that_fit_a_terminal():
         ),
         ({"noise": -0.1}, "foresight.noise: found -0.1, expected nats"),
         ({"target_flops": 0}, "foresight.target_flops: found 0.0"),
-        ({"simulations": 3}, "foresight.simulations: found 3, expected 20"),
+        ({"simulations": 3}, "foresight.simulations: found 3, expected 40"),
         ({"seed": -1}, "foresight.seed: found -1"),
     ],
 )

@@ -26,10 +26,7 @@ def data_line(plan: Plan, dataset_tokens: int | None, where: str) -> str:
 def time_line(rate: Rate | None) -> str:
     """Where the hours come from."""
     if rate is None:
-        return (
-            "time: not predicted; too large to time here, or the steps failed: state a machine, as "
-            "launcher.device=H200 or launcher.tflops=200"
-        )
+        return "time: state a machine to plan for, as launcher.device=H200 or launcher.tflops=200"
     if isinstance(rate, StatedRate):
         return f"time: {rate.basis}; not measured, no compilation"
     return "time: by steps measured on this machine"

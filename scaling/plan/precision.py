@@ -49,7 +49,10 @@ class Design:
 
 
 def design_of(plan: Plan) -> Design:
-    """The cells of a plan, its trials that differ by seed alone taken together."""
+    """The IsoFLOP cells of a plan, its trials that differ by seed alone taken together.
+
+    Horizons, controls, and what an earlier stage asked for are no cells of the grid.
+    """
     counts = Counter(
         (
             trial.flops_budget,
@@ -57,6 +60,7 @@ def design_of(plan: Plan) -> Design:
             trial.config.schedule.tokens_seen,
         )
         for trial in plan.trials
+        if trial.arm == "grid"
     )
     rows = sorted(counts)
     budget, params, tokens = np.array(rows, dtype=float).T

@@ -15,6 +15,7 @@ import numpy as np
 from configs.errors import BadInput, require_positive
 from configs.files import read_json
 from scaling.fit.laws import PUBLISHED, Surface
+from scaling.fit.uncertainty import FEWEST_RESAMPLES
 from scaling.plan.config import CentreConfig
 from scaling.plan.grid import Plan
 
@@ -55,6 +56,7 @@ class ForesightConfig:
                   centre; the name of a published one, or its five constants: taken as they are
     noise         nats between two seeds; null: by the kind of tokens and the budget
     target_flops  the budget at which N* is foreseen; null: ten times the grid's highest
+    simulations   fewer are run of a grid of over a hundred cells, but forty (see `runs`)
     """
 
     law: str | Constants | None
@@ -62,6 +64,10 @@ class ForesightConfig:
     target_flops: float | None
     simulations: int
     seed: int
+
+    def runs(self, cells: int) -> int:
+        """Simulations of a grid of so many cells: a plan is to be had in seconds."""
+        return min(self.simulations, max(FEWEST_RESAMPLES, 100 * self.simulations // cells))
 
     def __post_init__(self) -> None:
         if isinstance(self.law, str) and self.law not in SURFACES:
@@ -73,8 +79,11 @@ class ForesightConfig:
             raise BadInput(f"foresight.noise: found {self.noise}, expected nats, 0 to 1")
         if self.target_flops is not None:
             require_positive("foresight", self, "target_flops")
-        if not 20 <= self.simulations <= 10_000:
-            raise BadInput(f"foresight.simulations: found {self.simulations}, expected 20 to 10000")
+        if not FEWEST_RESAMPLES <= self.simulations <= 10_000:
+            raise BadInput(
+                f"foresight.simulations: found {self.simulations}, expected {FEWEST_RESAMPLES} to "
+                "10000"
+            )
         if self.seed < 0:
             raise BadInput(f"foresight.seed: found {self.seed}, expected 0 or more")
 
@@ -113,7 +122,10 @@ def prior_of(plan: Plan, config: ForesightConfig, out: Path | None = None) -> Pr
     if out is not None and (fitted := fitted_surface(out)) is not None:
         return prior(fitted, f"the surface fitted in {out}")
     like, name = (QUICKSTART, "quickstart") if over_bytes else (SURFACES["besiroglu"], "besiroglu")
-    return prior(centred(like, plan.grid.centre), f"{name}'s surface, moved to the grid's centre")
+    return prior(
+        centred(like, plan.learned.applied(plan.grid).centre),
+        f"{name}'s surface, moved to the grid's centre",
+    )
 
 
 def centred(law: Surface, centre: CentreConfig) -> Surface:

@@ -22,7 +22,7 @@ _COLUMNS = (
     *("epochs", "seeds", "each"),
 )
 _WIDTH = 100  # where the output is no terminal
-_MOST_ROWS = 200
+_MOST_ROWS, _MOST_LEFT_OUT = 200, 40
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,14 @@ def print_plan(
     else:
         console.print(_table(cells, dataset_tokens, device, console.is_terminal))
     console.print(total_line(cost), soft_wrap=True)
-    for cell in plan.left_out:
+    for cell in plan.left_out[:_MOST_LEFT_OUT]:
         console.print(
             f"left out: {cell.flops_budget:g} FLOP at ({cell.n_layer}, {cell.n_embd}): "
             f"{cell.reason}",
             soft_wrap=True,
         )
+    if len(plan.left_out) > _MOST_LEFT_OUT:
+        console.print(f"left out: {len(plan.left_out) - _MOST_LEFT_OUT} cells more")
 
 
 def _table(

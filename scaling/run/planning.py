@@ -100,9 +100,14 @@ def foreseen(request: Request, plan: Plan) -> Foresight:
     from scaling.plan.precision import design_of, foresee
 
     config, out = request.foresight, request.command.out
+    if not any(trial.arm == "grid" for trial in plan.trials):  # a stage before the grid
+        assert request.grid is not None
+        plan = plan_grid(request.base, request.grid, plan.dataset_tokens, learned=plan.learned)
     prior = prior_of(plan, config, Path(out) if out else None)
     target = config.target_flops or 10 * max(plan.grid.budgets)
-    return foresee(design_of(plan), prior, request.fit, target, config.simulations, config.seed)
+    cells = design_of(plan)
+    runs = config.runs(len(cells.params))
+    return foresee(cells, prior, request.fit, target, runs, config.seed)
 
 
 def expectation(request: Request, plan: Plan) -> str:
