@@ -3,6 +3,7 @@
 python sweep.py experiment=quickstart out=runs/quickstart
 python sweep.py experiment=quickstart mode=plan               cost, and the intervals to expect
 python sweep.py grid=mine out=runs/x extend=true              add trials to the plan there
+python sweep.py grid=mine launcher=slurm out=/shared/x        submit workers to Slurm, and leave
 python sweep.py mode=work out=/shared/x                       join as a worker, by plan.json
 python sweep.py mode=status out=runs/x [watch=true]
 python sweep.py out=runs/x retry=[oom,failed]                 run again what ended so
@@ -12,15 +13,17 @@ Every mode but status prepares the data, once, in runtime.data_dir.
 
 import os
 import sys
+from collections.abc import Sequence
 
 # Before numpy and torch: this process forks, and a pool of threads would not live in the children.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 from configs.errors import BadInput, ExitStatus
 from configs.load import Arguments, run_entry
-from scaling.run import local, nodes, planning
+from scaling.run import local, nodes, planning, slurm, store
 from scaling.run.board import show_status
 from scaling.run.request import Request, read_request
+from scaling.run.store import TrialState
 from training.process import stop_at_once
 
 
@@ -36,22 +39,36 @@ def main(arguments: Arguments) -> int:
             return planning.show_plan(request)
         if request.command.mode == "work" or not nodes.plans_here():
             return join(request)
-        states = local.run(request)
-        if not any(state.state == "done" for state in states):
-            return ExitStatus.NO_RESULT
-        # NO_RESULT comes before NO_LAW, and both before DONE.
-        stands = fit_and_report(request)
-        return local.outcome(states) or stands
+        if request.launcher.kind == "slurm":
+            states = slurm.launch(request)
+            return ExitStatus.DONE if states is None else conclude(request, states)
+        return conclude(request, local.run(request))
 
 
 def join(request: Request) -> int:
     """Work on the plan of another process, and tell of what this node alone is refused."""
     try:
-        return local.join(request)
+        states = local.join(request)
     except BadInput as error:
         if nodes.shares_nodes() and not nodes.plans_here():  # the entry lets rank 0 alone speak
             print(f"error: the node of rank {os.environ['RANK']}: {error}", file=sys.stderr)
         raise
+    if request.command.finish:
+        # Others still train, of whom the last will fit; or one of them has done so.
+        if any(state.record is None for state in states) or store.is_fitted(request.command.folder):
+            return ExitStatus.DONE
+        return conclude(request, states)
+    # Of torchrun's nodes rank 0 alone tells how the sweep ended.
+    return local.outcome(states) if nodes.plans_here() else ExitStatus.DONE
+
+
+def conclude(request: Request, states: Sequence[TrialState]) -> int:
+    """Write runs.csv, fit what is done; NO_RESULT comes before NO_LAW, and both before DONE."""
+    local.write_table(request.command.folder)
+    if not any(state.state == "done" for state in states):
+        return ExitStatus.NO_RESULT
+    stands = fit_and_report(request)
+    return local.outcome(states) or stands
 
 
 def fit_and_report(request: Request) -> ExitStatus:

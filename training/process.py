@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -22,9 +22,14 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 def usable_cores() -> int:
-    """Cores by affinity, and by the quota of a container where there is one."""
+    """Cores by affinity, by a job's share of a Slurm node, and by the quota of a container.
+
+    (Slurm binds a job to its cores only where the cluster is set up so.)
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    with suppress(KeyError, ValueError):
+        cores = max(1, min(cores, int(os.environ["SLURM_CPUS_ON_NODE"])))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return max(1, min(cores, math.ceil(int(quota) / int(period))))

@@ -23,31 +23,28 @@ CACHE = "compile_cache"
 
 
 def run(request: Request) -> Sequence[TrialState]:
-    """Plan, train what is missing, write runs.csv; the states of all trials afterwards."""
+    """Plan, and train what is missing; the states of all trials afterwards."""
     command = request.command
     machine = this_machine(request.base.runtime, request.launcher)
     stored = place_sweep(request, machine)
     if command.retry:
         again = store.retry(command.folder, stored.plan, command.retry)
         print(f"retrying {len(again)} trials that ended as {' or '.join(command.retry)}")
-    states = work(request, stored, machine, wait=True)
-    _write_table(command.folder)
-    return states
+    return work(request, stored, machine, wait=True)
 
 
-def join(request: Request) -> ExitStatus:
+def join(request: Request) -> Sequence[TrialState]:
     """Work on a sweep that another process planned, until nothing is left to claim.
 
     Under torchrun until every trial has ended: were a node to leave while others train, torchrun
-    would take its status for a failure of them all. Rank 0 alone tells there how the sweep ended.
+    would take its status for a failure of them all.
     """
     command = request.command
     nodes.await_plan(command.folder, request.base.runtime.timeout_s)
     stored = store.read_plan(command.folder)
     store.check_setting(command.folder, stored, request.base)
     machine = this_machine(request.base.runtime, request.launcher)
-    states = work(request, stored, machine, wait=nodes.shares_nodes())
-    return outcome(states) if nodes.plans_here() else ExitStatus.DONE
+    return work(request, stored, machine, wait=nodes.shares_nodes())
 
 
 def outcome(states: Sequence[TrialState]) -> ExitStatus:
@@ -56,13 +53,17 @@ def outcome(states: Sequence[TrialState]) -> ExitStatus:
     return ExitStatus.DONE if done else ExitStatus.NO_RESULT
 
 
-def _write_table(out: Path) -> None:
+def write_table(out: Path) -> None:
+    """Write runs.csv."""
     with suppress(OSError):  # derived, and an archived sweep may be read-only
         write_runs_csv(out)
 
 
-def place_sweep(request: Request, machine: Machine) -> StoredPlan:
-    """The stored plan, made if it is not there; what can be refused is refused before that."""
+def place_sweep(request: Request, machine: Machine | None) -> StoredPlan:
+    """The stored plan, made if it is not there; what can be refused is refused before that.
+
+    Without a machine nothing is measured, and so no time predicted: the trials run elsewhere.
+    """
     out, base, extend = request.command.folder, request.base, request.command.extend
     known = store.read_plan(out) if (out / store.PLAN).exists() else None
     if known:
@@ -76,8 +77,12 @@ def place_sweep(request: Request, machine: Machine) -> StoredPlan:
         or not store.asks_for_more(out, known, _asked(request, known, tokens), extend)
     ):
         return known
-    plan, step_time = predicted_plan(request, tokens, machine, out / CACHE)
-    print(total_line(totals(plan, machine.n_slots, step_time)), flush=True)
+    assert request.grid is not None
+    plan, step_time, slots = plan_grid(base, request.grid, tokens), None, 1
+    if machine:
+        plan, step_time = predicted_plan(request, tokens, machine, out / CACHE)
+        slots = machine.n_slots
+    print(total_line(totals(plan, slots, step_time)), flush=True)
     print(expectation(request, plan), flush=True)
     return store.place_plan(out, StoredPlan(plan, data.digest, request.launcher), extend)
 

@@ -25,6 +25,7 @@ class SweepCommand:
     extend  unite the grid with the plan that is in `out`
     retry   statuses whose trials run again
     watch   with mode=status: show it again until nothing is left to run
+    finish  with mode=work: fit and report, if this worker is the last to leave
     """
 
     mode: Literal["run", "plan", "work", "status"] = "run"
@@ -33,11 +34,13 @@ class SweepCommand:
     extend: bool = False
     retry: tuple[Literal["oom", "failed"], ...] = ()
     watch: bool = False
+    finish: bool = False
 
     def __post_init__(self) -> None:
         if not self.out and self.mode != "plan":
             raise BadInput(f"out: missing; mode={self.mode} needs a folder, as out=runs/x")
-        for name, mode in (("extend", "run"), ("retry", "run"), ("watch", "status")):
+        modes = {"extend": "run", "retry": "run", "watch": "status", "finish": "work"}
+        for name, mode in modes.items():
             if getattr(self, name) and self.mode != mode:
                 raise BadInput(f"{name}: found with mode={self.mode}, expected mode={mode}")
 
@@ -68,7 +71,8 @@ def read_request(arguments: Arguments) -> Request:
     """Compose what was typed; raises BadInput.
 
     `sweep.py out=runs/x`, with no experiment and no grid, is about the plan in runs/x: then only
-    `runtime` and `launcher` can be overridden, since all else is part of the trials.
+    `runtime` and `launcher` can be overridden, since all else is part of the trials (and
+    `launcher=NAME` replaces the plan's launcher whole).
     """
     own = [field.name for field in fields(SweepCommand)]
     values = arguments.compose(open_keys=(*own, "fit"))
@@ -113,11 +117,15 @@ def _about_the_stored_plan(
         raise BadInput("grid: missing; name an experiment with a grid, or a grid, as grid=smoke")
     stored = store.read_plan(command.folder)
     changed: dict[str, dict[str, Any]] = {"runtime": {}, "launcher": {}}
+    chosen = None
     for override in arguments.overrides:
         key = override.partition("=")[0].lstrip("+")
         group, _, name = key.partition(".")
-        if group in changed and name:
-            changed[group][name] = values[group][name]
+        if key == "launcher":
+            chosen = values[key]
+        elif group in changed and name:
+            top = name.partition(".")[0]
+            changed[group][top] = values[group][top]
         elif group not in ("fit", "foresight", *(field.name for field in fields(SweepCommand))):
             raise BadInput(
                 f"{key}: without an experiment or a grid this is about the plan in "
@@ -125,5 +133,5 @@ def _about_the_stored_plan(
             )
     base = as_mapping(stored.plan.base)
     base["runtime"] |= changed["runtime"]
-    launcher = as_mapping(stored.launcher) | changed["launcher"]
+    launcher = chosen or as_mapping(stored.launcher) | changed["launcher"]
     return build(TrainConfig, base), build(LauncherConfig, launcher, "launcher")

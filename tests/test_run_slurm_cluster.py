@@ -1,0 +1,120 @@
+"""Sweeps on a real Slurm: stopped, cancelled and robbed of a node, they end in the same weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+from slurm_cluster import NODES, Cluster, cluster, job_id  # noqa: F401
+from tiny_sweep import eventually, overrides
+
+import sweep
+from configs.load import run_entry
+from scaling.run import store
+from training.attempt import attempts
+
+pytestmark = [pytest.mark.needs_slurm, pytest.mark.needs_root]
+
+# Two trials of a second or two, one at a time on a node.
+GRID = ["grid.budgets=[6e8]", "fit.n_bootstrap=50", "runtime.checkpoint_every_s=0.3"]
+SLURM = [
+    *("launcher=slurm", "launcher.devices=1", "launcher.slurm.cpus=2"),
+    *("launcher.slurm.workers=2", "launcher.lease_s=3", "launcher.grace_s=20"),
+]
+
+
+def call(*argv: str) -> int:
+    return run_entry(sweep.main, "sweep", "", argv)
+
+
+def digests(out: Path) -> dict[str, str]:
+    records = [json.loads(path.read_text()) for path in out.glob("trials/*/record.json")]
+    assert all(record["bitwise"] for record in records)
+    return {record["id"]: record["weights_digest"] for record in records}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A folder with text and shards, and what its two trials end in on this machine."""
+    folder = tmp_path_factory.mktemp("sweep")
+    assert call(*overrides(folder, folder / "calm"), *GRID) == 0
+    expected = digests(folder / "calm")
+    assert len(expected) == 2
+    return folder, expected
+
+
+@pytest.fixture
+def slurm(cluster, monkeypatch):  # noqa: F811
+    """The cluster, reached from this process too, and empty afterwards."""
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    eventually(cluster.is_ready, 60)
+    yield cluster
+    cluster.call("scancel", "--user=root", check=False)
+    cluster.wait_until_idle()
+
+
+def logs(out: Path) -> str:
+    return "\n".join(path.read_text() for path in sorted(out.glob("slurm/*.log")))
+
+
+def saved(out: Path, number: int = 1) -> list[Path]:
+    return list(out.glob(f"trials/*/attempt-{number:03d}/checkpoints/step-*"))
+
+
+def hosts(out: Path) -> set[str]:
+    """Where trials were claimed."""
+    owners = out.glob("trials/*/attempt-*/owner.json")
+    return {json.loads(path.read_text())["host"] for path in owners}
+
+
+def again(slurm: Cluster, task: str) -> bool:
+    """Whether a task runs for the second time."""
+    state = slurm.tasks().get(task)
+    return state == "RUNNING" and "Restarts=1 " in slurm.call("scontrol", "show", "job", task)
+
+
+def test_stopped_cancelled_and_submitted_again_gives_the_same_weights(
+    slurm, undisturbed, tmp_path, capsys
+):
+    folder, expected = undisturbed
+    out = tmp_path / "sweep $(x) 'y' %j"
+    line = [*overrides(folder, out), *GRID, *SLURM]
+    assert call(*line) == 0
+    job = job_id(capsys.readouterr().out)
+    eventually(lambda: len(saved(out)) > 1, 60)
+
+    assert call(*line) == 2  # not twice
+    assert f"its job {job} is with Slurm still" in capsys.readouterr().err
+
+    # What the time limit does: the batch shell is told, passes it on, and queues again.
+    slurm.call("scancel", "--batch", "--signal=TERM", f"{job}_0")
+    eventually(lambda: "stopped: " in logs(out), 30)
+    eventually(lambda: again(slurm, f"{job}_0"), 30)
+
+    # What a person does: nothing queues again, and all can be gone on with.
+    slurm.call("scancel", job)
+    slurm.wait_until_idle()
+    counts = store.count_states(store.read_states(out, store.read_plan(out).plan))
+    assert counts["waiting"] > 0 and counts["running"] == 0 and not (out / "fit").exists()
+
+    assert call(*line) == 0
+    slurm.wait_until_idle()
+    assert digests(out) == expected, logs(out)
+    assert logs(out).count("report: ") >= 1 and (out / "fit" / "report.html").exists()
+    assert len((out / "runs.csv").read_text().splitlines()) == 3
+    # Of two attempts at a trial the first was saved, so that the second did not begin anew.
+    assert max(len(attempts(path)) for path in out.glob("trials/*")) > 1
+
+
+def test_a_lost_node_costs_its_claim_and_nothing_else(slurm, undisturbed, tmp_path):
+    folder, expected = undisturbed
+    out = tmp_path / "out"
+    assert call(*overrides(folder, out), *GRID, *SLURM) == 0
+    eventually(lambda: hosts(out) == set(NODES), 60)
+    slurm.lose_node("n1")
+    try:
+        slurm.wait_until_idle()
+    finally:
+        slurm.start_node("n1")
+    assert digests(out) == expected
+    assert any(len(attempts(path)) > 1 for path in out.glob("trials/*"))
+    assert (out / "fit" / "report.html").exists(), logs(out)
