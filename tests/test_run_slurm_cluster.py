@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import NODES, Cluster, cluster, job_id  # noqa: F401
+from test_run_sweep import place, work
 from tiny_sweep import eventually, overrides
 
 import sweep
@@ -36,7 +37,7 @@ def digests(out: Path) -> dict[str, str]:
 def undisturbed(tmp_path_factory):
     """A folder with text and shards, and what its two trials end in on this machine."""
     folder = tmp_path_factory.mktemp("sweep")
-    assert call(*overrides(folder, folder / "calm"), *GRID) == 0
+    work(*place(folder, folder / "calm", *GRID))
     expected = digests(folder / "calm")
     assert len(expected) == 2
     return folder, expected
@@ -66,29 +67,23 @@ def hosts(out: Path) -> set[str]:
     return {json.loads(path.read_text())["host"] for path in owners}
 
 
-def again(slurm: Cluster, task: str) -> bool:
-    """Whether a task runs for the second time."""
-    state = slurm.tasks().get(task)
-    return state == "RUNNING" and "Restarts=1 " in slurm.call("scontrol", "show", "job", task)
-
-
 def test_stopped_cancelled_and_submitted_again_gives_the_same_weights(
     slurm, undisturbed, tmp_path, capsys
 ):
     folder, expected = undisturbed
     out = tmp_path / "sweep $(x) 'y' %j"
     line = [*overrides(folder, out), *GRID, *SLURM]
-    assert call(*line) == 0
+    assert call(*line, "launcher.slurm.workers=1") == 0
     job = job_id(capsys.readouterr().out)
-    eventually(lambda: len(saved(out)) > 1, 60)
-
     assert call(*line) == 2  # not twice
     assert f"its job {job} is with Slurm still" in capsys.readouterr().err
 
     # What the time limit does: the batch shell is told, passes it on, and queues again.
+    eventually(lambda: saved(out), 60)
     slurm.call("scancel", "--batch", "--signal=TERM", f"{job}_0")
-    eventually(lambda: "stopped: " in logs(out), 30)
-    eventually(lambda: again(slurm, f"{job}_0"), 30)
+    eventually(lambda: slurm.tasks() and list(out.glob("trials/*/attempt-002/owner.json")), 90)
+    assert "Restarts=1 " in slurm.call("scontrol", "show", "job", f"{job}_0")
+    assert "stopped: the same command resumes the sweep" in logs(out)
 
     # What a person does: nothing queues again, and all can be gone on with.
     slurm.call("scancel", job)
@@ -97,12 +92,11 @@ def test_stopped_cancelled_and_submitted_again_gives_the_same_weights(
     assert counts["waiting"] > 0 and counts["running"] == 0 and not (out / "fit").exists()
 
     assert call(*line) == 0
+    assert ": 2 workers for" in capsys.readouterr().out
     slurm.wait_until_idle()
     assert digests(out) == expected, logs(out)
     assert logs(out).count("report: ") >= 1 and (out / "fit" / "report.html").exists()
     assert len((out / "runs.csv").read_text().splitlines()) == 3
-    # Of two attempts at a trial the first was saved, so that the second did not begin anew.
-    assert max(len(attempts(path)) for path in out.glob("trials/*")) > 1
 
 
 def test_a_lost_node_costs_its_claim_and_nothing_else(slurm, undisturbed, tmp_path):
