@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +76,7 @@ def fork(function: Callable[[], Any], log: Path) -> Child:
 
 def fork_ranks(function: Callable[[], Any], n: int, folder: Path) -> list[Child]:
     """`n` children with the environment that torchrun gives its ranks."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     def start(rank: int) -> Callable[[], Any]:
         def body() -> Any:
@@ -95,6 +93,33 @@ def fork_ranks(function: Callable[[], Any], n: int, folder: Path) -> list[Child]
         return body
 
     return [fork(start(rank), folder / f"rank{rank}.log") for rank in range(n)]
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def with_environment(wanted: Mapping[str, str | None], command: str = "") -> list[int]:
+    """Processes with these variables (None: of any value) and, in their command line, a word."""
+
+    def matches(pid: int) -> bool:
+        pairs = [pair.partition("=") for pair in _proc(pid, "environ").split("\0")]
+        found = {name: value for name, _, value in pairs}
+        same = (k in found and v in (None, found[k]) for k, v in wanted.items())
+        return all(same) and command in _proc(pid, "cmdline")
+
+    pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in pids if pid != os.getpid() and matches(pid)]
+
+
+def _proc(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except OSError:  # it ended
+        return ""
 
 
 @contextmanager

@@ -10,16 +10,16 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from kill_harness import free_port, with_environment
 from tiny_sweep import eventually
 
 NODES = ("n0", "n1")
@@ -62,12 +62,15 @@ class Cluster:
         self.folder = folder
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
         self._daemons: list[subprocess.Popen[bytes]] = []
+        self._slurmd: dict[str, subprocess.Popen[bytes]] = {}
         folder.chmod(0o755)  # as munge wants it of the way to its socket
         key = folder / "munge.key"
         key.write_bytes(secrets.token_bytes(64))
         key.chmod(0o600)
         (folder / "state").mkdir()
-        (folder / "slurm.conf").write_text(CONF.format(folder=folder, ports=_free_ports(3)))
+        (folder / "slurm.conf").write_text(
+            CONF.format(folder=folder, ports=[free_port() for _ in range(3)])
+        )
 
     def start(self) -> None:
         """All daemons; returns when both nodes are idle."""
@@ -88,14 +91,17 @@ class Cluster:
     def start_node(self, node: str) -> None:
         """Its slurmd."""
         named = f"hostname {node} && exec slurmd -D -N {node}"
-        self._start("unshare", "--uts", "sh", "-c", named, TEST_NODE=node)
+        started = self._start("unshare", "--uts", "sh", "-c", named, TEST_NODE=node)
+        self._slurmd[node] = started
 
     def lose_node(self, node: str, only_daemon: bool = False) -> None:
         """Kill everything that runs on a node without warning, or its daemon alone."""
-        for own in ({"TEST_NODE": node}, {"SLURMD_NODENAME": node}):
-            for pid in self.processes(own):
-                name = _read(pid, "comm").strip()
-                if not only_daemon or name == "slurmd":
+        daemon = self._slurmd.pop(node)
+        daemon.kill()
+        daemon.wait()
+        if not only_daemon:
+            for own in ({"TEST_NODE": node}, {"SLURMD_NODENAME": node}):
+                for pid in self.processes(**own):
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
 
@@ -128,12 +134,14 @@ class Cluster:
         while self.tasks():
             assert time.monotonic() < until, self.call("squeue")
 
-    def processes(self, also: Mapping[str, str] | None = None) -> list[int]:
+    def processes(self, **also: str) -> list[int]:
         """All of the cluster, or those whose environment has the variables of `also` too."""
-        wanted = {"SLURM_CONF": self.environment["SLURM_CONF"], **(also or {})}
-        texts = {f"{name}={value}" for name, value in wanted.items()}
-        pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-        return [pid for pid in pids if texts <= set(_read(pid, "environ").split("\0"))]
+        return with_environment({"SLURM_CONF": self.environment["SLURM_CONF"], **also})
+
+    def workers(self) -> list[int]:
+        """Those that sweep.py runs in, with their forked trials."""
+        conf = {"SLURM_CONF": self.environment["SLURM_CONF"], "SLURMD_NODENAME": None}
+        return with_environment(conf, "mode=work")
 
     def stop(self) -> None:
         """End everything; raises if something is left."""
@@ -146,19 +154,19 @@ class Cluster:
                     daemon.wait()
                 return
             time.sleep(0.1)
-        raise AssertionError(f"left: {[_read(pid, 'cmdline') for pid in self.processes()]}")
+        raise AssertionError(f"left: {self.processes()}")
 
-    def _start(self, *command: str, **environment: str) -> None:
+    def _start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{command[0]}.out").open("ab") as out:
-            self._daemons.append(
-                subprocess.Popen(
-                    command,
-                    env=self.environment | environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                )
+            daemon = subprocess.Popen(
+                command,
+                env=self.environment | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
             )
+        self._daemons.append(daemon)
+        return daemon
 
 
 @pytest.fixture(scope="session")
@@ -179,20 +187,3 @@ def job_id(said: str) -> str:
     found = re.search(r"^submitted job (\d+):", said, re.MULTILINE)
     assert found, said
     return found[1]
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
-def _read(pid: int, name: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
-    except OSError:
-        return ""

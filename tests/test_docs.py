@@ -13,6 +13,10 @@ from configs.load import run_entry
 
 ROOT = Path(__file__).resolve().parent.parent
 WALK = (ROOT / "docs" / "fit-your-own-runs.md").read_text(encoding="utf-8")
+PAGES = [
+    *("docs/fit-your-own-runs.md", "docs/method.md"),
+    *("docs/prepare-data.md", "docs/run-on-a-cluster.md"),
+]
 QUICK = "n_bootstrap=60"
 
 
@@ -70,9 +74,7 @@ def test_the_method_names_every_flag_that_the_code_raises() -> None:
     assert not missing, f"docs/method.md says nothing of {', '.join(missing)}"
 
 
-@pytest.mark.parametrize(
-    "page", ["docs/fit-your-own-runs.md", "docs/method.md", "docs/prepare-data.md"]
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
