@@ -20,7 +20,7 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 
 from configs.errors import BadInput, ExitStatus
 from configs.load import Arguments, run_entry
-from scaling.run import local, nodes, planning, slurm, store
+from scaling.run import local, nodes, planning, slurm
 from scaling.run.board import show_status
 from scaling.run.request import Request, read_request
 from scaling.run.store import TrialState
@@ -55,7 +55,7 @@ def join(request: Request) -> int:
         raise
     if request.command.finish:
         # Others still train, of whom the last will fit; or one of them has done so.
-        if any(state.record is None for state in states) or store.is_fitted(request.command.folder):
+        if any(state.record is None for state in states) or local.is_fitted(request.command.folder):
             return ExitStatus.DONE
         return conclude(request, states)
     # Of torchrun's nodes rank 0 alone tells how the sweep ended.

@@ -138,6 +138,13 @@ class LauncherConfig:
             )
 
     @property
+    def stated_slots(self) -> int:
+        """Trials at once on machines that are not here, as far as their devices are stated."""
+        devices = self.devices or self.devices_per_trial
+        slots = devices // self.devices_per_trial * self.trials_per_device
+        return slots * (self.slurm.workers if self.slurm else 1)
+
+    @property
     def signal_s(self) -> int:
         """How long before its limit a task of Slurm's is told to save."""
         return math.ceil(self.grace_s) + SIGNAL_MARGIN_S

@@ -12,12 +12,12 @@ from scaling.plan.space import without
 from scaling.plan.table import total_line, totals
 from scaling.run import nodes, store
 from scaling.run.machine import Machine, this_machine
-from scaling.run.planning import expectation, predicted_plan, prepared_data
+from scaling.run.planning import expectation, predicted_plan, prepared_data, stated_plan
 from scaling.run.progress import Progress, count_line, name
 from scaling.run.request import Request
 from scaling.run.store import StoredPlan, TrialState
 from scaling.run.worker import Worker
-from training.attempt import Watch
+from training.attempt import RECORD, Watch
 
 CACHE = "compile_cache"
 
@@ -53,6 +53,14 @@ def outcome(states: Sequence[TrialState]) -> ExitStatus:
     return ExitStatus.DONE if done else ExitStatus.NO_RESULT
 
 
+def is_fitted(out: Path) -> bool:
+    """Whether the report in `out` is newer than any record, by the file system's own clock."""
+    with suppress(FileNotFoundError):
+        fitted = (out / "fit" / "report.html").stat().st_mtime_ns
+        return all(path.stat().st_mtime_ns < fitted for path in out.glob(f"trials/*/{RECORD}"))
+    return False
+
+
 def write_table(out: Path) -> None:
     """Write runs.csv."""
     with suppress(OSError):  # derived, and an archived sweep may be read-only
@@ -62,7 +70,7 @@ def write_table(out: Path) -> None:
 def place_sweep(request: Request, machine: Machine | None) -> StoredPlan:
     """The stored plan, made if it is not there; what can be refused is refused before that.
 
-    Without a machine nothing is measured, and so no time predicted: the trials run elsewhere.
+    Without a machine nothing is measured here, since the trials run elsewhere.
     """
     out, base, extend = request.command.folder, request.base, request.command.extend
     known = store.read_plan(out) if (out / store.PLAN).exists() else None
@@ -77,12 +85,12 @@ def place_sweep(request: Request, machine: Machine | None) -> StoredPlan:
         or not store.asks_for_more(out, known, _asked(request, known, tokens), extend)
     ):
         return known
-    assert request.grid is not None
-    plan, step_time, slots = plan_grid(base, request.grid, tokens), None, 1
     if machine:
-        plan, step_time = predicted_plan(request, tokens, machine, out / CACHE)
-        slots = machine.n_slots
-    print(total_line(totals(plan, slots, step_time)), flush=True)
+        plan, rate = predicted_plan(request, tokens, machine, out / CACHE)
+    else:
+        plan, rate = stated_plan(request, tokens)
+    slots = machine.n_slots if machine else request.launcher.stated_slots
+    print(total_line(totals(plan, slots, rate)), flush=True)
     print(expectation(request, plan), flush=True)
     return store.place_plan(out, StoredPlan(plan, data.digest, request.launcher), extend)
 

@@ -34,10 +34,10 @@ def show_plan(request: Request) -> ExitStatus:
     data = None if stated and _is_absent(request.base) else prepared_data(request.base)
     tokens = data.tokens_per_epoch if data else None
     if stated:
-        device, devices = _stated_device(request), launcher.devices or launcher.devices_per_trial
-        slots = devices // launcher.devices_per_trial * launcher.trials_per_device
+        device, slots = _stated_device(request), launcher.stated_slots
+        devices = slots * launcher.devices_per_trial // launcher.trials_per_device
         rate: Rate | None = stated
-        plan = _planned(request, tokens, device, stated)
+        plan, _ = stated_plan(request, tokens)
     else:
         machine = this_machine(request.base.runtime, launcher)
         device, slots = device_of(machine), machine.n_slots
@@ -131,6 +131,12 @@ def predicted_plan(
     if step_time is None:
         return plan, None
     return _planned(request, tokens, device, step_time), step_time
+
+
+def stated_plan(request: Request, tokens: int | None) -> tuple[Plan, Rate | None]:
+    """The plan for a machine that is not here, timed where the launcher states its rate."""
+    rate = rate_of(request)
+    return _planned(request, tokens, _stated_device(request), rate), rate
 
 
 def _planned(request: Request, tokens: int | None, device: Device, rate: Rate | None) -> Plan:

@@ -192,14 +192,6 @@ def sign_of_life(out: Path, trial: Trial) -> str:
     return ""
 
 
-def is_fitted(out: Path) -> bool:
-    """Whether the report in `out` is newer than any record, by the file system's own clock."""
-    with suppress(FileNotFoundError):
-        fitted = (out / "fit" / "report.html").stat().st_mtime_ns
-        return all(path.stat().st_mtime_ns < fitted for path in out.glob(f"trials/*/{RECORD}"))
-    return False
-
-
 def finish(folder: Path, keep: bool) -> None:
     """Delete the checkpoints of a trial that is done, or note that they are to stay."""
     if keep:
