@@ -111,7 +111,7 @@ FIT = {
         {
             "params": {"effective", "total", "matmul", "non_embedding"},
             "flops": {"exact", "6nd"},
-            "law": {"isoflop", "parametric"},
+            "law": {"isoflop", "parametric", "envelope"},
             "a": ESTIMATE,
             "b": ESTIMATE,
         }

@@ -154,6 +154,21 @@ def test_intervals_hold_the_truth_and_failed_resamples_are_counted():
     assert "resamples have no answer" in str(few.reason)
 
 
+def test_noisy_curves_give_back_the_exponent_and_no_interval_is_too_narrow():
+    """Thirty studies of eight sizes at four horizons, each run with an error of its own."""
+    found = []
+    for seed in range(30):
+        curves = traces(horizons=(20.0, 80.0, 200.0, 400.0), sigma=0.003, seed=seed)
+        found.append(fitted(curves).law.estimates["a"].value)
+    scatter = np.std(found, ddof=1)
+    assert np.mean(found) == pytest.approx(SURFACE.a, abs=3 * scatter / np.sqrt(30))
+    stated = [
+        fitted(traces(horizons=(20.0, 80.0, 200.0, 400.0), sigma=0.003, seed=seed), 200)
+        for seed in range(2)
+    ]
+    assert min(one.law.estimates["a"].se for one in stated) > scatter
+
+
 def test_a_resample_is_the_fit_of_the_runs_drawn():
     curves = traces(horizons=(30.0, 400.0), sigma=0.01)
     stairs = stairs_of(curves)
@@ -191,7 +206,8 @@ def test_smoothing_is_a_gaussian_of_ten_steps():
     assert np.array_equal(smoothed(6 * step, noise), noise)
 
 
-def table(path):
+def table(path, **counts):
+    """The curves as rows; `counts` are further columns, as functions of the parameters."""
     rows = []
     for index, trace in enumerate(traces()):
         for step, tokens, loss in zip(trace.step, trace.tokens, trace.loss, strict=True):
@@ -204,6 +220,7 @@ def table(path):
                     "loss": loss,
                     "is_final": int(tokens == trace.tokens[-1]),
                     "lr": 1e-3,
+                    **{name: count(trace.params) for name, count in counts.items()},
                 }
             )
     return write_csv(path, rows)
@@ -224,6 +241,19 @@ def test_a_curves_table_gets_the_law_in_fit_json(tmp_path):
     assert row["n_opt"]["value"] == pytest.approx(n, rel=0.01)
     assert row["d_opt"]["value"] == pytest.approx(d, rel=0.01)
     assert found.curves["run-0"][-1]["step"] == 400_000
+
+
+def test_another_count_of_parameters_moves_the_exponent_as_the_surface_says(tmp_path):
+    # With N' = 3 N^g the loss falls as N'^-(alpha/g), and C = 6 N' D.
+    g = 1.2
+    path = table(tmp_path / "c.csv", params_total=lambda n: 3 * n**g)
+    document = fit(config(f"runs={path}", "laws=[envelope]", "n_bootstrap=60")).document
+    assert problems(json.loads(to_json(document))) == []
+    (row,) = document["conventions"]
+    assert (row["params"], row["flops"], row["law"]) == ("total", "6nd", "envelope")
+    expected = SURFACE.beta / (SURFACE.alpha / g + SURFACE.beta)
+    assert row["a"]["value"] == pytest.approx(expected, abs=2e-3)
+    assert document["laws"]["envelope"]["a"]["value"] == pytest.approx(SURFACE.a, abs=2e-3)
 
 
 def test_the_law_stands_alone_where_it_alone_is_asked_for(tmp_path):

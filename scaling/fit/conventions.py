@@ -6,18 +6,24 @@ from typing import Any
 
 from scaling.fit.columns import Row
 from scaling.fit.config import ConventionConfig, FitConfig
+from scaling.fit.curves import Curves
+from scaling.fit.envelope import fit_envelope, traces_of
 from scaling.fit.headline import fit_headline
-from scaling.fit.observations import observe
+from scaling.fit.observations import admitted, observe
 
 # Enough for percentiles of the exponents alone, and quick: there are up to eight ways to count.
 _RESAMPLES = 500
+_OF_CURVES = 200  # each takes 2 ms for 32 curves
 
 
-def conventions(rows: Sequence[Row], config: FitConfig) -> list[dict[str, Any]]:
+def conventions(
+    rows: Sequence[Row], config: FitConfig, curves: Curves | None = None
+) -> list[dict[str, Any]]:
     """Rows of fit.json, one for each law that stands under each pair of counts.
 
     The surface's closed forms need C = 6 N D, so it is fitted under that count alone, which for
-    effective parameters is the exact one; valleys need no relation between N, D and C.
+    effective parameters is the exact one; valleys, and the envelope of `curves`, need no relation
+    between N, D and C.
     """
     found = []
     resamples = min(config.n_bootstrap, _RESAMPLES)
@@ -32,7 +38,13 @@ def conventions(rows: Sequence[Row], config: FitConfig) -> list[dict[str, Any]]:
             if not laws:
                 continue
             counted = replace(config, convention=ConventionConfig(params, flops), laws=laws)
-            for law in fit_headline(observe(rows, counted), counted, resamples).standing:
+            runs = observe(rows, counted)
+            laws_found = fit_headline(runs, counted, resamples).standing
+            if curves and "envelope" in laws:
+                traces = traces_of(curves, admitted(rows, counted, runs))
+                envelope = fit_envelope(traces, runs, min(resamples, _OF_CURVES), config.seed).law
+                laws_found += [envelope] if envelope.status != "refused" else []
+            for law in laws_found:
                 exponents = {name: law.estimates[name].document() for name in ("a", "b")}
                 found.append({"params": params, "flops": flops, "law": law.name, **exponents})
     return found

@@ -92,7 +92,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         "convention": _convention(rows, own, config),
         "warnings": remarks(rows, observations, fits, config),
         "laws": {law.name: law.document() for law in laws},
-        "conventions": conventions(rows, config),
+        "conventions": conventions(rows, config, inputs.curves),
         "predictions": [
             *predictions(flops, observations, fits.isoflop, fits.parametric),
             *(predictions_of(envelope.line, flops, observations) if envelope else []),
