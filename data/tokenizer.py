@@ -53,13 +53,22 @@ def load_encoder(tokenizer: str, folder: Path | None = None) -> Callable[[str], 
     if tokenizer == "bytes":
         return _encode_bytes
     if tokenizer == "bpe":
-        from data.bpe import load_encoding
-
-        assert folder is not None
-        encoding = load_encoding(folder)
+        encoding = _learnt_encoding(folder)
     else:
         encoding = _gpt2_encoding()
     return lambda text: np.array(encoding.encode_ordinary(text), dtype=np.uint16)
+
+
+def load_decoder(tokenizer: str, folder: Path | None = None) -> Callable[[list[int]], str]:
+    """A function from ids to text; bytes that are not UTF-8 become replacement characters.
+
+    Raises BadInput as `load_encoder` does.
+    """
+    if tokenizer == "bytes":
+        return lambda ids: bytes(ids).decode(errors="replace")
+    if tokenizer == "bpe":
+        return _learnt_encoding(folder).decode
+    return _gpt2_encoding().decode
 
 
 def encode_here(
@@ -139,3 +148,14 @@ def _gpt2_encoding() -> Any:
             "data.tokenizer=gpt2: tiktoken found neither cached files nor a network "
             f"({type(error).__name__}); set TIKTOKEN_CACHE_DIR to a folder that has them"
         ) from error
+
+
+def _learnt_encoding(folder: Path | None) -> Any:
+    from data.bpe import load_encoding
+
+    if folder is None:
+        raise BadInput(
+            "tokenizer: missing; this one was learnt: give the folder of its tokenizer.json, "
+            "which lies beside its shards"
+        )
+    return load_encoding(folder)

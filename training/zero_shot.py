@@ -136,11 +136,6 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _vocabulary(words: Words, found: Pretrained) -> Vocabulary:
-    if found.tokenizer == "bpe" and words.tokenizer is None:
-        raise BadInput(
-            "tokenizer: missing; this model's was learnt: give the folder of its tokenizer.json, "
-            "which lies beside its shards"
-        )
     encode = load_encoder(found.tokenizer, Path(words.tokenizer) if words.tokenizer else None)
     known = vocabulary(found.tokenizer, found.config.vocab_size)
     if known.size != found.config.vocab_size:

@@ -1,0 +1,61 @@
+"""Sampling: the likeliest at temperature 0, the right frequencies above it, the same by seed."""
+
+import math
+
+import pytest
+import torch
+from tiny_training import prepared_config, train_once
+
+from configs.errors import BadInput
+from model.pretrained import read_pretrained
+from training import sample
+from training.sample import Words, choose, write_samples
+
+LOGITS_V = torch.tensor([0.0, math.log(2), math.log(5), -torch.inf])
+
+
+def draw(words: Words, count: int) -> list[float]:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [choose(LOGITS_V, words, generator) for _ in range(count)]
+    return [drawn.count(token) / count for token in range(4)]
+
+
+@pytest.mark.parametrize("temperature, top_k, expected", [
+    (0.0, None, [0, 0, 1, 0]),
+    (1.0, None, [1 / 8, 2 / 8, 5 / 8, 0]),
+    (0.5, None, [1 / 30, 4 / 30, 25 / 30, 0]),
+    (1.0, 2, [0, 2 / 7, 5 / 7, 0]),
+    (1.0, 1, [0, 0, 1, 0]),
+    (1.0, 99, [1 / 8, 2 / 8, 5 / 8, 0]),
+])  # fmt: skip
+def test_tokens_come_as_often_as_their_probability(temperature, top_k, expected):
+    found = draw(Words("", temperature=temperature, top_k=top_k), 4000)
+    assert found == pytest.approx(expected, abs=0.03)
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sample")
+    train_once(prepared_config(folder), folder / "trial")
+    return folder / "trial"
+
+
+def test_samples_begin_with_the_prompt_and_repeat_by_seed(trial):
+    found = read_pretrained(str(trial))
+    words = Words(str(trial), prompt="ab", tokens=40, samples=3, device="cpu")
+    texts = write_samples(words, found)
+    assert len(set(texts)) == 3 and all(text.startswith("ab") for text in texts)
+    assert write_samples(words, found) == texts
+    assert all(len(text) <= 42 for text in texts)
+
+
+def test_the_command_prints_and_refuses(trial, capsys):
+    assert sample.main([f"checkpoint={trial}", "prompt=a=b", "tokens=5", "device=cpu"]) == 0
+    assert capsys.readouterr().out.startswith("a=b")
+    for words, complaint in {
+        ("tokens=0",): "sample.tokens: found 0",
+        ("temperature=-1",): "sample.temperature: found -1",
+        ("checkpoint=/no/such",): "checkpoint: found twice",
+    }.items():
+        with pytest.raises(BadInput, match=complaint):
+            sample.main([f"checkpoint={trial}", *words])
