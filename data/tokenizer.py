@@ -52,10 +52,7 @@ def load_encoder(tokenizer: str, folder: Path | None = None) -> Callable[[str], 
     """
     if tokenizer == "bytes":
         return _encode_bytes
-    if tokenizer == "bpe":
-        encoding = _learnt_encoding(folder)
-    else:
-        encoding = _gpt2_encoding()
+    encoding = _learnt_encoding(folder) if tokenizer == "bpe" else _gpt2_encoding()
     return lambda text: np.array(encoding.encode_ordinary(text), dtype=np.uint16)
 
 
