@@ -1,7 +1,8 @@
 """How long a fit takes, and how often its optimiser arrives; against L-BFGS from Hoffmann's grid.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.fit_speed
+    OMP_NUM_THREADS=1 python -m benchmarks.fit_speed [TABLE]
 
+Then the whole of fit.py, on TABLE or on the runs below, and on a million curve rows.
 No data are needed: 240 runs on Besiroglu's surface with 0.01 nats of noise, of Chinchilla's ranges.
 Hoffmann et al. 2022 minimise the same objective by L-BFGS from 4,500 starts, as people do with
 scipy's L-BFGS-B; a random hundred of them are run here, in turn with our own whole fit so that a
@@ -12,6 +13,7 @@ certified fit to 4,500 starts, at the hundred's own pace.
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,6 +23,7 @@ import numpy as np
 import scipy
 from scipy.optimize import minimize
 
+from benchmarks.curves import cost_of, curves
 from scaling.fit.descent import Rows
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import PUBLISHED
@@ -107,6 +110,7 @@ def main() -> None:
     print(f"parametric, certified point    {_spread(times)} s")
     point = minimise(rows, DELTA)
     _report_bootstrap(observations)
+    _report_command(observations)
     print(f"Newton: {point.starts_at_optimum} of {point.starts} starts arrive")
     _report_lbfgs(observations, rows, point.objective)
 
@@ -134,6 +138,18 @@ def _report_bootstrap(observations: Observations) -> None:
     print(f"parametric, {RESAMPLES} resamples     {_spread(times)} s")
     times = [_seconds(lambda: fit_isoflop(observations, RESAMPLES, 0, 0.2)) for _ in range(3)]
     print(f"isoflop, {RESAMPLES} resamples        {_spread(times)} s")
+
+
+def _report_command(observations: Observations) -> None:
+    """The whole command, every law, interval, figure and page; on a table of one's own if named."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "runs.csv"
+        if len(sys.argv) < 2:
+            columns = (observations.params, observations.tokens, observations.loss)
+            rows = np.column_stack(columns)
+            np.savetxt(path, rows, delimiter=",", header="params,tokens,loss", comments="")
+        print(f"fit.py, everything: {cost_of(f'runs={path}', f'out={folder}/fit')}", flush=True)
+    curves()
 
 
 def _report_lbfgs(observations: Observations, rows: Rows, best: float) -> None:

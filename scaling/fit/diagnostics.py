@@ -4,7 +4,8 @@ leverage    h_i = diag J (J'J)^-1 J', J the Jacobian of log L in the five consta
             of its own loss in the surface's value at run i; the h_i sum to 5
 influence   the exponent a with run i left out, less a: each an exact refit, not a linear step,
             since Huber's narrow delta makes the objective nearly piecewise linear;
-            of the valleys' exponents, the parabola's whatever the headline's method
+            of the valleys' exponents, the parabola's whatever the headline's method, with
+            the budgets that all runs make
 outlier     a residual over 3.5 robust standard deviations from the median residual, that is
             0.6745 |r - median| > 3.5 MAD (Iglewicz & Hoaglin 1993); the laws are fitted
             again without such runs, and both results stand side by side
@@ -18,11 +19,11 @@ import numpy as np
 from scaling.fit import descent
 from scaling.fit.config import FitConfig
 from scaling.fit.headline import HeadlineFits, fit_headline
-from scaling.fit.isoflop import fit_isoflop
+from scaling.fit.isoflop import parabola_exponent
 from scaling.fit.laws import LawFit, Surface
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import centred, resample, width
-from scaling.fit.valleys import budgets
+from scaling.fit.valleys import budgets, valley_of
 
 OUTLIER = 3.5
 RULE = (
@@ -202,12 +203,17 @@ def _surface_without(
 def _valleys_without(
     observations: Observations, config: FitConfig, rows: np.ndarray
 ) -> list[float]:
-    """The valleys' a without each of `rows`; nan where the law would be refused."""
+    """The valleys' a without each of `rows`, the budgets being those of all runs."""
+    whole = replace(observations, excluded=())
+    groups = budgets(whole, config.budget_tolerance)
+    valleys = [valley_of(whole, *group) for group in groups]
+    place = {int(row): index for index, (_, members) in enumerate(groups) for row in members}
     found = []
-    for row in rows:
-        kept = replace(observations.take(np.arange(len(observations)) != row), excluded=())
-        fit = fit_isoflop(kept, 0, config.seed, config.budget_tolerance, ("parabola",))
-        found.append(float(fit.frontier.n.slope) if fit.frontier is not None else np.nan)
+    for row in rows.tolist():
+        flops, members = groups[place[row]]
+        changed = valleys.copy()
+        changed[place[row]] = valley_of(whole, flops, members[members != row])
+        found.append(parabola_exponent(changed))
     return found
 
 

@@ -110,6 +110,17 @@ def fit_isoflop(
     return IsoflopFit(law, valleys, head, frontiers.get("robust"))
 
 
+def parabola_exponent(valleys: Sequence[Valley | None]) -> float:
+    """The exponent a through the parabolas' vertices alone; nan where the law would be refused."""
+    usable = tuple(valley for valley in valleys if valley is not None and valley.reason is None)
+    if len(usable) < FEWEST_POINTS:
+        return float("nan")
+    noise = valley_noise(usable)
+    draws = [np.zeros((0, len(valley.loss))) for valley in usable]
+    found = frontier(Valleys(usable, noise, draws), "parabola", seed=0)
+    return float("nan") if found is None else float(found.n.slope)
+
+
 def _headline(rich: Bagged | None) -> tuple[Method, str]:
     """The method of the headline and why, by the grid and the noise and not by the results."""
     if rich is None:

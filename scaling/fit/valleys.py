@@ -56,15 +56,17 @@ def find_valleys(observations: Observations, tolerance: float) -> tuple[Valley, 
     another in FLOP do, the largest such group first. An unnamed group of fewer than five sizes is
     chance and no valley.
     """
-    valleys = []
-    for flops, members in budgets(observations, tolerance):
-        valley = _valley(observations, flops, members)
-        if (
-            np.isfinite(observations.flops_budget[members]).any()
-            or len(valley.loss) >= WINDOW_SIZES
-        ):
-            valleys.append(_judge(valley, observations))
-    return tuple(valleys)
+    found = [valley_of(observations, *budget) for budget in budgets(observations, tolerance)]
+    return tuple(valley for valley in found if valley is not None)
+
+
+def valley_of(observations: Observations, flops: float, members: np.ndarray) -> Valley | None:
+    """The valley of these rows, with the reason where it has no vertex; None where it is none."""
+    if not members.size:
+        return None
+    valley = _valley(observations, flops, members)
+    named = np.isfinite(observations.flops_budget[members]).any()
+    return _judge(valley, observations) if named or len(valley.loss) >= WINDOW_SIZES else None
 
 
 def budgets(observations: Observations, tolerance: float) -> list[tuple[float, np.ndarray]]:
