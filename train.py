@@ -26,6 +26,7 @@ from training.loop import train_and_publish
 from training.measure import measure, plan
 from training.process import stop_at_once
 from training.record import RunRecord, code_version
+from training.run import initial_weights
 from training.tracking import Labels, tracked
 from training.trial import finished, take
 
@@ -69,7 +70,7 @@ def compose(arguments: Arguments) -> tuple[Command, TrainConfig]:
         if name in SWEEPS_ONLY:
             raise BadInput(f"{override}: train.py trains one model and reads no {name}: sweep.py")
     own = ("mode", "out", "keep")
-    values: dict[str, Any] = arguments.compose(open_keys=own)
+    values: dict[str, Any] = arguments.compose(own, ("out", "init_from"))
     command = build(Command, {name: values.pop(name) for name in own if name in values})
     trial = {name: value for name, value in values.items() if name not in SWEEPS_ONLY}
     return command, build(TrainConfig, trial)
@@ -93,6 +94,8 @@ def train_in(config: TrainConfig, out: Path, ranks: Ranks) -> RunRecord:
     """Claim the trial in `out`, train it and publish its record."""
     ranks.everywhere(lambda: rank_sequences(config, ranks))
     data = open_data(config, ranks)
+    if config.init_from is not None:
+        ranks.from_main(lambda: str(initial_weights(config).origin))  # before anything is written
     attempt = Attempt(out, ranks.from_main(lambda: take(out, config).number))
     if not ranks.is_main:
         return train_and_publish(config, attempt, ranks, data)

@@ -153,7 +153,10 @@ class RuntimeConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A trial: everything that decides the weights, and `runtime`, which must not."""
+    """A trial: everything that decides the weights, and `runtime`, which must not.
+
+    init_from  weights to begin with instead of random ones, as model/pretrained.py reads them
+    """
 
     model: GPTConfig
     data: DataConfig
@@ -163,6 +166,7 @@ class TrainConfig:
     runtime: RuntimeConfig
     seed: int
     precision: Literal["float32", "bf16"]
+    init_from: str | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -199,11 +203,13 @@ def _names(cls: Any) -> tuple[str, ...]:
 def science(config: TrainConfig) -> dict[str, Any]:
     """A trial's mapping without `runtime`: what its id digests and a resume may not change.
 
-    What a schedule does not have goes without saying, so that no id changes when another gains a
-    field.
+    What a schedule does not have, and no weights to begin with, go without saying, so that no id
+    changes when a config gains a field.
     """
     values = as_mapping(config)
     del values["runtime"]
+    if config.init_from is None:
+        del values["init_from"]
     values["schedule"] = {k: v for k, v in values["schedule"].items() if v is not None}
     return values
 

@@ -18,6 +18,7 @@ from configs.errors import BadInput
 from configs.load import build
 from data.manifest import Manifest, compare
 from model.gpt import GPT
+from model.pretrained import Pretrained, read_pretrained
 from training import checkpoint
 from training.attempt import Attempt
 from training.config import TrainConfig, differing_fields, science, trial_id
@@ -151,7 +152,25 @@ def set_up(
         journal.note(f"resumed at step {run.step} from {found.path}")
         for text in environment.differences(found.meta.environment):
             journal.note(f"the last bits may differ from an uninterrupted run: {text}")
+    elif config.init_from is not None:
+        initial = ranks.everywhere(lambda: initial_weights(config))
+        run.model.load_state_dict(initial.state)
+        journal.note(f"began with the weights of {initial.origin}")
     return run
+
+
+def initial_weights(config: TrainConfig) -> Pretrained:
+    """The weights of `init_from`; BadInput where there are none, or of another shape."""
+    assert config.init_from is not None
+    try:
+        found = read_pretrained(config.init_from)
+    except BadInput as error:
+        raise BadInput(f"init_from: {str(error).removeprefix('checkpoint: ')}") from None
+    differing = differing_fields(asdict(found.config), asdict(config.model), "model.")
+    differing = [text for text in differing if not text.startswith("model.init_std")]
+    if differing:
+        raise BadInput(f"init_from: {found.origin}: another model: {'; '.join(differing)}")
+    return found
 
 
 def build_run(config: TrainConfig, ranks: Ranks, environment: Environment, data: Data) -> Run:
