@@ -11,6 +11,9 @@ python fit.py runs=T.csv predict.params=[7e10]            what makes that size t
 python fit.py runs=T.csv compare=U.csv                    two fits on one page
 """
 
+import configs.interrupt  # noqa: F401
+
+# isort: split
 import sys
 from contextlib import suppress
 from pathlib import Path

@@ -11,6 +11,9 @@ python sweep.py out=runs/x retry=[oom,failed]                 run again what end
 Every mode but status prepares the data, once, in runtime.data_dir.
 """
 
+import configs.interrupt  # noqa: F401
+
+# isort: split
 import os
 import sys
 from collections.abc import Sequence

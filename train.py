@@ -7,6 +7,9 @@ python train.py --config-dir TRIAL --config-name config out=runs/x   one trial o
 torchrun --standalone --nproc_per_node=8 train.py experiment=gpt2_124m
 """
 
+import configs.interrupt  # noqa: F401
+
+# isort: split
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -80,6 +80,8 @@ def run_entry(
 
 def exit_status(call: Callable[[], int], debug: bool = False) -> int:
     """What a command ends in, with one line on standard error for what a user can mend."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # configs/interrupt.py
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return int(call())
     except BadInput as error:

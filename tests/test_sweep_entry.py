@@ -63,9 +63,11 @@ def test_a_sweep_from_config_to_report_then_again_then_as_its_files_tell_it(tmp_
     predicted = [trial.predicted_s for trial in plan.plan.trials]
     assert all(predicted) and predicted == sorted(predicted, reverse=True)
 
-    # Again: no trial is touched. (Without require=[] the refusal of both laws is a status.)
+    # Again: no trial is touched, and what the sweep asks of its fit (require=[]) still holds.
     before = files(out / "trials") | {out: (out / "plan.json").read_bytes()}
-    assert call(f"out={out}", "fit.n_bootstrap=50") == 4
+    assert call(f"out={out}") == 0
+    assert json.loads((out / "fit" / "fit.json").read_text())["options"]["n_bootstrap"] == 50
+    assert call(f"out={out}", "fit.require=[isoflop]") == 4
     assert files(out / "trials") | {out: (out / "plan.json").read_bytes()} == before
 
     # An archive that lets no table be written can be looked at all the same.

@@ -46,6 +46,13 @@ def finished(trial: Path, config: TrainConfig) -> RunRecord | None:
 
     What ran out of memory or failed may be tried again, with another `runtime` say.
     """
+    try:
+        if (trial / "plan.json").exists() or (trial / "trials").exists():
+            raise BadInput(f"out: {trial} holds a sweep; choose another out for a single run")
+        if trial.exists() and not trial.is_dir():
+            raise BadInput(f"out: {trial}: found a file, expected a folder")
+    except OSError as error:  # a name too long, or forbidden
+        raise _not_writable(trial, error) from None
     record = _own_record(trial, config)
     return None if record is None or record.status in RETRIABLE else record
 

@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from configs.errors import BadInput, StopRequested
@@ -43,7 +43,7 @@ def run_task(task: Task) -> int:
 
     attempt = Attempt(Path(task.folder), task.attempt)
     config = build(TrainConfig, task.config)
-    with output_to(attempt.folder / "log.txt"):
+    with suppress(OSError), output_to(attempt.folder / "log.txt"):  # a disk too full even for that
         if torch.cuda.is_initialized():  # by the trial before, whose peak is not this one's
             torch.cuda.reset_peak_memory_stats()
         try:
@@ -65,7 +65,8 @@ def run_task(task: Task) -> int:
             reason = " ".join(f"{kind}{error}".split())
             record = blank_record(config, attempt.number, "failed", reason)
             publish(attempt, record)
-    return RECORDED if record.status in ("done", "diverged") else SPOILT
+        return RECORDED if record.status in ("done", "diverged") else SPOILT
+    return DIED
 
 
 if __name__ == "__main__":

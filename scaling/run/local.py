@@ -10,7 +10,7 @@ from scaling.fit.sweeps import write_runs_csv
 from scaling.plan.grid import Plan, plan_grid
 from scaling.plan.space import without
 from scaling.plan.table import total_line, totals
-from scaling.run import nodes, store
+from scaling.run import leftovers, nodes, store
 from scaling.run.machine import Machine, this_machine
 from scaling.run.planning import expectation, predicted_plan, prepared_data, stated_plan
 from scaling.run.progress import Progress, count_line, name
@@ -73,7 +73,7 @@ def place_sweep(request: Request, machine: Machine | None) -> StoredPlan:
     Without a machine nothing is measured here, since the trials run elsewhere.
     """
     out, base, extend = request.command.folder, request.base, request.command.extend
-    known = store.read_plan(out) if (out / store.PLAN).exists() else None
+    known = store.read_plan(out) if store.has_plan(out) else None
     if known:
         store.check_setting(out, known, base)
     data = prepared_data(base)
@@ -92,7 +92,9 @@ def place_sweep(request: Request, machine: Machine | None) -> StoredPlan:
     slots = machine.n_slots if machine else request.launcher.stated_slots
     print(total_line(totals(plan, slots, rate)), flush=True)
     print(expectation(request, plan), flush=True)
-    return store.place_plan(out, StoredPlan(plan, data.digest, request.launcher), extend)
+    return store.place_plan(
+        out, StoredPlan(plan, data.digest, request.launcher, fit=request.fit_changes), extend
+    )
 
 
 def _asked(request: Request, known: StoredPlan, tokens: int) -> Plan:
@@ -113,7 +115,7 @@ def work(
     staged(data.folder, data.manifest, machine.runtime.stage, machine.runtime.timeout_s)
     watch = Watch(machine.launcher.lease_s)
     states = store.read_states(out, stored.plan, watch)
-    store.tidy(out, states, watch)
+    leftovers.tidy(out, states, watch)
     missing = [state.trial for state in states if state.record is None]
     if missing:
         slots = machine.slots(out / CACHE)

@@ -88,6 +88,12 @@ def this_machine(
             f"{present} GPUs"
         )
     count = wanted or present
+    if count % launcher.devices_per_trial and (gpus or wanted):
+        raise BadInput(
+            f"launcher.devices: found {count}, expected a multiple of launcher.devices_per_trial "
+            f"{launcher.devices_per_trial}, so that none is idle; say launcher.devices="
+            f"{count // launcher.devices_per_trial * launcher.devices_per_trial}"
+        )
     if not gpus and count * launcher.trials_per_device > MOST_TRIALS_A_CORE * present:
         raise BadInput(
             f"launcher.devices: found {count} x {launcher.trials_per_device} trials at once on "

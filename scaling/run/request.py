@@ -64,6 +64,7 @@ class Request:
     grid: GridConfig | None
     launcher: LauncherConfig
     fit: FitConfig
+    fit_changes: dict[str, Any]
     foresight: ForesightConfig
 
 
@@ -77,24 +78,29 @@ def read_request(arguments: Arguments) -> Request:
     own = [field.name for field in fields(SweepCommand)]
     values = arguments.compose(open_keys=(*own, "fit"))
     command = build(SweepCommand, {name: values.pop(name) for name in own if name in values})
-    fit = _fit_config(command, values.pop("fit", None) or {})
+    changes = values.pop("fit", None) or {}
     foresight = build(ForesightConfig, values.pop("foresight", None), "foresight")
     grid, launcher = values.pop("grid", None), values.pop("launcher", None)
     if grid is None:
-        stored = _about_the_stored_plan(command, arguments, values | {"launcher": launcher})
-        return Request(command, stored[0], None, stored[1], fit, foresight)
+        stored = _stored_plan(command)
+        base, launcher = _overridden(stored, command, arguments, values | {"launcher": launcher})
+        fit = _fit_config(command, changes, stored.fit)
+        return Request(command, base, None, launcher, fit, stored.fit, foresight)
     return Request(
         command,
         build(TrainConfig, values),
         build(GridConfig, grid, "grid"),
         build(LauncherConfig, launcher, "launcher"),
-        fit,
+        _fit_config(command, changes, {}),
+        changes,
         foresight,
     )
 
 
-def _fit_config(command: SweepCommand, changes: Any) -> FitConfig:
-    """Refused here, a mistyped fit costs nothing; after the trials it would cost their hours."""
+def _fit_config(command: SweepCommand, changes: Any, stored: dict[str, Any]) -> FitConfig:
+    """fit.yaml as the stored plan changes it, then as it was typed.
+
+    Refused here, a mistyped fit costs nothing; after the trials it would cost their hours."""
     if not isinstance(changes, dict):
         raise BadInput(f"fit: found {changes!r}, expected fields of fit.yaml, as fit.seed=1")
     for name in ("runs", "out", "by"):
@@ -102,7 +108,7 @@ def _fit_config(command: SweepCommand, changes: Any) -> FitConfig:
             raise BadInput(f"fit.{name}: a sweep fits its own runs, into out/fit; use fit.py")
     out = command.out or "."
     values = OmegaConf.merge(
-        compose_config("fit"), changes, {"runs": out, "out": str(Path(out) / "fit")}
+        compose_config("fit"), stored, changes, {"runs": out, "out": str(Path(out) / "fit")}
     )
     try:
         return build(FitConfig, OmegaConf.to_container(values))
@@ -110,12 +116,16 @@ def _fit_config(command: SweepCommand, changes: Any) -> FitConfig:
         raise BadInput(f"fit.{error}".replace("did you mean ", "did you mean fit.")) from None
 
 
-def _about_the_stored_plan(
-    command: SweepCommand, arguments: Arguments, values: dict[str, Any]
-) -> tuple[TrainConfig, LauncherConfig]:
+def _stored_plan(command: SweepCommand) -> store.StoredPlan:
     if command.mode == "plan" or command.extend:
         raise BadInput("grid: missing; name an experiment with a grid, or a grid, as grid=smoke")
-    stored = store.read_plan(command.folder)
+    return store.read_plan(command.folder)
+
+
+def _overridden(
+    stored: store.StoredPlan, command: SweepCommand, arguments: Arguments, values: dict[str, Any]
+) -> tuple[TrainConfig, LauncherConfig]:
+    """The stored base and launcher with what was typed."""
     changed: dict[str, dict[str, Any]] = {"runtime": {}, "launcher": {}}
     chosen = None
     for override in arguments.overrides:

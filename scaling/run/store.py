@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -24,26 +24,29 @@ from configs.files import read_json, to_json, write_atomic, write_once
 from configs.load import build, exit_status
 from scaling.plan.grid import Plan, Trial, plan_from_json, plan_to_json
 from scaling.run.config import LauncherConfig
-from training.attempt import RECORD, Busy, Watch, attempts, remove_checkpoints
+from training.attempt import RECORD, Busy, Watch, attempts
 from training.config import TrainConfig, as_mapping, setting_digest
 from training.record import RETRIABLE, RunRecord, read_record, set_aside
+from training.trial import NAME as CONFIG
 
 State = Literal["waiting", "running", "done", "diverged", "oom", "failed"]
 STATES: tuple[State, ...] = ("done", "diverged", "oom", "failed", "running", "waiting")
 
-PLAN, KEPT = "plan.json", "kept"
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
 class StoredPlan:
     """plan.json. `data_digest` is that of the prepared data (its manifest); `stale` are ids of
-    trials that the grid asked for last no longer has: they stay planned, and are fitted.
+    trials that the grid asked for last no longer has: they stay planned, and are fitted. `fit` is
+    what the sweep changes of fit.yaml.
     """
 
     plan: Plan
     data_digest: str
     launcher: LauncherConfig
     stale: tuple[str, ...] = ()
+    fit: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,12 @@ class TrialState:
 def trial_folder(out: Path, trial: Trial) -> Path:
     """trials/<id>."""
     return out / "trials" / trial.id
+
+
+def has_plan(out: Path) -> bool:
+    """Whether `out` is a sweep directory; BadInput where it can never be one."""
+    _require_folder(out)
+    return (out / PLAN).exists()
 
 
 def read_plan(out: Path) -> StoredPlan:
@@ -82,7 +91,7 @@ def _read_plan(path: Path, *version: int) -> StoredPlan:
     values = read_json(path)
     if not isinstance(values, dict):
         raise BadInput(f"{path}: found no mapping, expected a plan")
-    own = {key: values.pop(key, None) for key in ("data_digest", "launcher", "stale")}
+    own = {key: values.pop(key, None) for key in ("data_digest", "launcher", "stale", "fit")}
     with _naming(path):
         plan = plan_from_json(values)
         launcher = build(LauncherConfig, own["launcher"], "launcher")
@@ -91,9 +100,12 @@ def _read_plan(path: Path, *version: int) -> StoredPlan:
         if plan.setting != setting_digest(plan.base):
             raise BadInput(f"setting: found {plan.setting}, expected {setting_digest(plan.base)}")
         stale = own["stale"] or []
-        if not set(stale) <= {trial.id for trial in plan.trials}:
+        if not isinstance(stale, list) or any(name not in _ids(plan) for name in stale):
             raise BadInput("stale: names a trial that is not among trials")
-    return StoredPlan(plan, own["data_digest"], launcher, tuple(stale))
+        fit = own["fit"] or {}
+        if not isinstance(fit, dict):
+            raise BadInput(f"fit: found {fit!r}, expected fields of fit.yaml")
+    return StoredPlan(plan, own["data_digest"], launcher, tuple(stale), fit)
 
 
 def place_plan(out: Path, asked: StoredPlan, extend: bool) -> StoredPlan:
@@ -192,27 +204,6 @@ def sign_of_life(out: Path, trial: Trial) -> str:
     return ""
 
 
-def finish(folder: Path, keep: bool) -> None:
-    """Delete the checkpoints of a trial that is done, or note that they are to stay."""
-    if keep:
-        write_atomic(attempts(folder)[-1] / KEPT, "")
-        return
-    remove_checkpoints(folder)
-
-
-def tidy(out: Path, states: Sequence[TrialState], watch: Watch) -> None:
-    """Remove from trials that ended what a worker, killed between two acts, left of them."""
-    for state in states:
-        folder = trial_folder(out, state.trial)
-        tried = attempts(folder)
-        if state.record is None or not tried or watch.holder(tried[-1]):
-            continue
-        for path in (*folder.glob(".*.tmp"), *folder.glob("attempt-*/.*.tmp")):
-            path.unlink(missing_ok=True)
-        if state.state == "done" and not (tried[-1] / KEPT).exists():
-            finish(folder, keep=False)
-
-
 def _read_state(trial: Trial, folder: Path, watch: Watch) -> TrialState:
     record = read_record(folder)
     tried = attempts(folder)
@@ -249,8 +240,14 @@ def in_running_order(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def _require_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"out: {out}: found a file, expected a folder")
+    try:
+        for folder in (out, out / "trials", out / "fit"):
+            if folder.exists() and not folder.is_dir():
+                raise BadInput(f"out: {folder}: found a file, expected a folder")
+        if (out / CONFIG).exists() or (out / RECORD).exists():
+            raise BadInput(f"out: {out} holds a single run of train.py; choose another out")
+    except OSError as error:  # a name too long, or forbidden
+        raise BadInput(f"out: {out}: {error.strerror}") from None
 
 
 def _ids(plan: Plan) -> set[str]:
@@ -264,6 +261,7 @@ def _text(stored: StoredPlan) -> str:
             "data_digest": stored.data_digest,
             "launcher": as_mapping(stored.launcher),
             "stale": list(stored.stale),
+            "fit": stored.fit,
         }
     )
 

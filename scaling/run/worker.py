@@ -17,7 +17,7 @@ from types import FrameType
 
 from configs.errors import BadInput, StopRequested
 from scaling.plan.grid import Trial
-from scaling.run import deaths, store
+from scaling.run import deaths, leftovers, store
 from scaling.run.config import LauncherConfig
 from scaling.run.progress import Display, Running
 from scaling.run.slots import (
@@ -176,7 +176,7 @@ class Worker:
             else:
                 record, note = self._bury(trial, attempt, status)
         if record and record.status == "done":
-            store.finish(attempt.trial, self._keep)
+            leftovers.finish(attempt.trial, self._keep)
         self._display.ended(trial, record, elapsed_s, note)
 
     def _bury(self, trial: Trial, attempt: Attempt, status: int) -> tuple[RunRecord | None, str]:
