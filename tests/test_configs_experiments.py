@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 from configs.load import CONFIG_DIR, build, compose_config
+from data.config import DataConfig
 from model import flops
 from training.config import TrainConfig
 from training.schedule import warmup_steps
@@ -66,3 +69,9 @@ def test_ready_shards_take_the_place_of_the_hub(tmp_path: Path) -> None:
         None,
     )
     assert config.evaluation.windows == "first"
+
+
+@pytest.mark.parametrize("path", sorted((CONFIG_DIR / "data").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_field_of_a_recipe_can_be_typed(path: Path) -> None:
+    values = yaml.safe_load(path.read_text())
+    assert sorted(values) == sorted(field.name for field in fields(DataConfig))
