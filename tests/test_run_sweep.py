@@ -55,7 +55,8 @@ def test_killed_and_continued_is_never_killed(undisturbed, tmp_path):
     times = random.Random(1)
     for _ in range(5):
         sweeper = fork(lambda: work(asked, stored), tmp_path / "sweeper.log")
-        time.sleep(times.uniform(0.2, 0.8))
+        eventually(lambda sweeper=sweeper: child_pids(sweeper.pid), 60)  # it trains by now
+        time.sleep(times.uniform(0.1, 0.6))
         children = child_pids(sweeper.pid)
         sweeper.kill()
         sweeper.wait()

@@ -190,10 +190,11 @@ def test_what_does_not_stop_is_killed_after_the_grace_or_by_a_second_request(
     assert statuses(tmp_path, plan)["waiting"] == 6
 
 
-def test_kill_the_sweeper_at_random_times(tmp_path):
+@pytest.mark.parametrize("kills", [15, pytest.param(50, marks=pytest.mark.slow)])
+def test_kill_the_sweeper_at_random_times(tmp_path, kills):
     plan = pretended_plan(tmp_path, range(30))
-    times = random.Random(0)
-    for _ in range(15):
+    times = random.Random(kills)
+    for _ in range(kills):
         child = fork(lambda: work(tmp_path, plan, sleeper(tmp_path, 0.02)), tmp_path / "log")
         time.sleep(times.uniform(0.0, 0.15))
         child.kill()
@@ -208,13 +209,14 @@ def test_kill_the_sweeper_at_random_times(tmp_path):
     assert all(not mark.exists() or mark.read_text() == "x\n" for mark in marks)
 
 
-def test_eight_sweepers_at_once(tmp_path):
+@pytest.mark.parametrize("workers", [8, 32])
+def test_many_sweepers_at_once(tmp_path, workers):
     plan = pretended_plan(tmp_path, range(30))
     sweepers = [
         fork(lambda: work(tmp_path, plan, sleeper(tmp_path, 0.01)), tmp_path / f"log{index}")
-        for index in range(8)
+        for index in range(workers)
     ]
-    assert [child.wait(60) for child in sweepers] == [0] * 8
+    assert [child.wait(120) for child in sweepers] == [0] * workers
     assert completions(tmp_path, plan) == [1] * 30
     assert not list(tmp_path.rglob("attempt-002"))
 
