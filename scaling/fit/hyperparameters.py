@@ -86,13 +86,14 @@ def optima(observations: Observations, column: str) -> list[Optimum]:
         if len(tried) < 2:
             continue
         lowest = np.array([observations.loss[rows & (values == v)].min() for v in tried])
-        value, reason = _vertex(np.log(tried), lowest)
+        value, reason = vertex(np.log(tried), lowest)
         valley = tuple(tried.tolist()), tuple(lowest.tolist())
         found.append(Optimum(float(params), float(tokens), value, *valley, reason))
     return found
 
 
-def _vertex(log_value: np.ndarray, loss: np.ndarray) -> tuple[float, str | None]:
+def vertex(log_value: np.ndarray, loss: np.ndarray) -> tuple[float, str | None]:
+    """(best value, None) of the losses at rising log values, or (nan, why there is none)."""
     if len(log_value) < FEWEST_VALUES:
         return np.nan, f"{len(log_value)} values, expected at least {FEWEST_VALUES}"
     least = int(np.argmin(loss))

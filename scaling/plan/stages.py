@@ -1,0 +1,143 @@
+"""A sweep in stages: scout, tuning, grid. Each stage's runs say how the next is planned.
+
+    scout   two coarse valleys at low budgets find where the optimum lies (centre.py)
+    tuning  rate x batch at a few cells corrects the rules' coefficients (tuning.py)
+    grid    what was asked for, about that centre and by the corrected rules
+
+A grid has the first two only where it asks for them. What follows a stage is a pure function of its
+plan and its records, rounded where arithmetic might differ between machines: any worker may take
+the step, two that take it at once write the same, and one that is killed loses nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from scaling.plan.centre import Records, outward, scout_budgets, scout_trials, scouted_centre
+from scaling.plan.config import GridConfig
+from scaling.plan.cost import StepTime
+from scaling.plan.grid import (
+    Learned,
+    LeftOut,
+    Plan,
+    Stage,
+    Trial,
+    plan_grid,
+    seeds_of,
+    trial_of,
+    united,
+)
+from scaling.plan.tuning import lengthened, tuned, tuning_trials
+from training.config import TrainConfig, science
+
+# Porian et al. 2024 (2406.19146), the steps from Kaplan's exponent to Hoffmann's.
+UNTUNED = (
+    "no tuning before the grid: a rate or batch off by a constant factor moved the exponent a by "
+    "0.03 to 0.13 in published studies, and no interval shows it"
+)
+# A scout's valley that is still open at so many times its sizes is given up.
+_SCOUT_GROWTH = 2
+
+
+def stages_of(grid: GridConfig) -> list[Stage]:
+    """The stages that a grid goes through, in order."""
+    found: list[Stage] = []
+    if grid.scout:
+        found.append("scout")
+    if grid.tuning:
+        found.append("tuning")
+    return [*found, "grid"]
+
+
+def first_plan(
+    base: TrainConfig,
+    grid: GridConfig,
+    dataset_tokens: int | None,
+    step_time: StepTime | None = None,
+    learned: Learned | None = None,
+) -> Plan:
+    """The plan of the first stage; with `learned`, of an earlier sweep, that of the grid at once.
+
+    Raises BadInput where the grid itself, as supposed, could not be run.
+    """
+    whole = plan_grid(base, grid, dataset_tokens, step_time, learned or Learned())
+    first = stages_of(grid)[0]
+    return whole if learned or first == "grid" else _enter(replace(whole, trials=()), first)
+
+
+def foreseen(
+    base: TrainConfig,
+    grid: GridConfig,
+    dataset_tokens: int | None,
+    step_time: StepTime | None = None,
+) -> list[Plan]:
+    """The plan of every stage as if none taught anything: what a sweep will cost."""
+    whole = plan_grid(base, grid, dataset_tokens, step_time)
+    early = [_enter(replace(whole, trials=()), stage) for stage in stages_of(grid)[:-1]]
+    return [*early, whole]
+
+
+def next_plan(plan: Plan, records: Records) -> Plan | None:
+    """The plan that follows when every trial of `plan` has ended; None: nothing does, or not yet.
+
+    Trials of earlier stages stay in it. Raises BadInput where no cell is left.
+    """
+    if plan.stage == "grid" or any(trial.id not in records for trial in plan.trials):
+        return None
+    grid = plan.learned.applied(plan.grid)
+    if plan.stage == "scout":
+        more = list(_scout_outward(plan, grid, records))
+        if more:
+            return united(plan, more)
+        centre, note = scouted_centre(plan, records)
+        learned = replace(plan.learned, centre=centre, notes=(*plan.learned.notes, note))
+        return _enter(replace(plan, learned=learned), "tuning" if grid.tuning else "grid")
+    more = lengthened(plan, grid, records)
+    if more:
+        return united(plan, more)
+    return _enter(replace(plan, learned=tuned(plan, grid, records)), "grid")
+
+
+def widened(plan: Plan, records: Records) -> tuple[Plan, list[str]]:
+    """The plan with sizes added on the open side of each valley that is open, and what was done.
+
+    Only budgets all of whose trials have ended are judged.
+    """
+    grid = plan.learned.applied(plan.grid)
+    cells, notes = outward(plan, grid, records, "grid")
+    trials = [
+        trial_of(replace(config, seed=config.seed + repeat), budget, "grid", plan.step_time)
+        for budget, config in cells
+        for repeat in range(seeds_of(grid, budget))
+    ]
+    return united(plan, trials), notes
+
+
+def is_request_of(plan: Plan, base: TrainConfig, grid: GridConfig) -> bool:
+    """Whether a stored plan, at whatever stage, came of this very request."""
+    return plan.grid == grid and science(plan.base) == science(base)
+
+
+def _enter(plan: Plan, stage: Stage) -> Plan:
+    """The plan of a stage, with the trials of those before it."""
+    trials: tuple[Trial, ...] | list[Trial]
+    left_out: tuple[LeftOut, ...] | list[LeftOut]
+    grid = plan.learned.applied(plan.grid)
+    if stage == "grid":
+        own = plan_grid(plan.base, plan.grid, plan.dataset_tokens, plan.step_time, plan.learned)
+        trials, left_out = own.trials, own.left_out
+    else:
+        trials, left_out = (scout_trials if stage == "scout" else tuning_trials)(plan, grid)
+    return united(replace(plan, stage=stage, left_out=tuple(left_out)), trials)
+
+
+def _scout_outward(plan: Plan, grid: GridConfig, records: Records) -> Iterator[Trial]:
+    """More sizes for the scout's open valleys, while these are not given up."""
+    assert grid.scout
+    limit = _SCOUT_GROWTH * grid.scout.sizes
+    tried = {
+        budget: sum(t.arm == "scout" and t.flops_budget == budget for t in plan.trials)
+        for budget in scout_budgets(grid, grid.scout)
+    }
+    for budget, config in outward(plan, grid, records, "scout")[0]:
+        if tried[budget] < limit:
+            yield trial_of(config, budget, "scout", plan.step_time)

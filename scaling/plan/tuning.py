@@ -1,0 +1,276 @@
+"""The bracketing study: rate x batch at a few cells, and what it corrects in the rules.
+
+A published rule is another trainer's: its exponents travel, its coefficients need not. At each cell
+every rate meets every batch; the best pair is the vertex of a quadratic in both logarithms, or,
+where runs are missing, of a parabola in each (scaling.fit.hyperparameters). The coefficients are
+corrected by the geometric mean over the cells. An optimum at the end of what was tried does not
+count: the row is lengthened once on that side, and then given up.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from model.config import GPTConfig
+from scaling.fit.hyperparameters import vertex
+from scaling.plan.cells import beyond, cell, sizes_at
+from scaling.plan.centre import Records
+from scaling.plan.config import GridConfig
+from scaling.plan.grid import Learned, LeftOut, Plan, Trial, refuse_empty, trial_of
+from scaling.plan.ladder import distance, nearest, rungs, shape_of
+from training.config import TrainConfig
+from training.record import RunRecord
+
+Knob = Literal["lr", "batch"]
+_NAMES: Mapping[Knob, str] = {"lr": "learning rate", "batch": "batch"}
+_INDEX: Mapping[Knob, int] = {"lr": 0, "batch": 1}
+_DISAGREE = 2.0  # between the corrections of two cells: then the rule's exponents are off
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of a cell: (factor of the rule's rate, of its batch, loss); inf is a divergence."""
+
+    budget: float
+    shape: GPTConfig
+    runs: tuple[tuple[float, float, float], ...]
+
+    @property
+    def name(self) -> str:
+        """The cell, for people."""
+        return f"{self.budget:.2g} FLOP {self.shape.n_layer}x{self.shape.n_embd}"
+
+    @property
+    def best(self) -> tuple[float, float]:
+        """The pair of factors with the lowest loss."""
+        lr, batch, _ = min(self.runs, key=lambda run: run[2])
+        return lr, batch
+
+    def row(self, knob: Knob) -> tuple[list[float], np.ndarray]:
+        """The factors of a knob that were tried, rising, and the lowest loss of each."""
+        least: dict[float, float] = {}
+        for run in self.runs:
+            factor = run[_INDEX[knob]]
+            least[factor] = min(run[2], least.get(factor, math.inf))
+        factors = sorted(least)
+        return factors, np.array([least[factor] for factor in factors])
+
+    def open_end(self, knob: Knob) -> int | None:
+        """0 or -1 where the lowest loss is at the first or last factor tried, else None."""
+        factors, losses = self.row(knob)
+        least = int(np.argmin(losses))
+        if not np.isfinite(losses[least]):
+            return None
+        return {0: 0, len(factors) - 1: -1}.get(least)
+
+    def optimum(self, knob: Knob) -> tuple[float, str | None]:
+        """The best factor, or why there is none."""
+        factors, losses = self.row(knob)
+        finite = np.isfinite(losses)
+        if not finite.any():
+            return math.nan, "no run ended well"
+        least = int(np.argmin(losses))
+        beside = losses[max(0, least - 1) : least + 2]
+        if 0 < least < len(losses) - 1 and not np.isfinite(beside).all():
+            return factors[least], None  # bracketed by a rate that diverged: no parabola
+        value, reason = vertex(np.log(np.array(factors)[finite]), losses[finite])
+        joint = self._joint() if reason is None else None
+        return (joint[_INDEX[knob]] if joint else value), reason
+
+    def _joint(self) -> tuple[float, float] | None:
+        """The vertex of a quadratic in both logarithms near the best pair, if it is among those.
+
+        The best rate rises with the batch, so the two parabolas alone, each read at the nearest
+        value of the other knob that was tried, are off by part of a step.
+        """
+        near, limits = np.array(self.runs), []
+        for index, knob in enumerate(_NAMES):
+            factors, _ = self.row(knob)
+            at = factors.index(self.best[index])
+            low, high = factors[max(0, at - 1)], factors[min(len(factors) - 1, at + 1)]
+            near = near[(near[:, index] >= low) & (near[:, index] <= high)]
+            limits.append((low, high))
+        near = near[np.isfinite(near[:, 2])]
+        x, y = np.log(near[:, 0]), np.log(near[:, 1])
+        design = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+        if len(near) <= design.shape[1] or np.linalg.matrix_rank(design) < design.shape[1]:
+            return None
+        _, a, b, aa, ab, bb = np.linalg.lstsq(design, near[:, 2], rcond=None)[0]
+        bends = np.array([[2 * aa, ab], [ab, 2 * bb]])
+        if not (np.linalg.eigvalsh(bends) > 0).all():
+            return None
+        lr, batch = np.exp(np.linalg.solve(bends, [-a, -b]))
+        inside = all(low < v < high for v, (low, high) in zip((lr, batch), limits, strict=True))
+        return (float(lr), float(batch)) if inside else None
+
+
+def tuning_trials(plan: Plan, grid: GridConfig) -> tuple[list[Trial], list[LeftOut]]:
+    """Every rate with every batch at each cell of the study."""
+    assert grid.tuning
+    trials, left_out = [], []
+    for budget, shape in _cells(plan, grid):
+        for lr_factor in grid.tuning.lr_factors:
+            for batch_factor in grid.tuning.batch_factors:
+                found = _trial(plan, grid, budget, shape, lr_factor, batch_factor)
+                if isinstance(found, Trial):
+                    trials.append(found)
+                else:
+                    left_out.append(LeftOut(budget, shape.n_layer, shape.n_embd, found))
+    if not trials:
+        refuse_empty(left_out)
+    return trials, left_out
+
+
+def lengthened(plan: Plan, grid: GridConfig, records: Records) -> list[Trial]:
+    """Two values more past each open end of a row that has not been lengthened before."""
+    assert grid.tuning
+    asked = {"lr": grid.tuning.lr_factors, "batch": grid.tuning.batch_factors}
+    trials = []
+    for study in studies(plan, grid, records):
+        for knob in _NAMES:
+            end, (factors, _), known = study.open_end(knob), study.row(knob), asked[knob]
+            if end is None or len(known) < 2 or len(factors) > len(known):
+                continue
+            step = known[0] / known[1] if end == 0 else known[-1] / known[-2]
+            for power in (1, 2):
+                pair = list(study.best)
+                pair[_INDEX[knob]] = factors[end] * step**power
+                found = _trial(plan, grid, study.budget, study.shape, *pair)
+                if isinstance(found, Trial):
+                    trials.append(found)
+    there = {trial.id for trial in plan.trials}
+    return [trial for trial in trials if trial.id not in there]
+
+
+def tuned(plan: Plan, grid: GridConfig, records: Records) -> Learned:
+    """What was learned before, with the corrections of the rate and of the batch."""
+    corrections: dict[Knob, float] = {}
+    notes = list(plan.learned.notes)
+    for knob, name in _NAMES.items():
+        found = [
+            (study, *study.optimum(knob))
+            for study in studies(plan, grid, records)
+            if len(study.row(knob)[0]) > 1
+        ]
+        best = [factor for _, factor, reason in found if reason is None]
+        # Rounded, so that every worker, on whatever machine, makes the same plan of it.
+        mean = float(f"{math.exp(sum(map(math.log, best)) / len(best)):.3g}") if best else 1.0
+        corrections[knob] = mean
+        cells = "; ".join(
+            f"{study.name}: "
+            + (f"x{factor:.2g}" if reason is None else f"does not count, {reason}")
+            for study, factor, reason in found
+        )
+        text = f"tuning: {name} x{mean:g} of the rule" if best else f"tuning: {name} as the rule"
+        text += f" ({cells})" if cells else " (one value was tried)"
+        if best and max(best) > _DISAGREE * min(best):
+            text += f"; the cells differ by x{max(best) / min(best):.2g}: its exponents are off"
+        notes.append(text)
+    return replace(
+        plan.learned,
+        lr_factor=corrections["lr"],
+        batch_factor=corrections["batch"],
+        notes=tuple(notes),
+    )
+
+
+def studies(plan: Plan, grid: GridConfig, records: Records) -> list[Study]:
+    """The cells of the study, in order of budget and shape.
+
+    Runs that failed or ran out of memory tell nothing of a rate and are no part of it.
+    """
+    cells: dict[tuple[float, int, int], list[Trial]] = {}
+    for trial in sorted(plan.trials, key=lambda trial: trial.id):
+        record, model = records.get(trial.id), trial.config.model
+        if trial.arm == "tuning" and record and record.status in ("done", "diverged"):
+            cells.setdefault((trial.flops_budget, model.n_layer, model.n_embd), []).append(trial)
+    found = []
+    for (budget, *_), trials in sorted(cells.items()):
+        shape = trials[0].config.model
+        rule = cell(plan.base, _with_fewer_steps(grid), budget, shape, plan.dataset_tokens)
+        if isinstance(rule, TrainConfig):
+            runs = tuple(_run(trial.config, rule, records[trial.id]) for trial in trials)
+            found.append(Study(budget, shape, runs))
+    return found
+
+
+def _run(config: TrainConfig, rule: TrainConfig, record: RunRecord) -> tuple[float, float, float]:
+    # Three digits: the fourth of a rate is rounding, and a factor is to be one value in all runs.
+    lr = float(f"{config.optimizer.lr / rule.optimizer.lr:.3g}")
+    batch = float(f"{config.schedule.batch_tokens / rule.schedule.batch_tokens:.3g}")
+    return lr, batch, math.inf if record.loss is None else record.loss
+
+
+def _cells(plan: Plan, grid: GridConfig) -> list[tuple[float, GPTConfig]]:
+    """The (budget, shape) to tune at; the budgets as high as the study's share of cost allows."""
+    assert grid.tuning
+    ladder, asked = rungs(grid.ladder, plan.base.model), grid.tuning.cells
+    if not isinstance(asked, int):
+        return [
+            (
+                chosen.flops,
+                shape_of(chosen.shape, plan.base.model)
+                if chosen.shape
+                else nearest(ladder, grid.centre.n_effective(chosen.flops), 1)[0],
+            )
+            for chosen in asked
+        ]
+    sizes = {budget: _feasible(plan, grid, budget) for budget in sorted(grid.budgets)}
+    budgets = [budget for budget in sizes if sizes[budget]]
+    if not budgets:
+        return [
+            (min(grid.budgets), shape) for shape in sizes_at(plan.base, grid, min(grid.budgets))
+        ]
+    runs = len(grid.tuning.lr_factors) * len(grid.tuning.batch_factors)
+    total = sum(budget * len(sizes[budget]) for budget in budgets)
+    chosen: list[tuple[float, GPTConfig]] = []
+    for top in reversed(range(len(budgets))):
+        low, middle, high = budgets[0], budgets[top // 2], budgets[top]
+        chosen = [
+            (low, _central(sizes[low], grid, low)),
+            (middle, _central(sizes[middle], grid, middle) if middle > low else sizes[low][0]),
+            (high, sizes[high][-1]),
+        ][:asked]
+        if runs * sum(budget for budget, _ in chosen) <= grid.tuning.cost * total:
+            break
+    return list(dict.fromkeys(chosen))
+
+
+def _feasible(plan: Plan, grid: GridConfig, budget: float) -> list[GPTConfig]:
+    if beyond(plan.base, grid, budget) and not isinstance(grid.ladder, tuple):
+        return []
+    shapes = sizes_at(plan.base, grid, budget)
+    tokens = plan.dataset_tokens
+    return [s for s in shapes if isinstance(cell(plan.base, grid, budget, s, tokens), TrainConfig)]
+
+
+def _central(shapes: list[GPTConfig], grid: GridConfig, budget: float) -> GPTConfig:
+    expected = grid.centre.n_effective(budget)
+    return min(shapes, key=lambda shape: distance(shape, expected))
+
+
+def _trial(
+    plan: Plan,
+    grid: GridConfig,
+    budget: float,
+    shape: GPTConfig,
+    lr_factor: float,
+    batch_factor: float,
+) -> Trial | str:
+    some = _with_fewer_steps(grid)
+    found = cell(plan.base, some, budget, shape, plan.dataset_tokens, lr_factor, batch_factor)
+    if isinstance(found, str):
+        return f"{found} (learning rate x{lr_factor:g}, batch x{batch_factor:g})"
+    return trial_of(found, budget, "tuning", plan.step_time)
+
+
+def _with_fewer_steps(grid: GridConfig) -> GridConfig:
+    """The grid with room for the largest batch of the study: a larger batch is fewer steps."""
+    assert grid.tuning
+    fewest = math.floor(grid.min_steps / grid.tuning.batch_factors[-1])
+    if grid.rules.warmup == "parameters":  # a hundred steps of it, and as many again
+        fewest = max(fewest, 200)
+    return replace(grid, min_steps=max(1, min(fewest, grid.min_steps)))
