@@ -256,7 +256,7 @@ def test_a_plan_survives_json():
     plan = plan_grid(*QUICKSTART, 1_000_000, CPU_REFERENCE)
     document = json.loads(json.dumps(plan_to_json(plan), allow_nan=False))
     fields = {"schema", "setting", "config", "grid", "trials", "left_out", "stage", "learned"}
-    assert set(document) == fields | {"dataset_tokens", "step_time"}
+    assert set(document) == fields | {"dataset_tokens", "step_time", "memory_bytes"}
     assert set(document["trials"][0]) == {"id", "flops_budget", "config", "predicted_s", "arm"}
     assert plan_from_json(document | {"data_digest": "0", "launcher": {}}) == plan
 

@@ -11,7 +11,7 @@ from configs.errors import BadInput
 from model.flops import params_effective
 from scaling.plan.arms import CellConfig, ScoutConfig, TuningConfig
 from scaling.plan.grid import Plan, plan_from_json, plan_grid, plan_to_json
-from scaling.plan.stages import first_plan, foreseen, is_request_of, next_plan, widened
+from scaling.plan.stages import foreseen, is_request_of, learned_by, next_plan, widened
 from training.config import TrainConfig
 from training.record import RunRecord, blank_record
 
@@ -40,6 +40,10 @@ def detuned(config: TrainConfig, lr: float, batch: float) -> float:
     )
     # A larger batch wants a larger rate: the optimum is joint.
     return valley(config) + 0.05 * (off_lr - 0.5 * off_batch) ** 2 + 0.05 * off_batch**2
+
+
+def first_plan(base, grid, dataset_tokens) -> Plan:
+    return foreseen(base, grid, dataset_tokens)[0]
 
 
 def ran(plan: Plan, law=valley, known: dict[str, RunRecord] | None = None) -> dict[str, RunRecord]:
@@ -72,7 +76,7 @@ def arms(plan: Plan) -> dict[str, int]:
 def test_a_grid_without_early_stages_is_planned_at_once():
     plan = first_plan(BASE, GRID, CORPUS)
     assert plan == plan_grid(BASE, GRID, CORPUS) and plan.stage == "grid"
-    assert next_plan(plan, ran(plan)) is None
+    assert next_plan(plan, ran(plan)) is None and learned_by(plan) is None
     assert foreseen(BASE, GRID, CORPUS) == [plan]
 
 
@@ -84,6 +88,10 @@ def test_the_stages_follow_one_another_and_keep_what_was_run():
         assert {trial.id for trial in before.trials} <= {trial.id for trial in after.trials}
     assert arms(plans[0]) == {"scout": 10}  # two of the twelve would be of too few steps
     assert arms(plans[2])["grid"] >= 43 - 3  # a trial or two of the tuning may be one of the grid
+    learned = learned_by(plans[2])
+    assert learned == plans[2].learned and learned_by(plans[1]) is None
+    (again,) = foreseen(BASE, STAGED, CORPUS, learned=learned)
+    assert {t.id for t in again.trials} <= {t.id for t in plans[2].trials}
     assert all(is_request_of(plan, BASE, STAGED) for plan in plans)
     assert [plan.stage for plan in foreseen(BASE, STAGED, CORPUS)] == ["scout", "tuning", "grid"]
 

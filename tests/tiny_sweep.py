@@ -86,7 +86,7 @@ def done_record(config: TrainConfig, attempts: int) -> RunRecord:
 
 def pretended_plan(folder: Path, seeds: Sequence[int]) -> Plan:
     """Trials that differ by seed alone."""
-    base = loaded(tiny_config(folder))
+    base = loaded(tiny_config(folder, seed=max(seeds, default=0)))
     values = compose_config("sweep", ["experiment=smoke"])
     grid = build(GridConfig, values["grid"], "grid")
     configs = [replace(base, seed=seed) for seed in seeds]

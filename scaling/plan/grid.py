@@ -74,6 +74,8 @@ class Plan:
 
     grid     as it was asked for; `learned` holds what earlier stages corrected
     stage    what its trials are for (stages.py): those of earlier stages are among them
+
+    dataset_tokens, step_time and memory_bytes are what it was planned by; None: not known.
     """
 
     setting: str
@@ -85,6 +87,7 @@ class Plan:
     learned: Learned = Learned()
     dataset_tokens: int | None = None
     step_time: Rate | None = None
+    memory_bytes: int | None = None
 
 
 def plan_grid(

@@ -14,10 +14,9 @@ from dataclasses import replace
 
 from scaling.plan.centre import Records, outward, scout_budgets, scout_trials, scouted_centre
 from scaling.plan.config import GridConfig
-from scaling.plan.cost import StepTime
+from scaling.plan.cost import Rate
 from scaling.plan.grid import (
     Learned,
-    LeftOut,
     Plan,
     Stage,
     Trial,
@@ -26,6 +25,7 @@ from scaling.plan.grid import (
     trial_of,
     united,
 )
+from scaling.plan.space import that_fit
 from scaling.plan.tuning import lengthened, tuned, tuning_trials
 from training.config import TrainConfig, science
 
@@ -48,32 +48,29 @@ def stages_of(grid: GridConfig) -> list[Stage]:
     return [*found, "grid"]
 
 
-def first_plan(
-    base: TrainConfig,
-    grid: GridConfig,
-    dataset_tokens: int | None,
-    step_time: StepTime | None = None,
-    learned: Learned | None = None,
-) -> Plan:
-    """The plan of the first stage; with `learned`, of an earlier sweep, that of the grid at once.
-
-    Raises BadInput where the grid itself, as supposed, could not be run.
-    """
-    whole = plan_grid(base, grid, dataset_tokens, step_time, learned or Learned())
-    first = stages_of(grid)[0]
-    return whole if learned or first == "grid" else _enter(replace(whole, trials=()), first)
-
-
 def foreseen(
     base: TrainConfig,
     grid: GridConfig,
     dataset_tokens: int | None,
-    step_time: StepTime | None = None,
+    step_time: Rate | None = None,
+    memory_bytes: int | None = None,
+    learned: Learned | None = None,
 ) -> list[Plan]:
-    """The plan of every stage as if none taught anything: what a sweep will cost."""
-    whole = plan_grid(base, grid, dataset_tokens, step_time)
-    early = [_enter(replace(whole, trials=()), stage) for stage in stages_of(grid)[:-1]]
-    return [*early, whole]
+    """The plan of every stage as if none taught anything: what a sweep will cost.
+
+    The first is the one to begin with. With `learned`, of an earlier sweep, there is the grid
+    alone. Cells that no device of `memory_bytes` can hold are left out. Raises BadInput where the
+    grid itself, as supposed, could not be run.
+    """
+    whole = plan_grid(base, grid, dataset_tokens, step_time, learned or Learned())
+    whole = that_fit(replace(whole, memory_bytes=memory_bytes), memory_bytes)
+    early = [] if learned else stages_of(grid)[:-1]
+    return [*(_enter(replace(whole, trials=()), stage) for stage in early), whole]
+
+
+def learned_by(plan: Plan) -> Learned | None:
+    """What a sweep's early stages found; None where it had none."""
+    return plan.learned if plan.stage == "grid" and len(stages_of(plan.grid)) > 1 else None
 
 
 def next_plan(plan: Plan, records: Records) -> Plan | None:
@@ -109,7 +106,7 @@ def widened(plan: Plan, records: Records) -> tuple[Plan, list[str]]:
         for budget, config in cells
         for repeat in range(seeds_of(grid, budget))
     ]
-    return united(plan, trials), notes
+    return that_fit(united(plan, trials), plan.memory_bytes), notes
 
 
 def is_request_of(plan: Plan, base: TrainConfig, grid: GridConfig) -> bool:
@@ -119,15 +116,14 @@ def is_request_of(plan: Plan, base: TrainConfig, grid: GridConfig) -> bool:
 
 def _enter(plan: Plan, stage: Stage) -> Plan:
     """The plan of a stage, with the trials of those before it."""
-    trials: tuple[Trial, ...] | list[Trial]
-    left_out: tuple[LeftOut, ...] | list[LeftOut]
-    grid = plan.learned.applied(plan.grid)
     if stage == "grid":
         own = plan_grid(plan.base, plan.grid, plan.dataset_tokens, plan.step_time, plan.learned)
-        trials, left_out = own.trials, own.left_out
     else:
+        grid = plan.learned.applied(plan.grid)
         trials, left_out = (scout_trials if stage == "scout" else tuning_trials)(plan, grid)
-    return united(replace(plan, stage=stage, left_out=tuple(left_out)), trials)
+        own = united(replace(plan, trials=(), left_out=tuple(left_out)), trials)
+    own = that_fit(replace(own, stage=stage, memory_bytes=plan.memory_bytes), plan.memory_bytes)
+    return united(own, plan.trials)
 
 
 def _scout_outward(plan: Plan, grid: GridConfig, records: Records) -> Iterator[Trial]:

@@ -7,12 +7,17 @@ from pathlib import Path
 from configs.errors import ExitStatus
 from data.stage import staged
 from scaling.fit.sweeps import write_runs_csv
-from scaling.plan.grid import Plan, plan_grid
-from scaling.plan.space import without
-from scaling.plan.table import total_line, totals
-from scaling.run import leftovers, nodes, store
+from scaling.plan.stages import UNTUNED, foreseen, is_request_of, learned_by
+from scaling.plan.table import total_line
+from scaling.run import leftovers, nodes, steps, store
 from scaling.run.machine import Machine, this_machine
-from scaling.run.planning import expectation, predicted_plan, prepared_data, stated_plan
+from scaling.run.planning import (
+    expectation,
+    predicted_plans,
+    prepared_data,
+    stated_plans,
+    total_cost,
+)
 from scaling.run.progress import Progress, count_line, name
 from scaling.run.request import Request
 from scaling.run.store import StoredPlan, TrialState
@@ -48,8 +53,9 @@ def join(request: Request) -> Sequence[TrialState]:
 
 
 def outcome(states: Sequence[TrialState]) -> ExitStatus:
-    """DONE if every planned trial is done."""
-    done = all(state.state == "done" for state in states)
+    """DONE if every planned trial is done; a rate that diverges is what its study is to find."""
+    ended = {"tuning": ("done", "diverged"), "scout": ("done", "diverged")}
+    done = all(state.state in ended.get(state.trial.arm, ("done",)) for state in states)
     return ExitStatus.DONE if done else ExitStatus.NO_RESULT
 
 
@@ -80,39 +86,57 @@ def place_sweep(request: Request, machine: Machine | None) -> StoredPlan:
     tokens = data.tokens_per_epoch
     if known:
         store.check_data(out, known, data.digest)
-    if known and (
-        request.grid is None
-        or not store.asks_for_more(out, known, _asked(request, known, tokens), extend)
-    ):
+    if known and request.grid is None:
         return known
-    if machine:
-        plan, rate = predicted_plan(request, tokens, machine, out / CACHE)
-    else:
-        plan, rate = stated_plan(request, tokens)
-    slots = machine.n_slots if machine else request.launcher.stated_slots
-    print(total_line(totals(plan, slots, rate)), flush=True)
-    print(expectation(request, plan), flush=True)
-    return store.place_plan(
-        out, StoredPlan(plan, data.digest, request.launcher, fit=request.fit_changes), extend
-    )
-
-
-def _asked(request: Request, known: StoredPlan, tokens: int) -> Plan:
-    """The grid asked for, without what did not fit where the stored plan was made."""
     assert request.grid is not None
-    lost = {(cell.flops_budget, cell.n_layer, cell.n_embd) for cell in known.plan.left_out}
-    return without(plan_grid(request.base, request.grid, tokens), lost)
+    if known and is_request_of(known.plan, base, request.grid):
+        return steps.widen(out, known) if extend else known
+    learned = learned_by(known.plan) if known else None
+    if known:
+        there = known.plan.memory_bytes
+        asked = foreseen(base, request.grid, tokens, None, there, learned)[0]
+        if not store.asks_for_more(out, known, asked, extend):
+            return known
+    if machine:
+        plans = predicted_plans(request, tokens, machine, out / CACHE, learned)
+    else:
+        plans = stated_plans(request, tokens, learned)
+    slots = machine.n_slots if machine else request.launcher.stated_slots
+    print(total_line(total_cost(plans, slots)), flush=True)
+    if not request.command.tune:
+        print(UNTUNED, flush=True)
+    print(expectation(request, plans[-1]), flush=True)
+    placed = StoredPlan(plans[0], data.digest, request.launcher, fit=request.fit_changes)
+    return store.place_plan(out, placed, extend)
 
 
 def work(
     request: Request, stored: StoredPlan, machine: Machine, wait: bool
 ) -> Sequence[TrialState]:
-    """Train what the sweep lacks, as one worker, and print how all its trials ended."""
-    out, keep = request.command.folder, request.command.keep == "final"
+    """Train what the sweep lacks, stage by stage, as one worker, and print how all trials ended."""
+    out = request.command.folder
     data = prepared_data(request.base)
     store.check_data(out, stored, data.digest)
     # Before anything is claimed, so that no trial waits for the copy.
     staged(data.folder, data.manifest, machine.runtime.stage, machine.runtime.timeout_s)
+    following: StoredPlan | None = stored
+    while following:
+        stored = following
+        # Who is to take the next step stays for it, though others train the last of this stage.
+        stay = wait or stored.plan.stage != "grid"
+        states = _train(out, stored, machine, stay, request.command.keep == "final")
+        following = steps.advance(out, stored, states)
+    print(f"{out}: {count_line(store.count_states(states))}")
+    for state in states:
+        if state.record and state.record.status != "done":
+            print(f"{name(state.trial)}  {state.record.summary}")
+    return states
+
+
+def _train(
+    out: Path, stored: StoredPlan, machine: Machine, wait: bool, keep: bool
+) -> Sequence[TrialState]:
+    """Train what one stage's plan lacks; the states of all its trials afterwards."""
     watch = Watch(machine.launcher.lease_s)
     states = store.read_states(out, stored.plan, watch)
     leftovers.tidy(out, states, watch)
@@ -130,9 +154,4 @@ def work(
                 keep=keep,
                 wait=wait,
             ).run()
-    states = store.read_states(out, stored.plan, watch)
-    print(f"{out}: {count_line(store.count_states(states))}")
-    for state in states:
-        if state.record and state.record.status != "done":
-            print(f"{name(state.trial)}  {state.record.summary}")
-    return states
+    return store.read_states(out, stored.plan, watch)

@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs.errors import BadInput, ExitStatus
@@ -13,10 +14,11 @@ from data.shards import open_split
 from scaling.plan import bill
 from scaling.plan.cost import Rate, StatedRate, stated_rate
 from scaling.plan.foresight import Foresight, foresight_lines, law_line
-from scaling.plan.grid import Plan, plan_grid
+from scaling.plan.grid import Learned, Plan, united
 from scaling.plan.prior import prior_of
-from scaling.plan.space import Device, disk, memory_of, that_fit
-from scaling.plan.table import print_plan, totals
+from scaling.plan.space import Device, disk, memory_of
+from scaling.plan.stages import UNTUNED, foreseen
+from scaling.plan.table import Totals, print_plan, total_line, totals
 from scaling.run.machine import Machine, this_machine
 from scaling.run.measure import measure
 from scaling.run.request import Request
@@ -36,28 +38,47 @@ def show_plan(request: Request) -> ExitStatus:
     if stated:
         device, slots = _stated_device(request), launcher.stated_slots
         devices = slots * launcher.devices_per_trial // launcher.trials_per_device
-        rate: Rate | None = stated
-        plan, _ = stated_plan(request, tokens)
+        plans = stated_plans(request, tokens)
     else:
         machine = this_machine(request.base.runtime, launcher)
         device, slots = device_of(machine), machine.n_slots
         devices = len(machine.gpus) or machine.cores
         with tempfile.TemporaryDirectory(prefix="compile-") as cache:
-            plan, rate = predicted_plan(request, tokens, machine, Path(cache))
-    cost = totals(plan, slots, rate)
-    print_plan(plan, cost, tokens, device)
+            plans = predicted_plans(request, tokens, machine, Path(cache))
+    cost, whole = total_cost(plans, slots), plans[-1]
+    for plan in plans:
+        if len(plans) > 1:
+            print(f"stage {plan.stage}{', before anything is learned' * (plan is whole)}:")
+        print_plan(plan, totals(plan, slots, plan.step_time), tokens, device)
+    if len(plans) > 1:
+        print(f"all stages: {total_line(cost)}")
+    every = all_of(plans)
     sharing = slots if device.kind == "cpu" else launcher.trials_per_device
-    needed = disk(plan, slots, request.command.keep == "final", tokens)
+    needed = disk(every, slots, request.command.keep == "final", tokens)
     lines = [
-        bill.data_line(plan, tokens, str(request.base.data.path)),
-        bill.time_line(rate),
-        bill.memory_line(plan, device, sharing),
+        *([] if request.command.tune else [UNTUNED]),
+        bill.data_line(every, tokens, str(request.base.data.path)),
+        bill.time_line(whole.step_time),
+        bill.memory_line(every, device, sharing),
         bill.disk_line(needed, _free_bytes(request.command.out)),
         *bill.price_line(cost, devices, launcher.price_per_hour),
-        *foresight_lines(foreseen(request, plan), plan.base.model.vocab_size),
+        *foresight_lines(intervals(request, whole), whole.base.model.vocab_size),
     ]
     print("\n".join(lines))
     return ExitStatus.DONE
+
+
+def all_of(plans: Sequence[Plan]) -> Plan:
+    """The trials of all stages in one plan."""
+    return united(plans[-1], (trial for plan in plans for trial in plan.trials))
+
+
+def total_cost(plans: Sequence[Plan], slots: int) -> Totals:
+    """What the stages cost, each beginning when the one before has ended."""
+    whole = all_of(plans)
+    walls = [totals(plan, slots, plan.step_time).wall_s for plan in plans]
+    wall_s = None if None in walls else sum(wall for wall in walls if wall is not None)
+    return replace(totals(whole, slots, whole.step_time), wall_s=wall_s)
 
 
 def rate_of(request: Request) -> StatedRate | None:
@@ -94,15 +115,12 @@ def _free_bytes(out: str | None) -> int:
     return shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
 
 
-def foreseen(request: Request, plan: Plan) -> Foresight:
+def intervals(request: Request, plan: Plan) -> Foresight:
     """The intervals that the fit of this plan is to be expected to give."""
     # Imported here: estimators take longer to import than a look at a sweep's state takes.
     from scaling.plan.precision import design_of, foresee
 
     config, out = request.foresight, request.command.out
-    if not any(trial.arm == "grid" for trial in plan.trials):  # a stage before the grid
-        assert request.grid is not None
-        plan = plan_grid(request.base, request.grid, plan.dataset_tokens, learned=plan.learned)
     prior = prior_of(plan, config, Path(out) if out else None)
     target = config.target_flops or 10 * max(plan.grid.budgets)
     cells = design_of(plan)
@@ -112,36 +130,47 @@ def foreseen(request: Request, plan: Plan) -> Foresight:
 
 def expectation(request: Request, plan: Plan) -> str:
     """What is foreseen of the first law, in a line."""
-    found = foreseen(request, plan)
+    found = intervals(request, plan)
     return f"expected: {law_line(found.laws[0], found.target_flops)} (mode=plan says more)"
 
 
-def predicted_plan(
-    request: Request, tokens: int | None, machine: Machine, cache: Path
-) -> tuple[Plan, Rate | None]:
-    """The plan with the seconds of every trial: as stated, or by a short measurement here.
+def predicted_plans(
+    request: Request,
+    tokens: int | None,
+    machine: Machine,
+    cache: Path,
+    learned: Learned | None = None,
+) -> list[Plan]:
+    """The plan of each stage with the seconds of every trial: as stated, or by steps taken here.
 
-    Without the cells that this machine's devices cannot hold.
+    Without the cells that this machine's devices cannot hold. `learned` is what an earlier grid of
+    the same sweep was corrected by, and so is this one.
     """
     device, rate = device_of(machine), rate_of(request)
     if rate:
-        return _planned(request, tokens, device, rate), rate
-    plan = _planned(request, tokens, device, None)
-    step_time = measure(plan, machine.slots(cache), machine.runtime, machine.launcher)
-    if step_time is None:
-        return plan, None
-    return _planned(request, tokens, device, step_time), step_time
+        return _planned(request, tokens, device, rate, learned)
+    plans = _planned(request, tokens, device, None, learned)
+    slots = machine.slots(cache)
+    step_time = measure(all_of(plans), slots, machine.runtime, machine.launcher)
+    return _planned(request, tokens, device, step_time, learned) if step_time else plans
 
 
-def stated_plan(request: Request, tokens: int | None) -> tuple[Plan, Rate | None]:
-    """The plan for a machine that is not here, timed where the launcher states its rate."""
-    rate = rate_of(request)
-    return _planned(request, tokens, _stated_device(request), rate), rate
+def stated_plans(
+    request: Request, tokens: int | None, learned: Learned | None = None
+) -> list[Plan]:
+    """The plan of each stage for a machine that is not here, timed where the launcher can."""
+    return _planned(request, tokens, _stated_device(request), rate_of(request), learned)
 
 
-def _planned(request: Request, tokens: int | None, device: Device, rate: Rate | None) -> Plan:
+def _planned(
+    request: Request,
+    tokens: int | None,
+    device: Device,
+    rate: Rate | None,
+    learned: Learned | None = None,
+) -> list[Plan]:
     assert request.grid is not None
-    return that_fit(plan_grid(request.base, request.grid, tokens, rate), device.memory_bytes)
+    return foreseen(request.base, request.grid, tokens, rate, device.memory_bytes, learned)
 
 
 @dataclass(frozen=True)

@@ -116,9 +116,10 @@ class Progress:
 
 
 def name(trial: Trial) -> str:
-    """A trial in a few words: its budget, shape and seed."""
-    model = trial.config.model
-    return f"{trial.flops_budget:.2g} FLOP {model.n_layer}x{model.n_embd} seed {trial.config.seed}"
+    """A trial in a few words: its budget, shape, seed, and its arm if that is not the grid."""
+    model, seed = trial.config.model, trial.config.seed
+    text = f"{trial.flops_budget:.2g} FLOP {model.n_layer}x{model.n_embd} seed {seed}"
+    return text if trial.arm == "grid" else f"{text} {trial.arm}"
 
 
 def count_line(counts: dict[str, int]) -> str:

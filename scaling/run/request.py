@@ -1,6 +1,6 @@
 """What a call of sweep.py asks for: a command, and the sweep that it is about."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ class SweepCommand:
     keep    final: leave the checkpoints of trials that are done
     extend  unite the grid with the plan that is in `out`
     retry   statuses whose trials run again
+    tune    false: leave out the grid's tuning stage
     watch   with mode=status: show it again until nothing is left to run
     finish  with mode=work: fit and report, if this worker is the last to leave
     """
@@ -35,6 +36,7 @@ class SweepCommand:
     retry: tuple[Literal["oom", "failed"], ...] = ()
     watch: bool = False
     finish: bool = False
+    tune: bool = True
 
     def __post_init__(self) -> None:
         if not self.out and self.mode != "plan":
@@ -82,14 +84,17 @@ def read_request(arguments: Arguments) -> Request:
     foresight = build(ForesightConfig, values.pop("foresight", None), "foresight")
     grid, launcher = values.pop("grid", None), values.pop("launcher", None)
     if grid is None:
+        if not command.tune:
+            raise BadInput("tune: found false without a grid; the stored plan has its stages")
         stored = _stored_plan(command)
         base, launcher = _overridden(stored, command, arguments, values | {"launcher": launcher})
         fit = _fit_config(command, changes, stored.fit)
         return Request(command, base, None, launcher, fit, stored.fit, foresight)
+    asked = build(GridConfig, grid, "grid")
     return Request(
         command,
         build(TrainConfig, values),
-        build(GridConfig, grid, "grid"),
+        asked if command.tune else replace(asked, tuning=None),
         build(LauncherConfig, launcher, "launcher"),
         _fit_config(command, changes, {}),
         changes,

@@ -22,7 +22,8 @@ from typing import Any, Literal
 from configs.errors import BadInput
 from configs.files import read_json, to_json, write_atomic, write_once
 from configs.load import build, exit_status
-from scaling.plan.grid import Plan, Trial, plan_from_json, plan_to_json
+from scaling.plan.grid import Plan, Trial, plan_from_json, plan_to_json, united
+from scaling.plan.stages import is_request_of
 from scaling.run.config import LauncherConfig
 from training.attempt import RECORD, Busy, Watch, attempts
 from training.config import TrainConfig, as_mapping, setting_digest
@@ -125,9 +126,14 @@ def place_plan(out: Path, asked: StoredPlan, extend: bool) -> StoredPlan:
     check_data(out, stored, asked.data_digest)
     if not asks_for_more(out, stored, asked.plan, extend):
         return stored
-    united = _unite(stored, asked)
-    write_atomic(out / PLAN, _text(united))
-    return united
+    both = _unite(stored, asked)
+    replace_plan(out, both)
+    return both
+
+
+def replace_plan(out: Path, stored: StoredPlan) -> None:
+    """Put another plan in the place of the one that is there."""
+    write_atomic(out / PLAN, _text(stored))
 
 
 def check_setting(out: Path, stored: StoredPlan, base: TrainConfig) -> None:
@@ -142,6 +148,14 @@ def check_setting(out: Path, stored: StoredPlan, base: TrainConfig) -> None:
 
 def asks_for_more(out: Path, stored: StoredPlan, asked: Plan, extend: bool) -> bool:
     """Whether `asked` is another grid than the stored one; BadInput if so without `extend`."""
+    if is_request_of(stored.plan, asked.base, asked.grid):
+        return False
+    if stored.plan.stage != "grid":
+        raise BadInput(
+            f"{out / PLAN}: found another grid, and the stage {stored.plan.stage} of this one has "
+            "not ended; end it with the command that began it, then use extend=true, or choose "
+            "another out"
+        )
     here, there = _ids(asked), _ids(stored.plan)
     if here in (there, there - set(stored.stale)):
         return False
@@ -220,14 +234,11 @@ def _read_state(trial: Trial, folder: Path, watch: Watch) -> TrialState:
 
 
 def _unite(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
-    known = {trial.id: trial for trial in stored.plan.trials}
-    trials = {trial.id: trial for trial in asked.plan.trials} | known
-    order = in_running_order(trials.values())
-    return replace(
-        asked,
-        plan=replace(asked.plan, trials=tuple(order)),
-        stale=tuple(trial.id for trial in order if trial.id not in _ids(asked.plan)),
-    )
+    plan = united(asked.plan, stored.plan.trials)
+    early = {trial.id for trial in plan.trials if trial.arm in ("scout", "tuning")}
+    kept = _ids(asked.plan) | early
+    stale = tuple(trial.id for trial in plan.trials if trial.id not in kept)
+    return replace(asked, plan=plan, stale=stale)
 
 
 def _not_there(error: OSError) -> str:

@@ -1,0 +1,152 @@
+"""A staged sweep with real trials: it goes through its stages by itself, whoever is killed between.
+
+Sweepers are forked from the test process, which has torch already, and killed without warning.
+"""
+
+import csv
+import random
+import time
+from dataclasses import replace
+
+import pytest
+from kill_harness import fork
+from test_plan_grid import QUICKSTART
+from test_plan_stages import valley
+from tiny_sweep import LAUNCHER, alive, child_pids, eventually, request
+
+from configs.errors import BadInput, ExitStatus
+from configs.files import write_atomic
+from scaling.fit.sweeps import write_runs_csv
+from scaling.plan.grid import plan_grid
+from scaling.plan.stages import foreseen
+from scaling.run import local, steps, store
+from scaling.run.machine import this_machine
+from scaling.run.planning import prepared_data
+from scaling.run.store import StoredPlan
+from training.attempt import Watch, claim
+from training.record import blank_record, publish
+
+STAGES = (
+    "+grid.scout={budgets: null, sizes: 3, span: 3}",
+    "+grid.tuning={lr_factors: [0.5, 1, 2], batch_factors: [1], cells: 1, cost: 9}",
+)
+
+
+def place(folder, out, *more):
+    """A request and its first plan, placed without measuring the machine."""
+    asked = request(folder, out, *STAGES, *more)
+    data = prepared_data(asked.base)
+    plan = foreseen(asked.base, asked.grid, data.tokens_per_epoch)[0]
+    return asked, store.place_plan(out, StoredPlan(plan, data.digest, asked.launcher), False)
+
+
+def work(asked, wait=True):
+    machine = this_machine(asked.base.runtime, asked.launcher)
+    return local.work(asked, store.read_plan(asked.command.folder), machine, wait=wait)
+
+
+def ends(out, states):
+    """The last plan, and the weights that its trials ended in."""
+    return store.read_plan(out).plan, {s.trial.id: s.record.weights_digest for s in states}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("staged")
+    asked, stored = place(folder, folder / "out")
+    assert stored.plan.stage == "scout"
+    states = work(asked, wait=False)
+    return folder, asked, states, ends(folder / "out", states)
+
+
+def test_a_worker_goes_from_stage_to_stage_by_itself(undisturbed):
+    folder, _, states, (plan, _) = undisturbed
+    assert plan.stage == "grid" and len(plan.learned.notes) == 3
+    assert {trial.arm for trial in plan.trials} == {"scout", "tuning", "grid"}
+    assert [state.trial for state in states] == list(plan.trials)
+    assert local.outcome(states) == ExitStatus.DONE
+    write_runs_csv(folder / "out")
+    with (folder / "out" / "runs.csv").open() as file:
+        arms = {row["run_id"]: row["arm"] for row in csv.DictReader(file)}
+    assert arms == {trial.id: trial.arm for trial in plan.trials}
+
+
+def test_killed_in_any_stage_and_shared_by_two_it_ends_in_the_same_bits(undisturbed, tmp_path):
+    folder, _, _, expected = undisturbed
+    asked, _ = place(folder, tmp_path)
+    times = random.Random(1)
+    for _ in range(3):
+        sweeper = fork(lambda: work(asked), tmp_path / "sweeper.log")
+        time.sleep(times.uniform(0.5, 2.5))
+        children = child_pids(sweeper.pid)
+        sweeper.kill()
+        sweeper.wait()
+        eventually(lambda children=children: not any(map(alive, children)), 5)
+    workers = [fork(lambda: work(asked, wait=False), tmp_path / f"{n}.log") for n in range(2)]
+    assert [worker.wait(300) for worker in workers] == [0, 0]
+    states = store.read_states(tmp_path, store.read_plan(tmp_path).plan)
+    assert ends(tmp_path, states) == expected
+
+
+def test_the_same_request_is_the_same_sweep_at_whatever_stage(undisturbed, capsys):
+    folder, asked, _, _ = undisturbed
+    before = (folder / "out" / "plan.json").read_bytes()
+    machine = this_machine(asked.base.runtime, asked.launcher)
+    assert local.place_sweep(asked, machine).plan.stage == "grid"
+    assert (folder / "out" / "plan.json").read_bytes() == before
+    more = request(folder, folder / "out", *STAGES, "extend=true")
+    local.place_sweep(more, machine)
+    assert "extend: " in capsys.readouterr().out
+
+
+def test_another_grid_keeps_what_was_learned(undisturbed, tmp_path):
+    """Its rates are those of the tuning that is there, so trials that stay are the same."""
+    folder, _, _, (plan, _) = undisturbed
+    write_atomic(tmp_path / "plan.json", (folder / "out" / "plan.json").read_bytes())
+    more = request(folder, tmp_path, *STAGES, "extend=true", "grid.budgets=[1e8,2e8,3e8]")
+    machine = this_machine(more.base.runtime, more.launcher)
+    wider = local.place_sweep(more, machine)
+    assert {trial.id for trial in plan.trials} < {trial.id for trial in wider.plan.trials}
+    assert wider.plan.learned == plan.learned and wider.stale == ()
+
+
+def test_another_grid_waits_for_the_stage_to_end(undisturbed, tmp_path):
+    folder, *_ = undisturbed
+    place(folder, tmp_path)
+    more = request(folder, tmp_path, *STAGES, "extend=true", "grid.budgets=[1e8]")
+    with pytest.raises(BadInput, match="the stage scout of this one has not ended"):
+        local.place_sweep(more, this_machine(more.base.runtime, more.launcher))
+
+
+def test_an_open_valley_is_widened_in_place_and_only_there(tmp_path, capsys):
+    base, grid = QUICKSTART
+    plan = plan_grid(base, replace(grid, seeds_at_centre=1, seeds_at_lowest_budget=1), None)
+    stored = StoredPlan(plan, "0" * 16, LAUNCHER)
+    store.place_plan(tmp_path, stored, False)
+    blank = blank_record(base, 1, "done", None)
+
+    def train(trials):
+        for trial in trials:
+            folder = store.trial_folder(tmp_path, trial)
+            off = 400.0 if trial.flops_budget == 8e11 else 20.0
+            record = replace(blank, id=trial.id, loss=valley(trial.config, off, 0.45))
+            publish(claim(folder, Watch()), record)
+
+    train(plan.trials)
+    wider = steps.widen(tmp_path, stored)
+    added = [trial for trial in wider.plan.trials if trial not in plan.trials]
+    assert sorted(trial.config.model.n_embd for trial in added) == [12, 16]
+    assert "adding 2x16, 2x12" in capsys.readouterr().out
+    assert store.read_plan(tmp_path) == wider
+    train(added)
+    assert steps.widen(tmp_path, wider) == wider
+    assert "nothing to add" in capsys.readouterr().out
+
+
+def test_a_rate_that_diverges_in_its_study_is_no_failure(undisturbed):
+    _, _, states, _ = undisturbed
+    tuning = next(state for state in states if state.trial.arm == "tuning")
+    grid = next(state for state in states if state.trial.arm == "grid")
+    assert local.outcome([replace(tuning, state="diverged")]) == ExitStatus.DONE
+    assert local.outcome([replace(tuning, state="failed")]) == ExitStatus.NO_RESULT
+    assert local.outcome([replace(grid, state="diverged")]) == ExitStatus.NO_RESULT
