@@ -125,6 +125,7 @@ class RuntimeConfig:
     timeout_s             longest wait of one rank for another
     tracking              wandb: a process of its own sends the rows (training/tracking.py)
     stage                 folder on a disk of each node, to which shards are copied once; null: none
+    instruments           logged rows tell the size of the update and the gradient's noise scale
     """
 
     device: str
@@ -138,6 +139,7 @@ class RuntimeConfig:
     timeout_s: float
     tracking: Literal["none", "wandb"] = "none"
     stage: str | None = None
+    instruments: bool = False
 
     def __post_init__(self) -> None:
         require_positive("runtime", self, "log_every_steps", "timeout_s")

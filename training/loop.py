@@ -220,6 +220,7 @@ def _row(run: Run, step: Step) -> Row:
         "grad_norm": step.grad_norm,
         "tokens_per_s": run.config.schedule.batch_tokens / step.seconds,
         "time": utc_now(),
+        **step.instruments,
     }
 
 

@@ -1,7 +1,8 @@
 """The lines a run leaves on its way, and reading them as one curve per trial. Torch-free.
 
-metrics.jsonl, one row per logged step: step tokens flops loss lr grad_norm tokens_per_s time, and
-val_loss where it was taken. `step` counts finished updates; `flops` is exact, cumulative.
+metrics.jsonl, one row per logged step: step tokens flops loss lr grad_norm tokens_per_s time,
+val_loss where it was taken, and with runtime.instruments update_ratio and noise_scale_tokens
+(training/instruments.py). `step` counts finished updates; `flops` is exact, cumulative.
 """
 
 import json

@@ -30,6 +30,7 @@ from training.hardware import (
     earlier_environment,
     write_environment,
 )
+from training.instruments import NoiseScale, Reading
 from training.journal import Journal, utc_now
 from training.optimizer import Optimizer, build_optimizer
 
@@ -56,6 +57,7 @@ class Run:
     started: str = field(default_factory=utc_now)
     earlier_wall_s: float = 0.0
     began: float = field(default_factory=time.monotonic)
+    noise: NoiseScale = field(default_factory=NoiseScale)
     ahead: tuple[int, tuple[Tensor, Tensor]] | None = None
 
     @property
@@ -88,6 +90,16 @@ class Run:
         if following < self.config.schedule.steps:
             self.ahead = following, self.batch(following)
 
+    def reading(self) -> Reading | None:
+        """The instruments for the next step, if it is one whose row has them."""
+        runtime = self.config.runtime
+        if not runtime.instruments or (self.step + 1) % runtime.log_every_steps:
+            return None
+        block_size, size = self.config.model.block_size, self.environment.micro_batch
+        sequences = self.config.schedule.batch_tokens // block_size // self.ranks.world_size
+        parts = [min(size, sequences - start) for start in range(0, sequences, size)]
+        return Reading(self.parameters, parts, self.ranks.world_size, block_size)
+
     def has_finite_weights(self) -> bool:
         """Whether every weight is a number; one wait for the device."""
         verdicts = [parameter.detach().isfinite().all() for parameter in self.parameters]
@@ -104,6 +116,7 @@ class Run:
             "train_s": self.train_s,
             "wall_s": self.wall_s,
             "started": self.started,
+            "noise": asdict(self.noise),
         }
         if self.ranks.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.ranks.device)
@@ -130,6 +143,7 @@ class Run:
             torch.cuda.set_rng_state(state["cuda_rng"], self.ranks.device)
         self.step, self.loss, self.train_s = state["step"], state["loss"], state["train_s"]
         self.earlier_wall_s, self.started = state["wall_s"], state["started"]
+        self.noise = NoiseScale(**state.get("noise", {}))  # older checkpoints have none
         self.bitwise = found.meta.bitwise and not self.environment.differences(
             found.meta.environment
         )

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,17 @@ from training.schedule import learning_rate
 
 @dataclass(frozen=True)
 class Step:
-    """What one step gave, equal on all ranks: loss before the update, norm before clipping."""
+    """What one step gave, equal on all ranks: loss before the update, norm before clipping.
+
+    `instruments` are what its row of metrics gains where they were read.
+    """
 
     loss: float
     grad_norm: float
     lr: float
     seconds: float
     stop: bool
+    instruments: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def is_finite(self) -> bool:
@@ -41,22 +45,30 @@ def train_step(run: Run, stop: bool) -> Step:
     start = time.perf_counter()
     config = run.config
     lr = learning_rate(run.step, config.optimizer.lr, config.schedule)
-    local_loss = accumulate_gradients(
-        run.network, *run.batch(run.step), run.environment.micro_batch, run.autocast
-    )
+    reading = run.reading()
+    with reading.gradients() if reading else nullcontext():
+        local_loss = accumulate_gradients(
+            run.network, *run.batch(run.step), run.environment.micro_batch, run.autocast
+        )
     norm = nn.utils.clip_grad_norm_(run.parameters, config.optimizer.grad_clip)
     run.prefetch()  # a GPU is still at work: use the time before asking it for the loss
-    total, stops = run.ranks.sum(local_loss.item(), float(stop))
+    small_square = reading.small_square() if reading else 0.0
+    total, stops, small_squares = run.ranks.sum(local_loss.item(), float(stop), small_square)
     loss, grad_norm = total / run.ranks.world_size, norm.item()
+    instruments: dict[str, float | None] = {}
     if math.isfinite(loss) and math.isfinite(grad_norm):
         for group in run.optimizer.param_groups:
             group["lr"] = lr
+        if reading:
+            reading.before_update()
         run.optimizer.step()
         run.step += 1
+        if reading:
+            instruments = reading.values(run.noise, small_squares, grad_norm)
     run.optimizer.zero_grad(set_to_none=True)
     seconds = time.perf_counter() - start
     run.train_s += seconds
-    return Step(loss, grad_norm, lr, seconds, stops > 0)
+    return Step(loss, grad_norm, lr, seconds, stops > 0, instruments)
 
 
 def accumulate_gradients(

@@ -1,0 +1,131 @@
+"""Noise scale and update ratio: what they should be, where they are, and that they only look."""
+
+import math
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+from test_training_distributed import together
+from tiny_training import alone, claimed, prepared_config, train_once
+
+from training.dataset import open_data
+from training.hardware import decide
+from training.instruments import NoiseScale, two_batches
+from training.loop import train
+from training.metrics import read_metrics
+from training.record import publish
+from training.run import Run, build_run
+from training.step import accumulate_gradients, train_step
+
+
+def drawn_squares(n: int, draws: int) -> tuple[torch.Tensor, float, float]:
+    """|g_n|^2 of `draws` gradients of known G and Sigma, then |G|^2 and tr(Sigma)."""
+    generator = torch.Generator().manual_seed(n)
+    mean_K = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
+    sd_K = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    noise = torch.randn((draws, n, 3), generator=generator, dtype=torch.float64)
+    gradients = (mean_K + sd_K * noise).mean(1)
+    return gradients.square().sum(1), mean_K.square().sum().item(), sd_K.square().sum().item()
+
+
+@pytest.mark.parametrize(("small", "large"), [(1, 2), (2, 16), (5, 8)])
+def test_both_terms_are_unbiased(small, large):
+    draws = 20_000
+    small_squares, square, trace = drawn_squares(small, draws)
+    large_squares, _, _ = drawn_squares(large, draws)
+    found = two_batches(small_squares, small, large_squares, large)
+    for values, expected in zip(found, (square, trace), strict=True):
+        assert abs(values.mean() - expected) < 4 * values.std() / math.sqrt(draws)
+
+
+def test_the_scale_is_the_ratio_of_averages():
+    scale = NoiseScale()
+    assert scale.value is None
+    scale.add(1.0, 9.0)
+    assert scale.value == pytest.approx(9.0)
+    for _ in range(500):
+        scale.add(3.0, 3.0)
+        scale.add(1.0, 9.0)
+    assert scale.value == pytest.approx(3.0, rel=0.06)  # 6 / 2; the mean of the ratios is 5
+    assert NoiseScale(1.0, -1.0).value is NoiseScale(-1.0, 1.0).value is None
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    config = prepared_config(tmp_path, runtime__instruments=True)
+    return build_run(config, alone(), decide(config, alone(), None), open_data(config, alone()))
+
+
+@pytest.mark.parametrize("micro_batch", [2, 3])
+def test_parts_are_measured_by_themselves(run, micro_batch):
+    parts = [half.split(micro_batch) for half in run.batch(0)]
+    squares = []
+    for tokens_BT, targets_BT in zip(*parts, strict=True):
+        gradients = torch.autograd.grad(run.model(tokens_BT, targets_BT), run.parameters)
+        squares.append(sum(g.square().sum().item() for g in gradients))
+    run.environment = replace(run.environment, micro_batch=micro_batch)
+    reading = run.reading()
+    assert reading is not None
+    with reading.gradients():
+        accumulate_gradients(run.network, *run.batch(0), micro_batch, nullcontext)
+    assert reading.small_square() == pytest.approx(sum(squares) / len(squares), rel=1e-4)
+
+
+def test_the_update_ratio_by_hand(run):
+    before = [p.detach().clone() for p in run.parameters if p.ndim >= 2]
+    step = train_step(run, stop=False)
+    after = [p.detach() for p in run.parameters if p.ndim >= 2]
+    update = sum((a - b).square().sum().item() for a, b in zip(after, before, strict=True))
+    size = sum(b.square().sum().item() for b in before)
+    assert step.instruments["update_ratio"] == pytest.approx(math.sqrt(update / size), rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_they_only_look_and_stand_in_the_rows_that_are_logged(tmp_path, optimizer):
+    config = prepared_config(tmp_path, 8, optimizer__name=optimizer, runtime__micro_batch=3)
+    plain = train_once(config, tmp_path / "plain")
+    runtime = replace(config.runtime, instruments=True, log_every_steps=2)
+    seen = train_once(replace(config, runtime=runtime), tmp_path / "seen")
+    assert seen.weights_digest == plain.weights_digest and seen.id == plain.id
+    rows = read_metrics(tmp_path / "seen")
+    assert [row["step"] for row in rows] == [2, 4, 6, 8]
+    assert all(1e-5 < row["update_ratio"] < 1 for row in rows)
+    assert all(row["noise_scale_tokens"] is None or row["noise_scale_tokens"] > 0 for row in rows)
+    assert any(row["noise_scale_tokens"] for row in rows)
+    assert "update_ratio" not in read_metrics(tmp_path / "plain")[0]
+
+
+def test_one_part_on_one_rank_has_no_noise_scale(tmp_path):
+    train_once(prepared_config(tmp_path, runtime__instruments=True), tmp_path / "trial")
+    assert {row["noise_scale_tokens"] for row in read_metrics(tmp_path / "trial")} == {None}
+
+
+def test_a_resumed_run_goes_on_with_its_averages(run):
+    run.noise = NoiseScale(2.0, 6.0)
+    assert run.state()["noise"] == {"square": 2.0, "trace": 6.0}
+
+
+def test_two_ranks_measure_what_two_parts_do(tmp_path):
+    config = prepared_config(tmp_path, 4, runtime__instruments=True)
+    halves = replace(config, runtime=replace(config.runtime, micro_batch=4))
+    train_once(halves, tmp_path / "halves")
+    rows = {"halves": read_metrics(tmp_path / "halves")}
+    digests = []
+    for name in ("with", "without"):
+        runtime = replace(config.runtime, instruments=name == "with")
+        changed, attempt = replace(config, runtime=runtime), claimed(tmp_path / name)
+
+        def body(ranks, changed=changed, attempt=attempt):
+            record = train(changed, attempt, ranks, quiet=True)
+            if ranks.is_main:
+                publish(attempt, record)
+            return record.weights_digest
+
+        digests += together(changed, tmp_path, body)
+        rows[name] = read_metrics(tmp_path / name)
+    assert len(set(digests)) == 1
+    found = [row["noise_scale_tokens"] for row in rows["with"]]
+    assert any(found)
+    for one, two in zip([row["noise_scale_tokens"] for row in rows["halves"]], found, strict=True):
+        assert two == (None if one is None else pytest.approx(one, rel=1e-3))

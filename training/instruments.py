@@ -1,0 +1,119 @@
+"""What a step tells beside its loss: the size of its update, and how noisy its gradient is.
+
+Both only look: with `runtime.instruments` on or off the weights are the same to the last bit.
+
+Gradient noise scale (McCandlish et al. 2018, arXiv 1812.06162, appendix A.1): the mean gradient of
+n independent sequences has E|g_n|^2 = |G|^2 + tr(Sigma) / n, so two sizes b < B of batch give both
+terms, and B_simple = tr(Sigma) / |G|^2 is the batch beyond which more sequences help little. The
+small batches are the parts in which a step's gradient is added up, on all ranks; the large one is
+the whole step, before clipping.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+DECAY = 0.95  # of both averages, by measurement: over the last twenty or so
+
+
+def two_batches(
+    small_square: float, small: float, large_square: float, large: float
+) -> tuple[float, float]:
+    """Unbiased |G|^2 and tr(Sigma) from mean squared norms at two batch sizes, small < large.
+
+    tr(Sigma) is that of one unit of the sizes. Either may come out negative.
+    """
+    square = (large * large_square - small * small_square) / (large - small)
+    trace = (small_square - large_square) / (1 / small - 1 / large)
+    return square, trace
+
+
+@dataclass
+class NoiseScale:
+    """B_simple as a ratio of two running averages; a running average of ratios would be biased."""
+
+    square: float = 0.0
+    trace: float = 0.0
+
+    def add(self, square: float, trace: float) -> None:
+        """Take in one measurement. Both averages begin at 0, which their ratio does not show."""
+        self.square = DECAY * self.square + (1 - DECAY) * square
+        self.trace = DECAY * self.trace + (1 - DECAY) * trace
+
+    @property
+    def value(self) -> float | None:
+        """In the unit of the sizes; None until both averages are positive."""
+        return self.trace / self.square if self.square > 0 and self.trace > 0 else None
+
+
+class Reading:
+    """The instruments of one step, for which `parts` lists the sequences of a rank's passes."""
+
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], parts: Sequence[int], ranks: int, block_size: int
+    ) -> None:
+        self._parameters = parameters
+        self._parts = parts
+        self._ranks = ranks
+        self._small = block_size * len(parts) / sum(1 / part for part in parts)
+        self._large = block_size * sum(parts) * ranks
+        self._norms: list[Tensor] = []
+        self._weights: list[Tensor] = []
+        self._before: list[Tensor] = []
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether there are two sizes of batch to compare."""
+        return len(self._parts) * self._ranks > 1
+
+    @contextmanager
+    def gradients(self) -> Iterator[None]:
+        """Note every gradient before it is added to the others and before ranks exchange it."""
+        watched = self._parameters if self.has_noise else ()
+        handles = [parameter.register_hook(self._note) for parameter in watched]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def small_square(self) -> float:
+        """The mean over this rank's parts of |g|^2; one wait for the device."""
+        if not self.has_noise:
+            return 0.0
+        squares = torch.stack(self._norms).square().view(len(self._parts), -1).sum(1)
+        shares = squares.new_tensor(self._parts) / sum(self._parts)  # by which losses were scaled
+        return (squares / shares.square()).mean().item()
+
+    def before_update(self) -> None:
+        """Keep a copy of the matrices."""
+        self._weights = [p.detach() for p in self._parameters if p.ndim >= 2]
+        self._before = [weight.clone() for weight in self._weights]
+
+    def values(
+        self, noise: NoiseScale, small_squares: float, grad_norm: float
+    ) -> dict[str, float | None]:
+        """What the row of metrics gains, after the update; `small_squares` is the ranks' sum.
+
+        update_ratio        root mean square of the update over that of the weights before it,
+                            over all matrices
+        noise_scale_tokens  B_simple; null where there is one part on one rank
+        """
+        if self.has_noise:
+            mean = small_squares / self._ranks
+            noise.add(*two_batches(mean, self._small, grad_norm**2, self._large))
+        return {
+            "update_ratio": self._update_ratio(),
+            "noise_scale_tokens": noise.value if self.has_noise else None,
+        }
+
+    def _note(self, gradient: Tensor) -> None:
+        self._norms.append(torch.linalg.vector_norm(gradient))
+
+    def _update_ratio(self) -> float:
+        size = torch.stack(torch._foreach_norm(self._before)).norm()
+        torch._foreach_sub_(self._before, self._weights)
+        return (torch.stack(torch._foreach_norm(self._before)).norm() / size).item()
