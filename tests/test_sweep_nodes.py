@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_sweep import overrides
+from tiny_sweep import child_pids, eventually, overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = "29511"
@@ -82,7 +83,7 @@ def logs(folder: Path) -> str:
 
 
 def alone(folder: Path, out: Path, *more: str) -> dict[str, str]:
-    """What the sweep ends in on one node."""
+    """What the sweep ends in on one node, or a rerun of one that was disturbed."""
     line = [sys.executable, "sweep.py", *overrides(folder, out), "fit.require=[]", *more]
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -98,6 +99,37 @@ def test_two_nodes_share_the_trials_and_end_in_the_bits_of_one(tmp_path, nodes):
     assert statuses == [0, 0], logs(tmp_path)
     assert digests(tmp_path / "two") == alone(tmp_path, tmp_path / "one")
     assert len(digests(tmp_path / "two")) == 4
+
+
+def cut(nodes, agents) -> None:
+    """The cable is pulled; both nodes still see the folder."""
+    ip("-n", nodes[1], "link", "set", "cable", "down")
+
+
+def fall(nodes, agents) -> None:
+    """All processes of the second node end at once."""
+    for pid in (*(p for c in child_pids(agents[1].pid) for p in child_pids(c)), agents[1].pid):
+        os.kill(pid, signal.SIGKILL)
+    os.killpg(agents[1].pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("fault", [cut, fall])
+def test_a_node_that_is_lost_ends_the_other_in_bounded_time_and_a_rerun_completes(
+    tmp_path, nodes, fault: Callable
+):
+    more = ("grid.budgets=[4e8,8e8]", "launcher.lease_s=10")
+    out = tmp_path / "two"
+    agents = pair(nodes, tmp_path, out, *more)
+    try:
+        eventually(lambda: len(list(out.glob("trials/*/attempt-001/metrics.jsonl"))) == 2, LIMIT_S)
+        fault(nodes, agents)
+        # torchrun itself waits five minutes for the other agent before it leaves.
+        agents[0].wait(LIMIT_S + 320)
+    finally:
+        stop(agents)
+    assert alone(tmp_path, out, *more) == alone(tmp_path, tmp_path / "one", *more)
 
 
 def stop(agents) -> None:
