@@ -14,7 +14,6 @@ from training.hardware import decide
 from training.instruments import NoiseScale, two_batches
 from training.loop import train
 from training.metrics import read_metrics
-from training.record import publish
 from training.run import Run, build_run
 from training.step import accumulate_gradients, train_step
 
@@ -58,18 +57,17 @@ def run(tmp_path) -> Run:
 
 
 @pytest.mark.parametrize("micro_batch", [2, 3])
-def test_parts_are_measured_by_themselves(run, micro_batch):
-    parts = [half.split(micro_batch) for half in run.batch(0)]
-    squares = []
-    for tokens_BT, targets_BT in zip(*parts, strict=True):
-        gradients = torch.autograd.grad(run.model(tokens_BT, targets_BT), run.parameters)
-        squares.append(sum(g.square().sum().item() for g in gradients))
+def test_the_first_part_is_measured_by_itself(run, micro_batch):
+    tokens_BT, targets_BT = (half[:micro_batch] for half in run.batch(0))
+    gradients = torch.autograd.grad(run.model(tokens_BT, targets_BT), run.parameters)
     run.environment = replace(run.environment, micro_batch=micro_batch)
     reading = run.reading()
     assert reading is not None
     with reading.gradients():
         accumulate_gradients(run.network, *run.batch(0), micro_batch, nullcontext)
-    assert reading.small_square() == pytest.approx(sum(squares) / len(squares), rel=1e-4)
+    expected = sum(g.square().sum().item() for g in gradients)
+    assert reading.small_square() == pytest.approx(expected, rel=1e-4)
+    assert not any(p._backward_hooks for p in run.parameters)
 
 
 def test_the_update_ratio_by_hand(run):
@@ -106,26 +104,22 @@ def test_a_resumed_run_goes_on_with_its_averages(run):
     assert run.state()["noise"] == {"square": 2.0, "trace": 6.0}
 
 
-def test_two_ranks_measure_what_two_parts_do(tmp_path):
-    config = prepared_config(tmp_path, 4, runtime__instruments=True)
-    halves = replace(config, runtime=replace(config.runtime, micro_batch=4))
-    train_once(halves, tmp_path / "halves")
-    rows = {"halves": read_metrics(tmp_path / "halves")}
+def test_two_ranks_compare_what_each_has_with_the_whole(tmp_path, run):
+    squares = []
+    for rank, world_size in ((0, 2), (1, 2), (0, 1)):
+        batch = map(torch.from_numpy, run.data.loader.batch(0, 8, rank, world_size))
+        gradients = torch.autograd.grad(run.model(*batch), run.parameters)
+        squares.append(sum(g.square().sum().item() for g in gradients))
+    square, trace = two_batches((squares[0] + squares[1]) / 2, 64, squares[2], 128)
     digests = []
-    for name in ("with", "without"):
-        runtime = replace(config.runtime, instruments=name == "with")
-        changed, attempt = replace(config, runtime=runtime), claimed(tmp_path / name)
+    for instruments in (True, False):
+        config = replace(run.config, runtime=replace(run.config.runtime, instruments=instruments))
+        attempt = claimed(tmp_path / f"instruments{instruments}")
 
-        def body(ranks, changed=changed, attempt=attempt):
-            record = train(changed, attempt, ranks, quiet=True)
-            if ranks.is_main:
-                publish(attempt, record)
-            return record.weights_digest
+        def body(ranks, config=config, attempt=attempt):
+            return train(config, attempt, ranks, quiet=True).weights_digest
 
-        digests += together(changed, tmp_path, body)
-        rows[name] = read_metrics(tmp_path / name)
+        digests += together(config, tmp_path, body)
     assert len(set(digests)) == 1
-    found = [row["noise_scale_tokens"] for row in rows["with"]]
-    assert any(found)
-    for one, two in zip([row["noise_scale_tokens"] for row in rows["halves"]], found, strict=True):
-        assert two == (None if one is None else pytest.approx(one, rel=1e-3))
+    first = read_metrics(tmp_path / "instrumentsTrue")[0]
+    assert square > 0 and first["noise_scale_tokens"] == pytest.approx(trace / square, rel=1e-3)

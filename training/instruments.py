@@ -5,16 +5,18 @@ Both only look: with `runtime.instruments` on or off the weights are the same to
 Gradient noise scale (McCandlish et al. 2018, arXiv 1812.06162, appendix A.1): the mean gradient of
 n independent sequences has E|g_n|^2 = |G|^2 + tr(Sigma) / n, so two sizes b < B of batch give both
 terms, and B_simple = tr(Sigma) / |G|^2 is the batch beyond which more sequences help little. The
-small batches are the parts in which a step's gradient is added up, on all ranks; the large one is
-the whole step, before clipping.
+small batches are the first of the parts in which each rank adds up a step's gradient; the large
+one is the whole step, before clipping.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 DECAY = 0.95  # of both averages, by measurement: over the last twenty or so
 
@@ -58,7 +60,7 @@ class Reading:
         self._parameters = parameters
         self._parts = parts
         self._ranks = ranks
-        self._small = block_size * len(parts) / sum(1 / part for part in parts)
+        self._small = block_size * parts[0]
         self._large = block_size * sum(parts) * ranks
         self._norms: list[Tensor] = []
         self._weights: list[Tensor] = []
@@ -71,22 +73,23 @@ class Reading:
 
     @contextmanager
     def gradients(self) -> Iterator[None]:
-        """Note every gradient before it is added to the others and before ranks exchange it."""
+        """Note the first gradient of each weight, before it is added to and ranks exchange it."""
         watched = self._parameters if self.has_noise else ()
-        handles = [parameter.register_hook(self._note) for parameter in watched]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        handles: list[RemovableHandle] = []
+
+        def note(gradient: Tensor, index: int) -> None:
+            self._norms.append(torch.linalg.vector_norm(gradient))
+            handles[index].remove()  # the other parts are left in peace
+
+        handles += [p.register_hook(partial(note, index=i)) for i, p in enumerate(watched)]
+        yield
 
     def small_square(self) -> float:
-        """The mean over this rank's parts of |g|^2; one wait for the device."""
+        """|g|^2 of this rank's first part; one wait for the device."""
         if not self.has_noise:
             return 0.0
-        squares = torch.stack(self._norms).square().view(len(self._parts), -1).sum(1)
-        shares = squares.new_tensor(self._parts) / sum(self._parts)  # by which losses were scaled
-        return (squares / shares.square()).mean().item()
+        share = self._parts[0] / sum(self._parts)  # by which its loss was scaled
+        return torch.stack(self._norms).square().sum().item() / share**2
 
     def before_update(self) -> None:
         """Keep a copy of the matrices."""
@@ -109,9 +112,6 @@ class Reading:
             "update_ratio": self._update_ratio(),
             "noise_scale_tokens": noise.value if self.has_noise else None,
         }
-
-    def _note(self, gradient: Tensor) -> None:
-        self._norms.append(torch.linalg.vector_norm(gradient))
 
     def _update_ratio(self) -> float:
         size = torch.stack(torch._foreach_norm(self._before)).norm()
