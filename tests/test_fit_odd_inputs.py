@@ -87,7 +87,8 @@ def test_what_is_no_file_is_refused(capsys, tmp_path):
     [
         ("flops", 1e300, "found 1e+300, expected 1e-12 to 1e+40"),
         ("flops_budget", 1e-300, "found 1e-300, expected 1e-12 to 1e+40"),
-        ("params", 1e-300, "found 1e-300, expected 1e-12 to 1e+40"),
+        ("params", 1e-300, "found 1e-300, expected 1e-12 to 1e+20"),
+        ("tokens", 1e29, "found 1e+29, expected 1e-12 to 1e+24"),
         ("loss", 1e-300, "found 1e-300, expected at least 1e-06 nats"),
         ("loss_se", 1e300, "found 1e+300, expected at least 0 and at most 50 nats"),
         ("status", "\x1b[31m", "status \\x1b[31m"),

@@ -12,6 +12,7 @@ from scaling.fit.columns import Row, Table
 
 # Of anything counted: beyond is a slip, and squares and exponentials of it overflow.
 _SMALLEST, _LARGEST = 1e-12, 1e40
+_MOST = {"params": 1e20, "tokens": 1e24}  # the surface of more is flat to the last bit
 _MOST_LISTED, _LONGEST = 40, 60
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -62,8 +63,9 @@ def positive(row: Row, name: str) -> float:
     value = number(row, name)
     if value <= 0:
         raise refuse(row, name, f"{value:g}", "above 0")
-    if not _SMALLEST <= value <= _LARGEST:
-        raise refuse(row, name, f"{value:g}", f"{_SMALLEST:g} to {_LARGEST:g}")
+    largest = _MOST.get(name, _LARGEST)
+    if not _SMALLEST <= value <= largest:
+        raise refuse(row, name, f"{value:g}", f"{_SMALLEST:g} to {largest:g}")
     return value
 
 
