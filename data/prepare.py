@@ -69,6 +69,11 @@ def prepare(config: DataConfig, data_dir: Path, fetch: bool = False) -> Path:
     return folder
 
 
+def is_prepared(config: DataConfig, data_dir: Path) -> bool:
+    """Whether `prepare` would find the data there; BadInput for an unusable path."""
+    return _is_complete(_folder(config, data_dir))
+
+
 def build_folder(config: DataConfig, data_dir: Path, parallel: bool = False) -> None:
     """Make the folder, here and now; see `prepare`."""
     recipe = _recipe(config)

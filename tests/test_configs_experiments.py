@@ -2,15 +2,20 @@
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
-from configs.load import CONFIG_DIR, build, compose_config
+import sweep
+from configs.load import CONFIG_DIR, Arguments, build, compose_config, run_entry
 from data.config import DataConfig
 from model import flops
+from scaling.plan.cost import flops_exact
+from scaling.run.planning import stated_plans
+from scaling.run.request import read_request
 from training.config import TrainConfig
 from training.schedule import warmup_steps
 
@@ -58,6 +63,42 @@ def test_a_reproduction_is_planned_without_its_data(name: str, tmp_path: Path) -
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{RECIPES[name][0]:,}" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+# FLOP of the grid and of the tuning before it, as the heads of the experiments state them.
+STUDIES = {
+    "isoflop_s": (1.3e18, 2.1e17),
+    "isoflop_m": (1.3e19, 2.1e18),
+    "isoflop_l": (1.3e20, 2.1e19),
+    "isoflop_xl": (1.3e21, 2.1e20),
+}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_is_planned_without_its_data_at_the_cost_it_states(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = (f"experiment={name}", "mode=plan", "launcher.device=H200")
+    request = read_request(Arguments("sweep", words, CONFIG_DIR))
+    tuning, grid = stated_plans(request, None)
+    found = [sum(flops_exact(t.config) for t in plan.trials) for plan in (grid, tuning)]
+    assert found == pytest.approx(STUDIES[name], rel=0.02)
+    assert found[1] <= 0.25 * found[0]
+    cells = Counter((t.flops_budget, t.config.model) for t in grid.trials)
+    sizes = Counter(budget for budget, _ in cells)
+    assert len(sizes) == 5 and min(sizes.values()) >= 6
+    assert max(sizes) / min(sizes) == pytest.approx(100, rel=0.01)
+    assert sorted(cells.values())[-6:] == [1, 3, 3, 3, 3, 3]  # three seeds at each centre
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_of_the_hub_is_planned_before_its_data_are_fetched(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ("experiment=isoflop_m", "mode=plan", "foresight.simulations=40")
+    assert run_entry(sweep.main, "sweep", "", words) == 0
+    said = capsys.readouterr().out
+    assert "hf:HuggingFaceFW/fineweb" in said and "is not there, epochs are not checked" in said
+    assert "time: state a machine to plan for" in said and "isoflop     a = 0.50" in said
     assert not list(tmp_path.iterdir())
 
 

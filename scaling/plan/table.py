@@ -97,8 +97,9 @@ def _table(
 ) -> Table:
     style = box.SIMPLE_HEAD if is_terminal else None
     table = Table(box=style, pad_edge=False, padding=(0, 1 if style else 2, 0, 0))
-    armed = any(trials[0].arm != "grid" for trials in cells)
-    for name in (*_COLUMNS, *(["memory"] if device else []), *(["arm"] if armed else [])):
+    armed = len({trials[0].arm for trials in cells}) > 1
+    names = [name for name in _COLUMNS if dataset_tokens or name != "epochs"]
+    for name in (*names, *(["memory"] if device else []), *(["arm"] if armed else [])):
         table.add_column(name, justify="right", no_wrap=True)
     before = None
     for trials in cells:
@@ -167,16 +168,13 @@ def _row(trials: Sequence[Trial], dataset_tokens: int | None) -> list[str]:
         str(schedule.batch_tokens),
         str(schedule.steps),
         f"{config.optimizer.lr:.3g}",
-        _epochs(tokens, dataset_tokens),
+        *([_epochs(tokens / dataset_tokens)] if dataset_tokens else []),
         str(len(trials)),
         "-" if first.predicted_s is None else duration(first.predicted_s),
     ]
 
 
-def _epochs(tokens: int, dataset_tokens: int | None) -> str:
-    if dataset_tokens is None:
-        return "-"
-    epochs = tokens / dataset_tokens
+def _epochs(epochs: float) -> str:
     return f"{epochs:.2f}" if epochs >= 0.01 else "<0.01"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from configs.errors import BadInput, ExitStatus
 from data.loader import Loader, evaluation_windows
 from data.manifest import Manifest, read_manifest
-from data.prepare import prepare
+from data.prepare import is_prepared, prepare
 from data.shards import open_split
 from scaling.plan import bill
 from scaling.plan.cost import Rate, StatedRate, stated_rate
@@ -29,13 +29,15 @@ from training.memory import Kind
 def show_plan(request: Request) -> ExitStatus:
     """Print the plan, what it costs and what it promises; nothing is written into `out`.
 
-    Timed by steps measured here, or by a stated rate: then no device of this machine is looked at,
-    and data that are not here (data.path) only leave epochs unchecked.
+    Timed by steps measured here, or by a stated rate: then no device of this machine is looked at.
+    Data that are not here only leave epochs unchecked, and steps unmeasured: a data set of the hub
+    that is yet to be prepared, or with a stated rate a data.path.
     """
     launcher, stated = request.launcher, rate_of(request)
-    data = None if stated and _is_absent(request.base) else prepared_data(request.base)
+    absent = _is_unprepared(request.base) or (stated is not None and _is_absent(request.base))
+    data = None if absent else prepared_data(request.base)
     tokens = data.tokens_per_epoch if data else None
-    if stated:
+    if stated or absent:
         device, slots = _stated_device(request), launcher.stated_slots
         devices = slots * launcher.devices_per_trial // launcher.trials_per_device
         plans = stated_plans(request, tokens)
@@ -57,7 +59,7 @@ def show_plan(request: Request) -> ExitStatus:
     needed = disk(every, slots, request.command.keep == "final", tokens)
     lines = [
         *([] if request.command.tune else [UNTUNED]),
-        bill.data_line(every, tokens, str(request.base.data.path)),
+        bill.data_line(every, tokens, request.base.data.path or request.base.data.name),
         bill.time_line(whole.step_time),
         bill.memory_line(every, device, sharing),
         bill.disk_line(needed, _free_bytes(request.command.out)),
@@ -107,6 +109,13 @@ def _stated_device(request: Request) -> Device:
 
 def _is_absent(config: TrainConfig) -> bool:
     return config.data.path is not None and not Path(config.data.path).exists()
+
+
+def _is_unprepared(config: TrainConfig) -> bool:
+    """Whether the text is yet to be fetched from the hub (data.prepare): no plan waits for that."""
+    data = config.data
+    from_hub = data.source == "hf" and data.path is None
+    return from_hub and not is_prepared(data, Path(config.runtime.data_dir))
 
 
 def _free_bytes(out: str | None) -> int:
