@@ -40,6 +40,17 @@ def test_seeds_are_averaged_and_counted(tmp_path):
     assert runs.loss_se.tolist() == pytest.approx([0.1, 0.2 / math.sqrt(2)])
 
 
+def test_seeds_are_averaged_whatever_the_columns_are_called(tmp_path):
+    rows = [
+        {"name": name, "n": 1e6, "d": 1e8, "val/loss": loss, "train_loss": loss + 0.1, "seed": seed}
+        for name, loss, seed in (("a", 3.0, 0), ("b", 3.2, 1))
+    ]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    mapped = {"run_id": "name", "params": "n", "tokens": "d", "loss": "val/loss"}
+    runs = admitted(path, *(f"columns.{ours}={theirs}" for ours, theirs in mapped.items()))
+    assert runs.run_id == ("a+b",) and runs.loss.tolist() == pytest.approx([3.1])
+
+
 def test_a_plus_in_a_run_id_is_no_average(tmp_path):
     rows = [row(run_id=f"wiki+code-{seed}", seed=seed, loss=3.0) for seed in (0, 1)]
     runs = admitted(write_csv(tmp_path / "runs.csv", [*rows, row(run_id="c+d", params=2e6)]))

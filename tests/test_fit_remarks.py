@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fit_examples import config, isoflop_rows, observations
+from fit_examples import config, isoflop_rows, observations, write_csv
 
+from scaling.fit.fit import fit
 from scaling.fit.headline import HeadlineFits
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import PUBLISHED
@@ -56,3 +57,15 @@ def test_methods_that_may_agree_or_hardly_differ_are_not(spline, parabola):
 
 def test_a_method_without_an_answer_disagrees_with_nothing():
     assert said("spline", spline=(0.5, 0.48, 0.52)) == []
+
+
+def test_seeds_that_a_column_keeps_apart_are_told_which(tmp_path):
+    rows = [
+        row | {"run_id": f"{i}-{seed}", "seed": seed, "host": f"node{seed}"}
+        for i, row in enumerate(ROWS)
+        for seed in (0, 1)
+    ]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    found = fit(config(f"runs={path}", "n_bootstrap=0", "laws=[isoflop]")).document["warnings"]
+    text = next(remark["text"] for remark in found if remark["code"] == "repeated_points")
+    assert "runs that differ in seed and in host are no repeats" in text

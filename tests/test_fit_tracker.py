@@ -51,6 +51,15 @@ def refusal(runs, *overrides):
     return str(error.value)
 
 
+def test_seeds_of_a_runs_table_are_averaged(tmp_path):
+    rows = [
+        [*TABLE[0], 0],
+        ["small - seed 1", *TABLE[0][1:2], "2026-01-03", 361, "", 1e8, 2e9, 3.6, 1],
+    ]
+    _, points = read(export(tmp_path / "wandb.csv", [*RUNS, "seed"], rows), *MAPPED)
+    assert points.loss.tolist() == pytest.approx([3.5]) and points.merged == 1
+
+
 def test_a_runs_table_reads_and_lists_what_did_not_finish(tmp_path):
     inputs, points = read(export(tmp_path / "wandb.csv", RUNS, TABLE), *MAPPED)
     assert points.run_id == ("small - lr 1", "large")

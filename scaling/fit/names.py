@@ -79,6 +79,11 @@ def is_usual(name: str, column: str) -> bool:
     return False
 
 
+def is_loss(column: str) -> bool:
+    """Whether a column is a loss by its name: `loss_bpb`, `val_loss`, `train/loss`."""
+    return "loss" in _plain(column).split("_")
+
+
 def _nearest(name: str, columns: Sequence[str]) -> str | None:
     for usual in _USUAL_NAMES[name].split():
         for column in columns:

@@ -11,7 +11,7 @@ from configs.errors import BadInput
 from scaling.fit.cells import number, number_or_nan, positive, refuse
 from scaling.fit.columns import Row
 from scaling.fit.config import FitConfig
-from scaling.fit.names import NEEDED, NUMBERS, TEXTS
+from scaling.fit.names import NEEDED, NUMBERS, TEXTS, is_loss
 from scaling.fit.repeats import (
     Exclusion,
     Point,
@@ -30,8 +30,9 @@ _OUTCOME_NAMES = """
     run_id seed status reason attempts wall_s train_s tokens_per_s mfu peak_memory train_loss step
     steps is_final stale id schema weights_digest config_digest bitwise started ended torch device
     threads world_size code_commit code_dirty spikes spike_step spike_nats epochs arm
+    Name ID State Notes User Tags Created Updated Runtime Hostname Sweep _step _runtime _timestamp
 """
-_OUTCOMES = frozenset(_OUTCOME_NAMES.split())
+_OUTCOMES = frozenset(_OUTCOME_NAMES.split())  # ours, then those of a Weights & Biases export
 # Runs of a sweep that are no points of its laws (scaling/plan/grid.py: Arm), and why.
 _OTHER_ARMS = {
     "scout": "its rate and batch are not tuned yet",
@@ -191,7 +192,7 @@ def _point(row: Row, config: FitConfig) -> Point:
         flops_budget=others.pop("flops_budget", math.nan),
         loss_se=others.pop("loss_se", math.nan) or math.nan,
         others={name: value for name, value in others.items() if name not in ("flops", "stale")},
-        identity=_identity(row) if "seed" in others else (),
+        identity=_identity(row, config) if "seed" in others else (),
         place=row.place,
     )
 
@@ -207,9 +208,11 @@ def _flops(
     return others.get("flops", 6.0 * params * tokens)
 
 
-def _identity(row: Row) -> tuple[Any, ...]:
+def _identity(row: Row, config: FitConfig) -> tuple[Any, ...]:
+    """What a run was. A column that is mapped counts once, under our name and not under theirs."""
+    skipped = _OUTCOMES | set(config.columns.values())
     return tuple(
         (name, str(row.values[name]))
         for name in sorted(row.values)
-        if name not in _OUTCOMES and not name.startswith("loss") and row.values[name] is not None
+        if name not in skipped and not is_loss(name) and row.values[name] is not None
     )

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from scaling.fit.cells import listed
 from scaling.fit.columns import Row
 from scaling.fit.config import FitConfig
 from scaling.fit.headline import HeadlineFits, fit_headline
 from scaling.fit.laws import LawFit
-from scaling.fit.observations import Observations, observe
+from scaling.fit.observations import Observations, admitted, observe
 
 Remark = dict[str, str]
 _APART = 0.01  # of a; methods nearer each other than this agree for any use of the exponent
@@ -39,7 +41,8 @@ def remarks(
         text = "losses are bits per byte: E, A and B are in that unit"
         found.append({"code": "loss_unit", "text": text})
     if any(flag.code == "repeated_points" for law in fits.laws for flag in law.flags):
-        found.append({"code": "repeated_points", "text": _alternative(rows, config)})
+        text = _alternative(rows, config) + _unlike(rows, observations, config)
+        found.append({"code": "repeated_points", "text": text})
     found += _disagreements(fits.standing)
     return found
 
@@ -101,6 +104,26 @@ def _methods(law: LawFit) -> list[Remark]:
 
 def _outside(value: float, ends: Sequence[float]) -> bool:
     return not ends[0] <= value <= ends[1]
+
+
+def _unlike(rows: Sequence[Row], observations: Observations, config: FitConfig) -> str:
+    """The columns that keep runs of one (N, D) with seeds of their own from being averaged."""
+    groups: dict[Any, list[dict[str, str]]] = {}
+    for point in admitted(rows, config, observations).values():
+        if point.identity:
+            groups.setdefault((point.params, point.tokens), []).append(dict(point.identity))
+    names = {
+        name
+        for runs in groups.values()
+        for name in set().union(*runs)
+        if len({run.get(name) for run in runs}) > 1
+    }
+    if not names:
+        return ""
+    return (
+        f"; runs that differ in seed and in {listed(sorted(names)[:6])} are no repeats: to average "
+        "them, leave out of the table what is no setting"
+    )
 
 
 def _alternative(rows: Sequence[Row], config: FitConfig) -> str:
