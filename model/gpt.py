@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import GPTConfig
-from model.loss import cross_entropy
+from model.loss import cross_entropy, head_and_cross_entropy
 
 LAYER_NORM_EPS = 1e-5
 
@@ -81,8 +81,11 @@ class GPT(nn.Module):
     """GPT-2 on the CPU in float32; move it and choose its precision afterwards.
 
     Weights are drawn from `generator` alone, so they are the same for any device and world size.
-    Without one they are left unset, for `load_state_dict`.
+    Without one they are left unset, for `load_state_dict`. `chunked_head` trains with the loss head
+    that takes little memory (model/loss.py).
     """
+
+    chunked_head = False
 
     def __init__(self, config: GPTConfig, generator: torch.Generator | None) -> None:
         super().__init__()
@@ -107,7 +110,13 @@ class GPT(nn.Module):
         x_BTE = self.wte(tokens_BT) + self.wpe(positions_T)
         for block in self.h:
             x_BTE = block(x_BTE)
-        logits_BTV = self.lm_head(self.ln_f(x_BTE))
+        x_BTE = self.ln_f(x_BTE)
+        if self.chunked_head and targets_BT is not None and torch.is_grad_enabled():
+            weight_VE, vocab_size = self.lm_head.weight, self.config.vocab_size
+            return head_and_cross_entropy(
+                x_BTE.flatten(0, 1), weight_VE, targets_BT.flatten(), vocab_size
+            )
+        logits_BTV = self.lm_head(x_BTE)
         # Autograd need not see this: the softmax of -inf is 0 and so is its gradient.
         logits_BTV.detach()[..., self.config.vocab_size :] = -math.inf
         if targets_BT is None:

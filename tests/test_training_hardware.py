@@ -1,10 +1,13 @@
 """The machine: peaks by name, MFU by the published count, and passes that fit."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_training import alone, tiny_config
+from tiny_training import alone, prepared_config, tiny_config, train_once
 
 from model.config import GPTConfig
 from training.distributed import Ranks
@@ -14,7 +17,7 @@ from training.hardware import (
     micro_batch_sequences,
     peak_memory,
 )
-from training.memory import small_pass_tokens
+from training.memory import head_that_fits, small_pass_tokens, tokens_that_fit
 from training.peaks import mfu, peak_flops
 
 CPU = torch.device("cpu")
@@ -88,3 +91,27 @@ def test_threads_are_decided_again_for_another_number_of_ranks(tmp_path, monkeyp
     assert (eight.world_size, eight.threads) == (8, 2)
     monkeypatch.setattr("training.hardware.usable_cores", lambda: 4)
     assert decide(config, alone(), first).threads == 16  # as before: the bits depend on it
+
+
+def test_logits_are_kept_whole_where_there_is_room():
+    """GPT-2 small with 64 sequences a rank; 8 GiB and 24 GiB are short, 80 GB and 139 GiB not."""
+    gib, tokens = 2**30, 64 * 1024
+    heads = [head_that_fits(SMALL, tokens, memory * gib) for memory in (8, 24, 74, 139)]
+    assert heads == ["chunked", "chunked", "plain", "plain"]
+    assert tokens_that_fit(SMALL, 24 * gib, "chunked") > 2 * tokens_that_fit(SMALL, 24 * gib)
+    assert head_that_fits(SMALL, 1024, 24 * gib) == "plain"  # the whole share in one pass
+    over_bytes = GPTConfig(12, 12, 768, block_size=1024, vocab_size=256, init_std=0.02)
+    assert head_that_fits(over_bytes, tokens, 8 * gib) == "plain"  # the logits are not the matter
+
+
+def test_the_head_is_decided_once_and_can_be_asked_for(tmp_path):
+    config = prepared_config(tmp_path, 3)
+    asked = replace(config, runtime=replace(config.runtime, loss_head="chunked"))
+    first = decide(asked, alone(), None)
+    assert (decide(config, alone(), None).head, first.head) == ("plain", "chunked")
+    assert decide(config, alone(), first).head == "chunked"
+    plain, chunked = (train_once(c, tmp_path / str(i)) for i, c in enumerate((config, asked)))
+    assert chunked.id == plain.id
+    assert chunked.loss == pytest.approx(plain.loss, abs=1e-5)
+    environment = json.loads((tmp_path / "1/attempt-001/runtime.json").read_text())
+    assert environment["head"] == "chunked"

@@ -118,6 +118,7 @@ class RuntimeConfig:
     threads               CPU threads of a rank; null: cores / ranks of this machine
     compile               torch.compile; null: on a GPU only
     micro_batch           sequences per forward pass and rank; null: by rule
+    loss_head             plain, or chunked: without all logits at once; null: by rule
     log_every_steps       steps between lines of metrics.jsonl
     evaluate_every_steps  steps between held-out losses on the way; 0: at the end only
     checkpoint_every_s    seconds between checkpoints; 0: after every step
@@ -140,6 +141,7 @@ class RuntimeConfig:
     tracking: Literal["none", "wandb"] = "none"
     stage: str | None = None
     instruments: bool = False
+    loss_head: Literal["plain", "chunked"] | None = None
 
     def __post_init__(self) -> None:
         require_positive("runtime", self, "log_every_steps", "timeout_s")

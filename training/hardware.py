@@ -19,7 +19,7 @@ from model.config import GPTConfig
 from training.attempt import Attempt, attempts
 from training.config import TrainConfig
 from training.distributed import Ranks
-from training.memory import parts, small_pass_tokens, tokens_that_fit
+from training.memory import Head, head_that_fits, parts, small_pass_tokens, tokens_that_fit
 from training.process import usable_cores
 
 NAME = "runtime.json"
@@ -44,13 +44,23 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def micro_batch_sequences(config: GPTConfig, rank_batch: int, device: torch.device) -> int:
+def loss_head(config: GPTConfig, rank_batch: int, device: torch.device) -> Head:
+    """The loss head by rule: a CPU has its own way of saving memory (model/loss.py)."""
+    if device.type != "cuda":
+        return "plain"
+    memory = torch.cuda.mem_get_info(device)[1]
+    return head_that_fits(config, rank_batch * config.block_size, memory)
+
+
+def micro_batch_sequences(
+    config: GPTConfig, rank_batch: int, device: torch.device, head: Head = "plain"
+) -> int:
     """Sequences per forward pass, by rule and never by a clock, so that a repeat does the same.
 
     A CPU takes little at a time, a GPU what is estimated to fit (training/memory.py).
     """
     if device.type == "cuda":
-        limit_tokens = tokens_that_fit(config, torch.cuda.mem_get_info(device)[1])
+        limit_tokens = tokens_that_fit(config, torch.cuda.mem_get_info(device)[1], head)
     else:
         limit_tokens = small_pass_tokens(config, "cpu")
     return parts(rank_batch, limit_tokens // config.block_size)
@@ -61,6 +71,7 @@ class Environment:
     """Where and how a run computes; `micro_batch` in sequences, `threads` per rank.
 
     `sdpa` names the attention kernel; auto is the one that torch takes for device and shape.
+    `head` is the loss head.
     """
 
     device: str
@@ -70,6 +81,7 @@ class Environment:
     compile: bool
     micro_batch: int
     sdpa: str
+    head: Head = "plain"
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """What is not as it was in `other`, the mapping of an earlier environment."""
@@ -88,9 +100,11 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
     threads = max(1, usable_cores() // ranks.local_world_size)
     if earlier is None or earlier.device != device:
         compiled = ranks.device.type == "cuda"
-        micro_batch = micro_batch_sequences(config.model, rank_batch, ranks.device)
+        head = runtime.loss_head or loss_head(config.model, rank_batch, ranks.device)
+        micro_batch = micro_batch_sequences(config.model, rank_batch, ranks.device, head)
     else:
         compiled, micro_batch = earlier.compile, earlier.micro_batch
+        head = runtime.loss_head or earlier.head
         if earlier.world_size == ranks.world_size:
             threads = earlier.threads
     return Environment(
@@ -101,6 +115,7 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
         compile=compiled if runtime.compile is None else runtime.compile,
         micro_batch=min(rank_batch, runtime.micro_batch or micro_batch),
         sdpa="auto",
+        head=head,
     )
 
 

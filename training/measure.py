@@ -58,7 +58,8 @@ def measure(config: TrainConfig, ranks: Ranks) -> str:
     rows = {
         "device": f"{ranks.world_size} x {environment.device}",
         "tokens/s": f"{tokens_per_s:,.0f}",
-        "step": f"{seconds * 1e3:.2f} ms, {environment.micro_batch} sequences a pass",
+        "step": f"{seconds * 1e3:.2f} ms, {environment.micro_batch} sequences a pass, "
+        f"{environment.head} loss head",
         "MFU": "unknown for this device" if used is None else f"{used:.1%}",
         "memory": f"{peak_memory(ranks.device) / 2**20:,.0f} MiB",
         "whole run": f"{config.schedule.steps * seconds:,.0f} s at this rate",

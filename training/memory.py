@@ -7,12 +7,15 @@ from model.flops import params_allocated, params_non_embedding
 from training.config import TrainConfig
 
 Kind = Literal["cpu", "cuda"]
+Head = Literal["plain", "chunked"]
 
 # Bytes of a token's activations kept for the backward pass, by layer and width: 34 in two bytes
 # with attention recomputed (Korthikanti et al. 2022, 2205.05198, eq. 2).
 _KEPT = 34
 _PROCESS = 350_000_000  # bytes that a process with torch takes of a CPU's memory
 _LOGIT = 12  # bytes of a logit: in bf16, in float32 and its gradient
+_CHUNKS = 3 * 2**30  # what the chunked head holds at a time (model/loss.py), and its gradients
+_FILLS_A_GPU = 16_384  # tokens of a pass; not measured
 
 
 def state_bytes(config: TrainConfig) -> int:
@@ -24,18 +27,30 @@ def state_bytes(config: TrainConfig) -> int:
     return 4 * (4 * params_allocated(config.model) - saved)
 
 
-def activation_bytes(model: GPTConfig) -> int:
+def activation_bytes(model: GPTConfig, head: Head = "plain") -> int:
     """Bytes of one token of a pass, as estimated for bf16 and a compiled model."""
-    return _KEPT * model.n_layer * model.n_embd + _LOGIT * model.padded_vocab_size
+    logits = _LOGIT * model.padded_vocab_size if head == "plain" else 0
+    return _KEPT * model.n_layer * model.n_embd + logits
 
 
-def tokens_that_fit(model: GPTConfig, memory_bytes: int) -> int:
+def tokens_that_fit(model: GPTConfig, memory_bytes: int, head: Head = "plain") -> int:
     """Tokens whose activations fit in half of what weights, gradients and AdamW's moments leave.
 
     The other half is for what is not compiled, for float32 and for the estimate's error.
     """
-    states = 4 * 4 * params_allocated(model)
-    return max(0, (memory_bytes - states) // (2 * activation_bytes(model)))
+    held = 4 * 4 * params_allocated(model) + (_CHUNKS if head == "chunked" else 0)
+    return max(0, (memory_bytes - held) // (2 * activation_bytes(model, head)))
+
+
+def head_that_fits(model: GPTConfig, rank_tokens: int, memory_bytes: int) -> Head:
+    """The loss head for a GPU: chunked where the logits alone would make its passes too small.
+
+    `rank_tokens` are a rank's share of a step. Not measured on a GPU.
+    """
+    plain = tokens_that_fit(model, memory_bytes)
+    if plain >= min(rank_tokens, _FILLS_A_GPU):
+        return "plain"
+    return "chunked" if tokens_that_fit(model, memory_bytes, "chunked") > plain else "plain"
 
 
 def small_pass_tokens(model: GPTConfig, kind: Kind) -> int:
@@ -67,13 +82,14 @@ def run_bytes(config: TrainConfig, kind: Kind, memory_bytes: int | None, ranks: 
     device, None where it is not known.
     """
     model, block = config.model, config.model.block_size
-    most = small_pass_tokens(model, kind)
-    if kind == "cuda" and memory_bytes is not None:
-        most = tokens_that_fit(model, memory_bytes)
     sequences = max(1, config.schedule.batch_tokens // block // ranks)
+    most, head = small_pass_tokens(model, kind), config.runtime.loss_head or "plain"
+    if kind == "cuda" and memory_bytes is not None:
+        head = config.runtime.loss_head or head_that_fits(model, sequences * block, memory_bytes)
+        most = tokens_that_fit(model, memory_bytes, head)
     tokens = (config.runtime.micro_batch or parts(sequences, most // block)) * block
     width = 1 if config.precision == "bf16" else 2
-    kept = tokens * activation_bytes(model) * width
+    kept = tokens * activation_bytes(model, head) * width + (_CHUNKS if head == "chunked" else 0)
     copy = 2 * params_allocated(model) if config.precision == "bf16" else 0
     process = _PROCESS if kind == "cpu" else 0
     return process + state_bytes(config) + copy + kept

@@ -194,6 +194,7 @@ def build_run(config: TrainConfig, ranks: Ranks, environment: Environment, data:
     torch.manual_seed(purpose_seed(config.seed, "torch"))
     generator = torch.Generator().manual_seed(purpose_seed(config.seed, "weights"))
     model = GPT(config.model, generator).to(ranks.device)
+    model.chunked_head = environment.head == "chunked"
     network: nn.Module = model
     if environment.compile:
         network = torch.compile(model, dynamic=False)  # type: ignore[assignment]
