@@ -34,7 +34,7 @@ CERTIFICATE = {
     "starts_at_optimum": int,
 }
 PARAMETRIC = LAW | {name: ESTIMATE for name in ("E", "A", "B", "alpha", "beta")} | CERTIFICATE
-PARAMETRIC |= {"residuals": [NUMBER], "failed_resamples": int}
+PARAMETRIC |= {"residuals": [NUMBER], "failed_resamples": int, "resampling": {"noise", "cases"}}
 VALLEY = {
     "flops": NUMBER,
     "n_opt": ESTIMATE,

@@ -8,7 +8,8 @@ from scaling.fit.descent import Rows, descend, objective, predicted
 from scaling.fit.inputs import read_inputs
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.observations import observe
-from scaling.fit.parametric import centred, fit_parametric, minimise, resample
+from scaling.fit.parametric import centred, fit_parametric, minimise
+from scaling.fit.resampling import resample
 from scaling.fit.uncertainty import case_weights, generator
 
 LEAST_SQUARES = 1e9  # a Huber width that no residual reaches

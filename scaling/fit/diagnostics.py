@@ -22,7 +22,8 @@ from scaling.fit.headline import HeadlineFits, fit_headline
 from scaling.fit.isoflop import parabola_exponent
 from scaling.fit.laws import LawFit, Surface
 from scaling.fit.observations import Observations
-from scaling.fit.parametric import centred, resample, width
+from scaling.fit.parametric import centred, width
+from scaling.fit.resampling import resample
 from scaling.fit.valleys import budgets, valley_of
 
 OUTLIER = 3.5

@@ -17,8 +17,9 @@ from scaling.fit.descent import ALPHA, BETA, LOWER, UPPER, A, B, Descent, E, Row
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
 from scaling.fit.laws import Estimate, Flag, LawFit, Surface
 from scaling.fit.observations import Observations
+from scaling.fit.resampling import how_to_resample, resampled
 from scaling.fit.screening import CELLS, project, spread
-from scaling.fit.uncertainty import bayesian_weights, estimate, generator
+from scaling.fit.uncertainty import estimate, generator
 
 PARAMETERS = 5
 _AGREE = 1e-6  # relative difference of objectives that count as one minimum
@@ -74,7 +75,7 @@ def fit_parametric(
     delta: float = 1e-3,
     objective: Objective = "huber",
 ) -> ParametricFit:
-    """Fit the surface to the observations, with a Bayesian bootstrap. Refuses rather than raises.
+    """Fit the surface to the observations and to resamples of them. Refuses rather than raises.
 
     The objective on r = log Lhat - log L: "huber" the sum of Huber_delta(r) (Hoffmann et al.),
     "lad" the sum of |r| (which the published refit of Besiroglu et al. is in effect), or
@@ -97,16 +98,15 @@ def fit_parametric(
     reason = _not_identified(point)
     if reason is not None:
         return ParametricFit(LawFit("parametric", details=details, reason=reason))
-    weights = bayesian_weights(
-        len(observations), PARAMETERS, n_bootstrap, generator(seed, "parametric")
-    )
-    resampled = resample(rows, point.theta, weights, delta)
-    samples, lost = _raw(_failed_to_nan(resampled), centre), _lost(resampled)
+    how, rng = how_to_resample(observations), generator(seed, "parametric")
+    others = resampled(how, rows, point.theta, n_bootstrap, delta, rng)
+    samples, lost = _raw(_failed_to_nan(others), centre), _lost(others)
     surface = _raw(point.theta, centre)
     failed = int(np.isnan(samples.alpha).sum())
     reason = unsteady(failed, n_bootstrap)
     if reason is not None:
         return ParametricFit(LawFit("parametric", details=details, reason=reason))
+    details["resampling"] = how
     details["residuals"] = [float(r) for r in residuals]
     details["failed_resamples"] = failed
     estimates = _estimates(surface, samples, point)
@@ -169,13 +169,6 @@ def _bounds(theta: np.ndarray, rows: Rows) -> dict[str, Literal["low", "high"]]:
         if np.ptp(theta[term] * np.exp(-theta[exponent] * log_size)) < _NOTHING * rows.loss.min():
             found[name] = "low"
     return found
-
-
-def resample(rows: Rows, theta: np.ndarray, weights_Rn: np.ndarray, delta: float) -> Descent:
-    """The minimum for each row of resampling weights, descended to from the optimum of all rows."""
-    starts = np.repeat(theta[None], len(weights_Rn), axis=0)
-    widths = (10 * delta, 3 * delta) if delta > 1e-4 else (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
-    return descend(starts, rows, weights_Rn, (*widths, delta))
 
 
 def stages(delta: float) -> tuple[float, ...]:

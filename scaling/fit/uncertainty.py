@@ -1,9 +1,9 @@
 """Resampling: how the data might have come out otherwise, and what that says of an estimate.
 
-A surface is fitted to runs that could have been others: its cases are weighted anew (Rubin 1981,
-the smooth form of the case bootstrap of Besiroglu et al. 2024). A valley has sizes fixed by design
-and only the losses are random: residuals are resampled, or noise of a known size. Every draw comes
-from a generator made of the fit's seed and a purpose.
+A collection of runs could have been others: its cases are weighted anew (Rubin 1981, the smooth
+form of the case bootstrap of Besiroglu et al. 2024). A valley or a planned grid has sizes fixed by
+design and only the losses are random: residuals are resampled, or noise of a known size. Every draw
+comes from a generator made of the fit's seed and a purpose.
 """
 
 import zlib

@@ -22,7 +22,8 @@ from scaling.fit.doubts import wide_interval
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import Surface
 from scaling.fit.observations import Observations
-from scaling.fit.parametric import centred, resample, width
+from scaling.fit.parametric import centred, width
+from scaling.fit.resampling import resample
 from scaling.fit.spline import RICH_SIZES
 from scaling.fit.uncertainty import estimate, generator
 from scaling.fit.valleys import Method, find_valleys
