@@ -35,6 +35,8 @@ CERTIFICATE = {
 }
 PARAMETRIC = LAW | {name: ESTIMATE for name in ("E", "A", "B", "alpha", "beta")} | CERTIFICATE
 PARAMETRIC |= {"residuals": [NUMBER], "failed_resamples": int, "resampling": {"noise", "cases"}}
+ENDS = {level: [maybe(NUMBER)] for level in ("ci80", "ci90", "ci95")}  # null: the profile is open
+PARAMETRIC |= {"profile": {"a": ENDS, "E": ENDS, "agrees": maybe(bool)}}
 VALLEY = {
     "flops": NUMBER,
     "n_opt": ESTIMATE,

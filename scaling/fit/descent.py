@@ -74,12 +74,16 @@ def descend(
     deltas: tuple[float, ...],
     free: tuple[bool, ...] = (True,) * 5,
     max_steps: int = 200,
+    ratio_S: np.ndarray | None = None,
 ) -> Descent:
     """Minimise from each start, through falling `deltas`; the last one is the objective's own.
 
     A wide Huber is nearly least squares and has one broad basin; narrowing it by steps leads into
-    the basin of the narrow one, whose valley has a kink at every row. `free` fixes parameters.
+    the basin of the narrow one, whose valley has a kink at every row. `free` fixes parameters;
+    `ratio_S` ties beta to alpha, as beta/alpha of each member.
     """
+    if ratio_S is not None:
+        free = (*free[:BETA], False)
     parts = [_nowhere()]
     size = max(1, _ROWS_AT_ONCE // rows.log_n.size)
     for first in range(0, len(theta_S5), size):
@@ -88,7 +92,16 @@ def descend(
         for stage, delta in enumerate(deltas):
             last = stage == len(deltas) - 1
             steps, tight = (max_steps, _TIGHT) if last else (_WARM_STEPS, _WARM)
-            part = _descend_one(theta, seen, weights_Sn[chunk], delta, np.array(free), steps, tight)
+            part = _descend_one(
+                theta,
+                seen,
+                weights_Sn[chunk],
+                delta,
+                np.array(free),
+                steps,
+                tight,
+                None if ratio_S is None else ratio_S[chunk],
+            )
             theta = part.theta
         parts.append(part)
     return Descent(
@@ -111,6 +124,7 @@ def _descend_one(
     free: np.ndarray,
     max_steps: int,
     tight: float,
+    ratio: np.ndarray | None,
 ) -> Descent:
     theta = theta_S5.copy()
     members = len(theta)
@@ -123,6 +137,8 @@ def _descend_one(
     weights = weights_Sn
     for _ in range(max_steps):
         now, slope, curvature = here
+        if ratio is not None:
+            slope, curvature = _tied(slope, curvature, ratio)
         value[live] = now
         # A parameter at a bound that the slope pushes against is fixed for this step.
         held = ((theta[live] <= LOWER) & (slope > 0)) | ((theta[live] >= UPPER) & (slope < 0))
@@ -133,11 +149,14 @@ def _descend_one(
         if not moving.all():
             live, held, slope, now = live[moving], held[moving], slope[moving], now[moving]
             here = tuple(part[moving] for part in here)
-            curvature, weights, rows = here[2], weights[moving], rows.of(moving)
+            curvature, weights, rows = curvature[moving], weights[moving], rows.of(moving)
+            ratio = None if ratio is None else ratio[moving]
         if not live.size:
             break
         step = _newton_step(slope, curvature, held, damping[live], mass[live])
         tried = np.clip(theta[live] + step, LOWER, UPPER)
+        if ratio is not None:
+            tried[:, BETA] = ratio * tried[:, ALPHA]
         there = _expand(tried, rows, weights, delta)
         better = there[0] < now
         theta[live[better]] = tried[better]
@@ -148,6 +167,17 @@ def _descend_one(
         damping[live] *= np.where(better, 0.1, 10.0)
         damping[live] = np.maximum(damping[live], 1e-14)
     return Descent(theta, value, gradient, gradient < _LOOSE)
+
+
+def _tied(
+    slope: np.ndarray, curvature: np.ndarray, ratio: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient and Hessian where beta = ratio alpha, by the chain rule in the place of alpha."""
+    slope, curvature = slope.copy(), curvature.copy()
+    slope[:, ALPHA] += ratio * slope[:, BETA]
+    curvature[:, ALPHA] += ratio[:, None] * curvature[:, BETA]
+    curvature[:, :, ALPHA] += ratio[:, None] * curvature[:, :, BETA]
+    return slope, curvature
 
 
 def _newton_step(

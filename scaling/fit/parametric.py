@@ -17,6 +17,7 @@ from scaling.fit.descent import ALPHA, BETA, LOWER, UPPER, A, B, Descent, E, Row
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
 from scaling.fit.laws import Estimate, Flag, LawFit, Surface
 from scaling.fit.observations import Observations
+from scaling.fit.profile import profile
 from scaling.fit.resampling import how_to_resample, resampled
 from scaling.fit.screening import CELLS, project, spread
 from scaling.fit.uncertainty import estimate, generator
@@ -111,6 +112,10 @@ def fit_parametric(
     details["failed_resamples"] = failed
     estimates = _estimates(surface, samples, point)
     flags = _flags(observations, estimates, point, lost)
+    beside = profile(rows, point.theta, point.objective, delta)
+    details["profile"] = beside.document(estimates["a"])
+    known = {flag.code for flag in flags}
+    flags += tuple(flag for flag in beside.flags(estimates["a"]) if flag.code not in known)
     law = LawFit("parametric", estimates, details, flags)
     return ParametricFit(law, surface, samples, float(np.sqrt(np.mean(residuals**2))))
 
