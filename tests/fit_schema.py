@@ -73,6 +73,17 @@ COMPARISON = {
     ],
     "other_fit": {"range": maybe(interval), "laws": dict, "predictions": list},
 }
+HELD = {
+    "status": {"ok", "none", "refused"},
+    "reason": maybe(str),
+    "flops": maybe(NUMBER),
+    "law": {None, "isoflop", "parametric"},
+    "loss_predicted": ESTIMATE,
+    "loss_observed": maybe(NUMBER),
+    "loss_error": maybe(NUMBER),
+    "n_opt_error": maybe(NUMBER),
+    "inside90": maybe(bool),
+}
 FIT = {
     "schema": {1},
     "status": STATUS,
@@ -137,17 +148,7 @@ FIT = {
     },
     "diagnostics": DIAGNOSTICS,
     "comparison?": COMPARISON,
-    "holdout": {
-        "status": {"ok", "none", "refused"},
-        "reason": maybe(str),
-        "flops": maybe(NUMBER),
-        "law": {None, "isoflop", "parametric"},
-        "loss_predicted": ESTIMATE,
-        "loss_observed": maybe(NUMBER),
-        "loss_error": maybe(NUMBER),
-        "n_opt_error": maybe(NUMBER),
-        "inside90": maybe(bool),
-    },
+    "holdout": HELD | {"rolling": [HELD | {"runs_below": int}], "rolling_reason": maybe(str)},
 }
 
 

@@ -57,6 +57,17 @@ def example(name: str = "trial-{budget}-{size}", seed: int = 0, curves: bool = T
 
 def document(observations: Observations) -> dict[str, Any]:
     """fit.json of the study, in schema 1."""
+    held = {
+        "status": "ok",
+        "reason": None,
+        "flops": 8e11,
+        "law": "parametric",
+        "loss_predicted": estimate(1.604, 0.011),
+        "loss_observed": 1.597,
+        "loss_error": 0.0044,
+        "n_opt_error": -0.12,
+        "inside90": True,
+    }
     return {
         "schema": 1,
         "status": "flagged",
@@ -107,16 +118,7 @@ def document(observations: Observations) -> dict[str, Any]:
         },
         "diagnostics": _diagnostics(observations),
         "comparison": _comparison(observations.run_id[0]),
-        "holdout": {
-            "status": "ok",
-            "flops": 8e11,
-            "law": "parametric",
-            "loss_predicted": estimate(1.604, 0.011),
-            "loss_observed": 1.597,
-            "loss_error": 0.0044,
-            "n_opt_error": -0.12,
-            "inside90": True,
-        },
+        "holdout": held | {"rolling": [held | {"runs_below": 21}], "rolling_reason": None},
     }
 
 

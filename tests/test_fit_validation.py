@@ -60,3 +60,34 @@ def test_no_other_valley_stands_in_for_one_that_is_open():
     entry = hold_out(observations(rows), config("runs=x", "holdout=3e18", QUICK))
     assert entry["flops"] == pytest.approx(BUDGETS[-1])
     assert entry["n_opt_error"] is None
+
+
+def test_every_budget_of_an_exact_surface_is_foretold_by_those_below():
+    entry = hold_out(observations(isoflop_rows(SURFACE, BUDGETS, SIZES)), config("runs=x", QUICK))
+    rolling = entry["rolling"]
+    assert [row["flops"] for row in rolling] == pytest.approx(BUDGETS[3:])
+    assert [row["runs_below"] for row in rolling] == [21, 28]
+    for row in rolling:
+        assert row["law"] == "parametric"
+        assert abs(row["loss_error"]) < 1e-6
+        assert abs(row["n_opt_error"]) < 0.02  # the parabola's own bias
+    assert entry["rolling_reason"] is None
+    assert rolling[-1]["loss_error"] == pytest.approx(entry["loss_error"], abs=1e-9)
+
+
+def test_a_top_budget_that_breaks_the_law_stands_out():
+    rows = isoflop_rows(SURFACE, BUDGETS, SIZES, 0.002, 1)
+    for row in rows[-7:]:
+        row["loss"] += 0.15
+    *before, top = hold_out(observations(rows), config("runs=x", QUICK))["rolling"]
+    assert top["inside90"] is False and top["loss_error"] < -0.03
+    assert before and all(abs(row["loss_error"]) < 0.01 for row in before)
+
+
+def test_too_few_budgets_leave_nothing_to_roll_over():
+    few = hold_out(observations(isoflop_rows(SURFACE, BUDGETS[:3], SIZES)), config("runs=x", QUICK))
+    assert few["rolling"] == []
+    assert few["rolling_reason"] == "3 budgets with a vertex, expected 3 below the one foretold"
+    rows = observations(isoflop_rows(SURFACE, BUDGETS, SIZES))
+    unasked = hold_out(rows, config("runs=x", "holdout=none"))
+    assert unasked["rolling"] == [] and "holdout=none" in unasked["rolling_reason"]

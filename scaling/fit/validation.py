@@ -1,4 +1,4 @@
-"""Does the law extrapolate? The top budget is held out, and what lies below must foretell it."""
+"""Does the law extrapolate? Budgets are held out, and what lies below must foretell them."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,33 +8,84 @@ import numpy as np
 from scaling.fit.config import FitConfig
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import UNKNOWN
+from scaling.fit.lines import FEWEST_POINTS
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import fit_parametric
 from scaling.fit.uncertainty import estimate, generator
 from scaling.fit.valleys import WINDOW_SIZES, budgets, find_valleys, vertices
 
+_ROLLED_RESAMPLES, _MOST_ROLLED = 200, 10
 _ROUNDING = 1e-6  # relative difference of two statements of one budget
 
 
 def hold_out(observations: Observations, config: FitConfig) -> dict[str, Any]:
     """The entry `holdout` of fit.json: law fitted below, run of least loss above.
 
-    The loss predicted is that at the held-out run's own N and D, so that its error is the law's
-    and not that of the optimum; its interval has the scatter of a single run in it. n_opt_error
-    compares the vertex of the valley that holds that run, if it has one, with the optimum
-    predicted at the vertex's own compute.
+    `rolling` has the same for every budget above the third (`roll`), with the reason where none.
     """
+    found = _held_out_entry(observations, config)
+    rolled, reason = roll(observations, config)
+    return found | {"rolling": rolled, "rolling_reason": reason}
+
+
+def roll(observations: Observations, config: FitConfig) -> tuple[list[dict[str, Any]], str | None]:
+    """Each budget foretold by the law fitted to all below it, ascending; why there is none.
+
+    Budgets with three of the valleys' vertices below, the highest ten of them; fewer resamples
+    than the headline's.
+    """
+    if config.holdout == "none":
+        return [], "not asked for: holdout=none"
+    level, groups = _levels(observations, config.budget_tolerance)
+    usable = np.array(
+        [v.flops for v in find_valleys(observations, config.budget_tolerance) if v.reason is None]
+    )
+    asked = [
+        (flops, members)
+        for flops, members in groups
+        if _whole(observations, members) and (usable < flops).sum() >= FEWEST_POINTS
+    ]
+    if not asked:
+        return [], (
+            f"{len(usable)} budgets with a vertex, expected {FEWEST_POINTS} below the one foretold"
+        )
+    found = []
+    for flops, members in asked[-_MOST_ROLLED:]:
+        held = _from(level, float(level[members].min()))
+        entry = _foretell(observations, held, members, config, _ROLLED_RESAMPLES)
+        found.append(entry | {"flops": flops, "runs_below": int((~held).sum())})
+    return found, None
+
+
+def _held_out_entry(observations: Observations, config: FitConfig) -> dict[str, Any]:
     if config.holdout == "none":
         return _nothing("none", "not asked for: holdout=none")
     held, budget = held_out(observations, config)
     if not held.any() or held.all():
         return _nothing("refused", f"{held.sum()} of {len(held)} runs held out, expected some")
+    return _foretell(observations, held, budget, config, 1000)
+
+
+def _foretell(
+    observations: Observations,
+    held: np.ndarray,
+    budget: np.ndarray,
+    config: FitConfig,
+    most_resamples: int,
+) -> dict[str, Any]:
+    """What the law fitted to the rows not `held` says of the best run among the rows `budget`.
+
+    The loss predicted is that at the held-out run's own N and D, so that its error is the law's
+    and not that of the optimum; its interval has the scatter of a single run in it. n_opt_error
+    compares the vertex of the valley that holds that run, if it has one, with the optimum
+    predicted at the vertex's own compute.
+    """
     below = replace(observations.take(~held), excluded=())
     above = replace(observations.take(budget), excluded=())
     best = int(np.argmin(above.loss))
     flops = float(above.flops[best])
     named = above.flops_budget[best]
-    resamples = min(config.n_bootstrap, 1000)
+    resamples = min(config.n_bootstrap, most_resamples)
     surface = fit_parametric(below, resamples, config.seed, config.delta, config.objective)
     observed_n, observed_c = _vertex(above, best, config.budget_tolerance) or (None, flops)
     entry = _nothing("ok", None)
@@ -69,20 +120,33 @@ def held_out(observations: Observations, config: FitConfig) -> tuple[np.ndarray,
     is none, the top tenth of the runs; where a FLOP was asked for, all from there on. Runs of a
     named budget stay together, whatever their own FLOP.
     """
-    groups = budgets(observations, config.budget_tolerance)
-    level = observations.flops.copy()
-    for flops, members in groups:
-        if np.isfinite(observations.flops_budget[members]).any():
-            level[members] = flops
+    level, groups = _levels(observations, config.budget_tolerance)
     if config.holdout != "top":
         held = _from(level, float(config.holdout))
         return held, np.flatnonzero(held)
     for _, members in reversed(groups):
-        named = np.isfinite(observations.flops_budget[members]).any()
-        if named or len(np.unique(observations.params[members])) >= WINDOW_SIZES:
+        if _whole(observations, members):
             return _from(level, float(level[members].min())), members
     held = _from(level, float(np.quantile(level, 0.9, method="higher")))
     return held, np.flatnonzero(held)
+
+
+def _levels(
+    observations: Observations, tolerance: float
+) -> tuple[np.ndarray, list[tuple[float, np.ndarray]]]:
+    """FLOP of each run, that of its budget where one is named, and the budgets' rows."""
+    groups = budgets(observations, tolerance)
+    level = observations.flops.copy()
+    for flops, members in groups:
+        if np.isfinite(observations.flops_budget[members]).any():
+            level[members] = flops
+    return level, groups
+
+
+def _whole(observations: Observations, members: np.ndarray) -> bool:
+    """Whether rows are a budget, by name or by their sizes, and not chance."""
+    named = bool(np.isfinite(observations.flops_budget[members]).any())
+    return named or len(np.unique(observations.params[members])) >= WINDOW_SIZES
 
 
 def _from(level: np.ndarray, start: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaling.fit.observations import Observations
-from scaling.report import answers, tables
+from scaling.report import answers, holdout, tables
 from scaling.report.charts import KEYS
 from scaling.report.further import further
 from scaling.report.tables import Table
@@ -87,7 +87,8 @@ def sections(
             (
                 ("Predictions", tables.predictions(document, token)),
                 ("Sizes and data asked for", answers.answers(document, token)),
-                ("Held-out budget", tables.holdout(document)),
+                ("Held-out budget", holdout.holdout(document)),
+                ("Each budget, by the runs below it", holdout.rolling(document)),
             ),
         ),
         Section(

@@ -16,13 +16,10 @@ from scaling.report.numbers import (
     decimals_for,
     fixed,
     is_estimate,
-    percent,
     point,
     power,
     with_interval,
 )
-
-_INSIDE: dict[Any, str] = {True: "inside", False: "outside"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def valleys(document: dict[str, Any], token: str) -> Table:
                 with_interval(valley.get("n_opt"), count, "no vertex"),
                 with_interval(valley.get("d_opt"), count, "none"),
                 fixed(d / n, 1) if n and d else "none",
-                with_interval(valley.get("loss"), _loss_writer(valley.get("loss")), "none"),
+                with_interval(valley.get("loss"), loss_writer(valley.get("loss")), "none"),
                 str(valley.get("n_points", UNKNOWN)),
                 "; ".join(text for _, text in wording.flags(valley)) or "none",
             )
@@ -114,7 +111,7 @@ def predictions(document: dict[str, Any], token: str) -> Table:
             *([with_interval(row.get("n_total"), count)] if totals else []),
             with_interval(row.get("d_opt"), count),
             with_interval(row.get("tokens_per_param"), power),
-            with_interval(row.get("loss"), _loss_writer(row.get("loss")), "none"),
+            with_interval(row.get("loss"), loss_writer(row.get("loss")), "none"),
             f"{power(row['beyond'])} times outside" if row.get("beyond") else "inside",
         )
         for row in stated
@@ -145,30 +142,6 @@ def conventions(document: dict[str, Any]) -> Table:
         ("N counts", "C counts", "law", "a", "b"),
         tuple(rows),
         "The run table has one convention only.",
-    )
-
-
-def holdout(document: dict[str, Any]) -> Table:
-    """The budget that the law did not see."""
-    held = document.get("holdout") or {}
-    rows = []
-    if held.get("flops"):
-        rows = [
-            (
-                power(held["flops"]),
-                wording.law_name(str(held.get("law"))),
-                with_interval(held.get("loss_predicted"), _loss_writer(held.get("loss_predicted"))),
-                fixed(point(held.get("loss_observed")), 4),
-                percent(point(held.get("loss_error")), 2),
-                percent(point(held.get("n_opt_error"))),
-                _INSIDE.get(held.get("inside90"), UNKNOWN),
-            )
-        ]
-    reason = held.get("reason") or held.get("status")
-    return Table(
-        ("held-out C", "law", "loss predicted", "loss observed", "error", "error of N*", "in 90%?"),
-        tuple(rows),
-        f"No budget was held out{f' ({reason})' if reason else ''}.",
     )
 
 
@@ -271,7 +244,8 @@ def _writer(name: str) -> Any:
     return power if name in ("A", "B", "n_coef", "d_coef") else None
 
 
-def _loss_writer(estimate: Any) -> Any:
+def loss_writer(estimate: Any) -> Any:
+    """How to write a loss: with the decimals that its interval bears out."""
     decimals = decimals_for(estimate, least=3)
     return lambda loss: fixed(loss, decimals)
 
