@@ -35,6 +35,12 @@ def test_lines_and_bands_pass_through_the_predictions(law: str) -> None:
         assert _at(line, "d_high", c) == pytest.approx(prediction["d_opt"]["ci90"][1], rel=1e-4)
 
 
+def test_the_surface_alone_states_a_loss() -> None:
+    laws = _scene(example())["laws"]
+    assert set(laws["isoflop"]["line"]["loss"]) == {None}
+    assert None not in laws["parametric"]["line"]["loss"]
+
+
 def test_no_band_beyond_what_was_predicted() -> None:
     fit = example()
     line = _scene(fit)["laws"]["isoflop"]["line"]

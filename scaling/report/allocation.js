@@ -190,7 +190,7 @@ function explore(flops) {
           [`${scene.axes.token}s per parameter`, d === null ? "unknown" : power(d / n), ""],
           [
             `loss (${scene.axes.loss_unit})`,
-            loss === null ? "not stated here" : loss.toFixed(3),
+            loss === null ? "none by this law" : loss.toFixed(3),
             loss === null ? "" : spread("loss", (x) => x.toFixed(3)),
           ],
         ],

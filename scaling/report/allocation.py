@@ -24,6 +24,7 @@ def frontiers(document: dict[str, Any], runs: list[float]) -> dict[str, dict[str
     The range is that of the valleys' vertices, or of `runs`, their FLOP, for a law without valleys.
 
     The line: flops, and n, d, loss each with _low and _high, as lists of one length with nulls.
+    A line through valleys has no loss.
     """
     result = {}
     for key in ("isoflop", "parametric", "envelope"):
@@ -77,16 +78,15 @@ def _line(
         values = {
             "n": _power_law(flops, stated or valleys, "n_opt", a),
             "d": _power_law(flops, stated or valleys, "d_opt", b),
-            "loss": _between(flops, valleys, lambda row: point(row.get("loss"))),
+            # Between budgets the loss bends: a chord through the valleys' losses lies above it.
+            "loss": np.full(len(flops), np.nan),
         }
     line = {"flops": rounded(flops)}
     for name, quantity in _QUANTITIES.items():
         line[name] = rounded(values[name])
-        # Valleys have losses, and lines through their vertices have none.
-        rows = valleys if (key, name) == ("isoflop", "loss") else stated
         for side, suffix in enumerate(("low", "high")):
             line[f"{name}_{suffix}"] = rounded(
-                _between(flops, rows, lambda row, s=side, q=quantity: _end(row.get(q), s))
+                _between(flops, stated, lambda row, s=side, q=quantity: _end(row.get(q), s))
             )
     return line
 
