@@ -88,7 +88,10 @@ def document(observations: Observations) -> dict[str, Any]:
             "failed_resamples": 0,
             "seed": 0,
         },
-        "provenance": {"code_commit": "0123abcd", "runs": "runs/quickstart", "numpy": "2.4.6"},
+        "provenance": {
+            "runs": [{"path": "runs/quickstart", "sha256": "0123abcd"}],
+            "numpy": "2.4.6",
+        },
         "convention": {"params": "effective", "flops": "exact"},
         "warnings": [{"code": "few_steps", "text": "1 run took fewer than 500 steps"}],
         "laws": {"isoflop": _isoflop(), "parametric": _parametric()},

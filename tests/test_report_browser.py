@@ -67,7 +67,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("width", [390, 800, 1280])
 def test_the_page_works_at_every_width(report: Path, width: int, tmp_path: Path) -> None:
     seen, log = _look(report, width, tmp_path)
-    assert seen["title"] == "Scaling-law fit" and seen["images"] == 0
+    assert seen["title"] == "Scaling-law fit of quickstart" and seen["images"] == 0
     assert seen["plots"] >= 5
     assert seen["overflow"] <= 0
     assert "CONSOLE" not in log

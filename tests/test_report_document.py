@@ -14,6 +14,7 @@ from configs.files import read_json
 from scaling.fit.fit import Fit
 from scaling.fit.observations import Observations
 from scaling.report.document import escape, write_report
+from scaling.report.headline import title_of_study
 
 FIGURES = {"allocation", "valleys", "surface", "residuals", "curves"}
 NAN = "NaN|Infinity|undefined|None"
@@ -38,6 +39,14 @@ def test_every_file_is_there(written: Path) -> None:
 
 def test_fit_json_is_the_document(written: Path) -> None:
     assert read_json(written / "fit.json") == json.loads(json.dumps(example().document))
+
+
+def test_the_title_names_the_runs_and_the_rows_chosen() -> None:
+    document = example().document
+    runs = [{"path": "logs/a.csv"}, {"path": "runs/b"}]
+    document = document | {"provenance": {"runs": runs}}
+    document["inputs"] = document["inputs"] | {"where": {"recipe": "wiki"}}
+    assert title_of_study(document) == "Scaling-law fit of a.csv and b, recipe wiki"
 
 
 def test_markdown_states_the_result_and_its_limits(written: Path) -> None:

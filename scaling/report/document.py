@@ -12,7 +12,7 @@ from scaling.fit.fit import Fit
 from scaling.fit.observations import Observations
 from scaling.report import page, verdict
 from scaling.report.charts import KEYS
-from scaling.report.headline import headline, size_of_study
+from scaling.report.headline import headline, size_of_study, title_of_study
 from scaling.report.method import METHOD
 from scaling.report.scene import scene as compose_scene
 from scaling.report.sections import Picture, Section, sections
@@ -55,7 +55,7 @@ def markdown(
     """The report as Markdown, its figures linked beside it."""
     judged = verdict.judge(document, observations)
     lines = [
-        "# Scaling-law fit",
+        f"# {escape(title_of_study(document))}",
         "",
         escape(headline(document)),
         "",

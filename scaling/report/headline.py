@@ -1,5 +1,6 @@
-"""The report's first sentence, and the size of the study behind it."""
+"""The report's title, its first sentence, and the size of the study behind it."""
 
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,14 @@ from scaling.report.numbers import (
     point,
     power,
 )
+
+
+def title_of_study(document: dict[str, Any]) -> str:
+    """Which runs this is a fit of: the inputs, and the rows chosen by `where` or `by`."""
+    runs = [run["path"] for run in (document.get("provenance") or {}).get("runs") or []]
+    chosen = ((document.get("inputs") or {}).get("where") or {}).items()
+    of = f" of {listed([PurePath(path).name or path for path in runs])}" if runs else ""
+    return f"Scaling-law fit{of}" + "".join(f", {name} {value}" for name, value in chosen)
 
 
 def headline(document: dict[str, Any]) -> str:

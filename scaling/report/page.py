@@ -18,7 +18,7 @@ from typing import Any
 
 from scaling.fit.observations import Observations
 from scaling.report import verdict
-from scaling.report.headline import headline, size_of_study
+from scaling.report.headline import headline, size_of_study, title_of_study
 from scaling.report.method import METHOD
 from scaling.report.sections import Picture, Section
 from scaling.report.tables import Table
@@ -43,7 +43,7 @@ def render(
     body = [
         "<header>",
         f'<p class="kicker">{_text(size_of_study(document, observations))}</p>',
-        "<h1>Scaling-law fit</h1>",
+        f"<h1>{_text(title_of_study(document))}</h1>",
         f'<p class="headline">{_sentence(headline(document))}</p>',
         _states(document),
         "</header>",
@@ -65,7 +65,7 @@ def render(
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
             '<link rel="icon" href="data:,">',
-            "<title>Scaling-law fit</title>",
+            f"<title>{_text(title_of_study(document))}</title>",
             f"<style>\n{style}</style>",
             "</head>",
             "<body>",
