@@ -157,7 +157,7 @@ def _manifest(
 
 def main(arguments: Arguments) -> int:
     """Prepare what the command line asks for and say where it is."""
-    config, out = _requested(arguments)
+    config, out = requested(arguments)
     folder = prepare(config, out, fetch=True)
     manifest = read_manifest(folder)
     for name in ("train", "val"):
@@ -170,7 +170,7 @@ def main(arguments: Arguments) -> int:
     return ExitStatus.DONE
 
 
-def _requested(arguments: Arguments) -> tuple[DataConfig, Path]:
+def requested(arguments: Arguments) -> tuple[DataConfig, Path]:
     """The data of a run as train.py and sweep.py are told it, or a source with its own fields."""
     given = {line.lstrip("+~").partition("=")[0].partition(".")[0] for line in arguments.overrides}
     if given & {"experiment", "data", "runtime"}:

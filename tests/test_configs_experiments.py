@@ -17,7 +17,7 @@ from scaling.plan.cost import flops_exact
 from scaling.run.planning import stated_plans
 from scaling.run.request import read_request
 from training.config import TrainConfig
-from training.schedule import warmup_steps
+from training.schedule import learning_rate, warmup_steps
 
 ROOT = CONFIG_DIR.parent
 # llm.c's scripts/run_gpt2_*.sh, discussions 481 and 677. Parameters, steps, tokens of a batch, peak
@@ -64,6 +64,18 @@ def test_a_reproduction_is_planned_without_its_data(name: str, tmp_path: Path) -
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{RECIPES[name][0]:,}" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_the_fast_reproduction_is_the_same_model_and_data_on_half_the_tokens() -> None:
+    fast, plain = load("gpt2_124m_fast"), load("gpt2_124m")
+    for part in ("model", "data", "evaluation", "precision"):
+        assert getattr(fast, part) == getattr(plain, part)
+    assert fast.schedule.batch_tokens == plain.schedule.batch_tokens
+    assert fast.schedule.tokens_seen / plain.schedule.tokens_seen == pytest.approx(0.5, rel=1e-3)
+    assert (fast.optimizer.name, fast.schedule.name) == ("muon", "constant_linear")
+    steps, cooldown = fast.schedule.steps, round(0.3 * fast.schedule.steps)
+    rates = [learning_rate(step, fast.optimizer.lr, fast.schedule) for step in range(steps)]
+    assert rates.count(1.8e-3) == steps - cooldown - 249 and rates[-1] == 0
 
 
 # FLOP of the grid and of the tuning before it, as the heads of the experiments state them.
