@@ -54,6 +54,21 @@ def test_initial_loss_is_that_of_a_uniform_guess() -> None:
     assert network(*windows(TINY, 32)).item() == pytest.approx(math.log(250), abs=0.05)
 
 
+@pytest.mark.parametrize(("n_embd", "above"), [(64, 0.05), (768, 0.2)])
+def test_initial_loss_at_gpt2s_vocabulary(n_embd: int, above: float) -> None:
+    """Over all targets alike: ln V and half the logits' variance, n_embd init_std^2 by the norm."""
+    config = replace(TINY, n_layer=1, n_embd=n_embd, vocab_size=50257)
+    network = GPT(config, seeded(0))
+    tokens_BT, targets_BT = windows(config)
+    with torch.no_grad():
+        logits_BTV = network(tokens_BT)[..., :50257]
+        loss = (logits_BTV.logsumexp(-1) - logits_BTV.mean(-1)).mean().item()
+        drawn = network(tokens_BT, targets_BT).item()
+    assert 0 < loss - math.log(50257) < above
+    assert loss == pytest.approx(math.log(50257) + n_embd * 0.02**2 / 2, abs=0.01)
+    assert drawn == pytest.approx(loss, abs=0.5 * above)  # by 64 targets, and those at random
+
+
 def test_padding_changes_neither_loss_nor_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     padded = GPT(TINY, seeded(0))
     with monkeypatch.context() as patch:
