@@ -10,7 +10,7 @@ from scaling.fit.headline import HeadlineFits, fit_headline
 from scaling.fit.ladder_table import SIZES, ladder_table
 from scaling.fit.laws import PUBLISHED, predict_loss
 from scaling.fit.observations import Observations
-from scaling.fit.prediction import answers, predictions
+from scaling.fit.prediction import answers, budgets_to_predict, predictions
 
 SURFACE = PUBLISHED["besiroglu"]
 RUNS = isoflop_rows(SURFACE, np.geomspace(1e17, 1e19, 5), np.geomspace(1 / 4, 4, 7), 0.005)
@@ -163,3 +163,17 @@ def test_impossible_questions_are_bad_input(query: str) -> None:
 
 def _parts(fits: HeadlineFits):
     return fits.isoflop, fits.parametric
+
+
+def test_without_valleys_joined_intervals_are_those_of_the_law(study) -> None:
+    points, fits = study
+    stated = budgets_to_predict([], points, None)
+    assert (stated[0], stated[-1]) == (points.flops.min(), points.flops.max())
+    middles = [float(np.sqrt(low * high)) for low, high in zip(stated, stated[1:], strict=False)]
+
+    def widths(budgets: list[float]) -> np.ndarray:
+        rows = predictions(budgets, points, None, fits.parametric)
+        return np.array([np.log(row["n_opt"]["ci90"][1] / row["n_opt"]["ci90"][0]) for row in rows])
+
+    ends = widths(stated)
+    assert widths(middles) == pytest.approx((ends[1:] + ends[:-1]) / 2, rel=0.1)

@@ -23,6 +23,8 @@ from scaling.fit.uncertainty import estimate
 _LOG_LIMIT = 600.0
 # More resamples than this without an answer are said beside the interval of the others.
 _FEW_LOST = 0.05
+# Budgets predicted where no valley names one.
+_WITHOUT_VALLEYS = 7
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,16 @@ def answers(
 def budgets_to_predict(
     asked: Sequence[float], observations: Observations, isoflop: IsoflopFit | None
 ) -> list[float]:
-    """The budgets asked for and those of the valleys; without either, the range of the runs."""
-    valleys = [valley.flops for valley in isoflop.valleys] if isoflop else []
-    if not valleys:
-        valleys = [float(observations.flops.min()), float(observations.flops.max())]
-    return sorted({float(c) for c in (*asked, *valleys)})
+    """The budgets asked for and those of the valleys; without these some over the runs' range.
+
+    Between its budgets a report joins the intervals, which are narrower there than at the ends.
+    """
+    budgets = [valley.flops for valley in isoflop.valleys] if isoflop else []
+    if not budgets:
+        low, high = float(observations.flops.min()), float(observations.flops.max())
+        between = np.geomspace(low, high, _WITHOUT_VALLEYS)[1:-1].tolist() if low < high else []
+        budgets = [low, *between, high]
+    return sorted({float(c) for c in (*asked, *budgets)})
 
 
 def total_params(params: Any, observations: Observations) -> Any:
