@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fit_examples import config, isoflop_rows, observations, write_csv
 
+from scaling.fit.columns import Row
 from scaling.fit.fit import fit
 from scaling.fit.headline import HeadlineFits
 from scaling.fit.isoflop import fit_isoflop
@@ -69,3 +70,14 @@ def test_seeds_that_a_column_keeps_apart_are_told_which(tmp_path):
     found = fit(config(f"runs={path}", "n_bootstrap=0", "laws=[isoflop]")).document["warnings"]
     text = next(remark["text"] for remark in found if remark["code"] == "repeated_points")
     assert "runs that differ in seed and in host are no repeats" in text
+
+
+def test_runs_of_an_unknown_corpus_beside_those_of_a_known_one_are_said():
+    rows = [Row("a", {"dataset": "c4"}), Row("b", {}), Row("c", {"status": "oom"})]
+
+    def texts(some):
+        found = remarks(some, observations(ROWS), HeadlineFits(None, None), config("runs=x"))
+        return [remark["text"] for remark in found if remark["code"] == "unknown_setting"]
+
+    assert [text.split(";")[0] for text in texts(rows)] == ["dataset: known of 1 of 2 runs"]
+    assert texts([rows[0], rows[0], rows[2]]) == texts([rows[1]]) == []

@@ -24,7 +24,7 @@ from scaling.fit.repeats import (
 LOSS_MIN = 1e-6  # nats; below it is a slip
 LOSS_MAX = 50.0  # nats; a model that guesses evenly among 2^72 tokens
 # Runs that differ in one of these were not measured on one scale and belong to no common law.
-_TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", "eval_tokens")
+TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", "eval_tokens")
 # What a run led to, against what it was: two runs equal in all but these and the seed are repeats.
 _OUTCOME_NAMES = """
     run_id seed status reason attempts wall_s train_s tokens_per_s mfu peak_memory train_loss step
@@ -149,7 +149,7 @@ def _admit(
 
 
 def _check_together(rows: Sequence[Row]) -> None:
-    for name in _TOGETHER:
+    for name in TOGETHER:
         found = sorted({str(row.values[name]) for row in rows if row.values.get(name) is not None})
         if len(found) > 1:
             raise BadInput(

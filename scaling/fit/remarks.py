@@ -11,7 +11,7 @@ from scaling.fit.columns import Row
 from scaling.fit.config import FitConfig
 from scaling.fit.headline import HeadlineFits, fit_headline
 from scaling.fit.laws import LawFit
-from scaling.fit.observations import Observations, admitted, observe
+from scaling.fit.observations import TOGETHER, Observations, admitted, observe
 
 Remark = dict[str, str]
 _APART = 0.01  # of a; methods nearer each other than this agree for any use of the exponent
@@ -29,6 +29,7 @@ def remarks(
     if stale:
         text = f"{len(stale)} runs that the plan no longer asks for: {', '.join(stale[:5])}"
         found.append({"code": "stale_runs", "text": text})
+    found += _unknown_setting(rows)
     epochs = observations.columns.get("epochs")
     if epochs is not None and np.nanmax(epochs) > 1:
         text = f"{int((epochs > 1).sum())} runs saw their data more than once"
@@ -45,6 +46,21 @@ def remarks(
         found.append({"code": "repeated_points", "text": text})
     found += _disagreements(fits.standing)
     return found
+
+
+def _unknown_setting(rows: Sequence[Row]) -> list[Remark]:
+    """Columns in which runs must agree, known of some finished runs and not of the others."""
+    done = [row for row in rows if row.values.get("status") in (None, "done")]
+    known = {name: sum(row.values.get(name) is not None for row in done) for name in TOGETHER}
+    partly = [name for name, count in known.items() if 0 < count < len(done)]
+    if not partly:
+        return []
+    least = min(known[name] for name in partly)
+    text = (
+        f"{listed(partly)}: known of {least} of {len(done)} runs; if the others are of another "
+        "corpus or tokenizer, the runs share no law"
+    )
+    return [{"code": "unknown_setting", "text": text}]
 
 
 def _jumps(rows: Sequence[Row]) -> list[Remark]:
