@@ -3,11 +3,13 @@
 import math
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from test_training_distributed import together
 from tiny_training import alone, claimed, prepared_config, train_once
+from torch._dynamo.utils import counters
 
 from training.dataset import open_data
 from training.hardware import decide
@@ -123,3 +125,16 @@ def test_two_ranks_compare_what_each_has_with_the_whole(tmp_path, run):
     assert len(set(digests)) == 1
     first = read_metrics(tmp_path / "instrumentsTrue")[0]
     assert square > 0 and first["noise_scale_tokens"] == pytest.approx(trace / square, rel=1e-3)
+
+
+def test_the_compiler_does_not_see_them(tmp_path, monkeypatch):
+    """One graph serves steps with and without; hooks in it would break or recompile it."""
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", partial(compile_, backend="aot_eager", fullgraph=True))
+    config = prepared_config(tmp_path, 4, runtime__micro_batch=4, runtime__instruments=True)
+    config = replace(config, runtime=replace(config.runtime, log_every_steps=2, compile=True))
+    run = build_run(config, alone(), decide(config, alone(), None), open_data(config, alone()))
+    before = counters["stats"]["unique_graphs"]
+    steps = [train_step(run, stop=False) for _ in range(4)]
+    assert [bool(step.instruments) for step in steps] == [False, True, False, True]
+    assert counters["stats"]["unique_graphs"] - before == 1
