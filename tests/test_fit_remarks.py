@@ -81,3 +81,15 @@ def test_runs_of_an_unknown_corpus_beside_those_of_a_known_one_are_said():
 
     assert [text.split(";")[0] for text in texts(rows)] == ["dataset: known of 1 of 2 runs"]
     assert texts([rows[0], rows[0], rows[2]]) == texts([rows[1]]) == []
+
+
+def test_tokens_counted_in_billions_are_asked_about():
+    def texts(unit):
+        points = observations(ROWS)
+        points = replace(points, tokens=points.tokens / unit)
+        found = remarks([], points, HeadlineFits(None, None), config("runs=x"))
+        return [remark["text"] for remark in found if remark["code"] == "units"]
+
+    assert texts(1) == []
+    (text,) = texts(1e9)
+    assert "tokens per parameter" in text and "units.tokens=1e9" in text

@@ -14,6 +14,8 @@ from scaling.fit.laws import LawFit
 from scaling.fit.observations import TOGETHER, Observations, admitted, observe
 
 Remark = dict[str, str]
+# Median tokens per parameter: those of published studies lie well inside, at about 1 to 1000.
+_FEWEST_TOKENS, _MOST_TOKENS = 1e-3, 1e6
 _APART = 0.01  # of a; methods nearer each other than this agree for any use of the exponent
 
 
@@ -35,6 +37,7 @@ def remarks(
         text = f"{int((epochs > 1).sum())} runs saw their data more than once"
         found.append({"code": "repeated_data", "text": text})
     found += _jumps(rows)
+    found += _slipped_unit(observations)
     if config.units:
         counted = ", ".join(f"{name} x {unit:g}" for name, unit in config.units.items())
         found.append({"code": "units", "text": f"columns were multiplied: {counted}"})
@@ -46,6 +49,18 @@ def remarks(
         found.append({"code": "repeated_points", "text": text})
     found += _disagreements(fits.standing)
     return found
+
+
+def _slipped_unit(observations: Observations) -> list[Remark]:
+    """Whether N or D seems to be counted in another unit than one: nobody trains so."""
+    ratio = float(np.median(observations.tokens / observations.params))
+    if _FEWEST_TOKENS <= ratio <= _MOST_TOKENS:
+        return []
+    text = (
+        f"half of the runs have {'under' if ratio < 1 else 'over'} {ratio:.2g} tokens per "
+        "parameter; if a column counts in millions or billions, say so, as units.tokens=1e9"
+    )
+    return [{"code": "units", "text": text}]
 
 
 def _unknown_setting(rows: Sequence[Row]) -> list[Remark]:
