@@ -10,7 +10,7 @@ from test_plan_grid import CORPUS, QUICKSTART
 from configs.errors import BadInput
 from model.flops import params_effective
 from scaling.plan.arms import CellConfig, ScoutConfig, TuningConfig
-from scaling.plan.grid import Plan, plan_from_json, plan_grid, plan_to_json
+from scaling.plan.grid import Plan, plan_from_json, plan_grid, plan_to_json, united
 from scaling.plan.stages import foreseen, is_request_of, learned_by, next_plan, widened
 from training.config import TrainConfig
 from training.record import RunRecord, blank_record
@@ -264,3 +264,23 @@ def test_a_bad_scout_is_refused():
         replace(SCOUT, sizes=2)
     with pytest.raises(BadInput, match="grid.scout.budgets: found .*rising"):
         replace(SCOUT, budgets=(2e10, 1e10))
+
+
+def test_early_stages_find_the_same_where_a_grid_has_run_some_of_their_trials():
+    def law(config):
+        return detuned(config, 1.2, 0.9)
+
+    first = first_plan(BASE, STAGED, CORPUS)
+    there = plan_grid(BASE, GRID, CORPUS)
+    last = through(united(first, there.trials), law)[-1]
+    assert last.learned == through(first, law)[-1].learned
+
+
+def test_a_sweep_goes_once_through_a_stage_and_what_it_found_stays():
+    scouted = through(first_plan(BASE, replace(STAGED, tuning=None), CORPUS))[-1]
+    plans = foreseen(BASE, STAGED, CORPUS, learned=learned_by(scouted))
+    assert [plan.stage for plan in plans] == ["tuning", "grid"]
+    both = through(plans[0])[-1]
+    assert both.learned.centre == scouted.learned.centre and len(both.learned.notes) == 3
+    (plain,) = foreseen(BASE, GRID, CORPUS, learned=learned_by(both))
+    assert learned_by(plain) == both.learned

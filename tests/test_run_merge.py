@@ -122,6 +122,16 @@ def test_stale_is_what_nobody_asks_for(tmp_path, sweeps):
     assert united.stale == (ids[0],)  # ids[2] is in b's grid
 
 
+def test_a_trial_of_a_grid_anywhere_enters_the_fit_though_elsewhere_it_tuned(tmp_path, sweeps):
+    a, b, plan_a, _ = sweeps
+    tuning = tuple(replace(trial, arm="tuning") for trial in plan_a.trials)
+    (a / "plan.json").unlink()
+    store.place_plan(a, stored(replace(plan_a, trials=tuning)), False)
+    united, _ = merge([a, b], tmp_path / "c")
+    arms = {trial.config.seed: trial.arm for trial in united.plan.trials}
+    assert [arms[seed] for seed in range(6)] == ["tuning"] * 2 + ["grid"] * 4
+
+
 def test_refusals_are_one_line_and_leave_nothing(tmp_path, sweeps):
     a, b, plan_a, plan_b = sweeps
     base = loaded(tiny_config(tmp_path, evaluation__tokens=64))

@@ -158,6 +158,24 @@ def test_the_command_prints_plain_lines_and_then_only_what_changed(
     assert (out / "runs.csv").exists()
 
 
+def test_watching_goes_on_between_two_stages(tmp_path, plan, capsys, monkeypatch):
+    out = tmp_path / "out"
+    early = stored(replace(plan, stage="tuning"))
+    store.place_plan(out, early, False)
+    for trial in plan.trials:
+        publish(claim(store.trial_folder(out, trial), Watch()), done_record(trial.config, 1))
+
+    def advance(seconds):
+        store.replace_plan(out, replace(early, plan=plan))
+
+    monkeypatch.setattr(
+        "scaling.run.board.time", SimpleNamespace(monotonic=time.monotonic, sleep=advance)
+    )
+    assert run_entry(sweep.main, "sweep", "", ["mode=status", f"out={out}", "watch=true"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("6 planned = ") == 2 and text.count("stage tuning: ") == 1
+
+
 def test_a_terminal_shows_no_more_than_fits(tmp_path, plan):
     for trial in plan.trials:
         claim(store.trial_folder(tmp_path, trial), Watch())

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from kill_harness import fork
 from test_plan_grid import QUICKSTART
-from test_plan_stages import valley
+from test_plan_stages import STAGED, valley
 from tiny_sweep import LAUNCHER, alive, child_pids, eventually, request
 
 from configs.errors import BadInput, ExitStatus
@@ -150,3 +150,41 @@ def test_a_rate_that_diverges_in_its_study_is_no_failure(undisturbed):
     assert local.outcome([replace(tuning, state="diverged")]) == ExitStatus.DONE
     assert local.outcome([replace(tuning, state="failed")]) == ExitStatus.NO_RESULT
     assert local.outcome([replace(grid, state="diverged")]) == ExitStatus.NO_RESULT
+
+
+def _ended(out, stored, loss):
+    """Records for all trials of a stored plan, and its states."""
+    blank = blank_record(stored.plan.base, 1, "done", None)
+    for state in store.read_states(out, stored.plan):
+        if state.record is None:
+            folder = store.trial_folder(out, state.trial)
+            record = replace(blank, id=state.trial.id, loss=loss(state.trial.config))
+            publish(claim(folder, Watch()), record)
+    return store.read_states(out, stored.plan)
+
+
+def test_a_scout_after_the_grid_sees_what_the_grid_ran_and_nothing_stays_stale(tmp_path):
+    base, grid = QUICKSTART
+    grid = replace(grid, seeds_at_centre=1, seeds_at_lowest_budget=1)
+    stored = StoredPlan(plan_grid(base, grid, None), "0" * 16, LAUNCHER)
+    store.place_plan(tmp_path, stored, False)
+    _ended(tmp_path, stored, lambda _: 3.0)
+    scouted = replace(grid, scout=STAGED.scout)
+    asked = replace(stored, plan=foreseen(base, scouted, None)[0])
+    both = store.place_plan(tmp_path, asked, extend=True)
+    assert both.stale
+    # No optimum anywhere: the centre stays, and the grid asks for what it has.
+    following = steps.advance(tmp_path, both, _ended(tmp_path, both, lambda _: 3.0))
+    while following.plan.stage == "scout":
+        following = steps.advance(tmp_path, following, _ended(tmp_path, following, lambda _: 3.0))
+    assert following.stale == ()
+
+
+def test_a_valley_of_too_few_sizes_is_not_called_bracketed(tmp_path, capsys):
+    base, grid = QUICKSTART
+    stored = StoredPlan(plan_grid(base, replace(grid, sizes=2), None), "0" * 16, LAUNCHER)
+    store.place_plan(tmp_path, stored, False)
+    _ended(tmp_path, stored, valley)
+    assert steps.widen(tmp_path, stored) == stored
+    said = capsys.readouterr().out
+    assert "2 sizes, expected at least 3" in said and "is bracketed" not in said

@@ -109,13 +109,15 @@ def valleys_of(plan: Plan, records: Records, arm: Arm) -> tuple[Valley, ...]:
 def outward(
     plan: Plan, grid: GridConfig, records: Records, arm: Arm
 ) -> tuple[list[tuple[float, TrainConfig]], list[str]]:
-    """New cells on the open side of the arm's valleys that are open, and a line on each of these.
+    """New cells on the open side of the arm's open valleys; a line on each without a vertex.
 
     A budget some of whose trials have not ended is left alone, and so is a valley with a vertex.
     """
     cells, notes = [], []
     for valley in valleys_of(plan, records, arm):
         if not valley.open_edge:
+            if valley.reason:
+                notes.append(f"{valley.flops:.3g} FLOP: {valley.reason}; no side of it is open")
             continue
         larger = int(np.argmin(valley.loss)) >= len(valley.loss) / 2
         planned = [

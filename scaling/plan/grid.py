@@ -67,6 +67,10 @@ class Learned:
         )
         return replace(grid, centre=self.centre or grid.centre, rules=chosen)
 
+    def has(self, stage: Stage) -> bool:
+        """Whether a sweep has gone through one of its early stages, whatever that found."""
+        return any(note.startswith(f"{stage}: ") for note in self.notes)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -146,11 +150,16 @@ def trial_of(config: TrainConfig, budget: float, arm: Arm, step_time: Rate | Non
 
 
 def united(plan: Plan, trials: Iterable[Trial]) -> Plan:
-    """The plan with these trials too, in running order, each id once and in its first arm."""
-    merged: dict[str, Trial] = {}
+    """The plan with these trials too, in running order, each id once and in its first arm.
+
+    A stage before the grid keeps the arms of its own trials: what it finds rests on all of them,
+    were some of an earlier grid too.
+    """
+    merged = {trial.id: trial for trial in plan.trials} if plan.stage != "grid" else {}
+    own = set(merged)
     for trial in (*plan.trials, *trials):
         there = merged.get(trial.id)
-        if there is None or _rank(trial.arm) < _rank(there.arm):
+        if there is None or (trial.id not in own and _rank(trial.arm) < _rank(there.arm)):
             merged[trial.id] = trial
     return replace(plan, trials=tuple(sorted(merged.values(), key=_running_order)))
 

@@ -9,7 +9,7 @@ plan and its records, rounded where arithmetic might differ between machines: an
 the step, two that take it at once write the same, and one that is killed loses nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from scaling.plan.centre import Records, outward, scout_budgets, scout_trials, scouted_centre
@@ -58,19 +58,19 @@ def foreseen(
 ) -> list[Plan]:
     """The plan of every stage as if none taught anything: what a sweep will cost.
 
-    The first is the one to begin with. With `learned`, of an earlier sweep, there is the grid
-    alone. Cells that no device of `memory_bytes` can hold are left out. Raises BadInput where the
-    grid itself, as supposed, could not be run.
+    The first is the one to begin with. A stage that `learned`, of an earlier grid of the sweep, has
+    gone through is not gone through again. Cells that no device of `memory_bytes` can hold are left
+    out. Raises BadInput where the grid itself, as supposed, could not be run.
     """
     whole = plan_grid(base, grid, dataset_tokens, step_time, learned or Learned())
     whole = that_fit(replace(whole, memory_bytes=memory_bytes), memory_bytes)
-    early = [] if learned else stages_of(grid)[:-1]
+    early = _ahead(grid, whole.learned)[:-1]
     return [*(_enter(replace(whole, trials=()), stage) for stage in early), whole]
 
 
 def learned_by(plan: Plan) -> Learned | None:
-    """What a sweep's early stages found; None where it had none."""
-    return plan.learned if plan.stage == "grid" and len(stages_of(plan.grid)) > 1 else None
+    """What a sweep's early stages found, be they of an earlier grid; None where it had none."""
+    return plan.learned if plan.stage == "grid" and plan.learned.notes else None
 
 
 def next_plan(plan: Plan, records: Records) -> Plan | None:
@@ -84,13 +84,13 @@ def next_plan(plan: Plan, records: Records) -> Plan | None:
     if plan.stage == "scout":
         more = list(_scout_outward(plan, grid, records))
         if more:
-            return united(plan, more)
+            return _with(plan, more)
         centre, note = scouted_centre(plan, records)
         learned = replace(plan.learned, centre=centre, notes=(*plan.learned.notes, note))
-        return _enter(replace(plan, learned=learned), "tuning" if grid.tuning else "grid")
+        return _enter(replace(plan, learned=learned), _ahead(grid, learned)[0])
     more = lengthened(plan, grid, records)
     if more:
-        return united(plan, more)
+        return _with(plan, more)
     return _enter(replace(plan, learned=tuned(plan, grid, records)), "grid")
 
 
@@ -109,9 +109,28 @@ def widened(plan: Plan, records: Records) -> tuple[Plan, list[str]]:
     return that_fit(united(plan, trials), plan.memory_bytes), notes
 
 
+def asked_by(plan: Plan) -> set[str]:
+    """The trials that the plan's stage asks for, and those before it; all others are stale."""
+    early = {trial.id for trial in plan.trials if trial.arm in ("scout", "tuning")}
+    if plan.stage != "grid":
+        return early
+    own = plan_grid(plan.base, plan.grid, plan.dataset_tokens, plan.step_time, plan.learned)
+    return early | {trial.id for trial in own.trials}
+
+
 def is_request_of(plan: Plan, base: TrainConfig, grid: GridConfig) -> bool:
     """Whether a stored plan, at whatever stage, came of this very request."""
     return plan.grid == grid and science(plan.base) == science(base)
+
+
+def _ahead(grid: GridConfig, learned: Learned) -> list[Stage]:
+    """The stages of a grid that are still to come."""
+    return [stage for stage in stages_of(grid) if stage == "grid" or not learned.has(stage)]
+
+
+def _with(plan: Plan, more: Sequence[Trial]) -> Plan:
+    """The plan with more trials of its own stage."""
+    return united(replace(plan, trials=tuple(more)), plan.trials)
 
 
 def _enter(plan: Plan, stage: Stage) -> Plan:

@@ -141,7 +141,7 @@ def lengthened(plan: Plan, grid: GridConfig, records: Records) -> list[Trial]:
                 found = _trial(plan, grid, study.budget, study.shape, *pair)
                 if isinstance(found, Trial):
                     trials.append(found)
-    there = {trial.id for trial in plan.trials}
+    there = {trial.id for trial in plan.trials if trial.arm == "tuning"}
     return [trial for trial in trials if trial.id not in there]
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from configs.errors import ExitStatus
 from scaling.fit.sweeps import write_runs_csv
+from scaling.plan.grid import Stage
 from scaling.plan.table import duration
 from scaling.run import store
 from scaling.run.config import LauncherConfig
@@ -43,14 +44,16 @@ def show_status(request: Request) -> ExitStatus:
             views = [view(out, state, request.launcher) for state in states]
             total = overview(views)
             if redraws:
-                live.update(_screen(views, total, request.launcher, console.height), refresh=True)
+                screen = _screen(views, total, request.launcher, console.height, stored.plan.stage)
+                live.update(screen, refresh=True)
             else:
                 changed = [v for v in views if shown.get(v.state.trial.id) != v.state.state]
-                _print_plain(changed, total, request.launcher, stored.stale)
+                _print_plain(changed, total, request.launcher, stored)
                 shown = {v.state.trial.id: v.state.state for v in views}
             with suppress(OSError):  # derived, and an archived sweep may be read-only
                 write_runs_csv(out)
-            if not request.command.watch or not total.counts["running"] + total.counts["waiting"]:
+            left = total.counts["running"] + total.counts["waiting"]
+            if not request.command.watch or not (left or stored.plan.stage != "grid"):
                 return ExitStatus.DONE
             time.sleep(max(WATCH_S, (time.monotonic() - began) / _SHARE_OF_WATCHING))
 
@@ -70,7 +73,7 @@ def _cells(item: TrialView) -> tuple[str, ...]:
     )
 
 
-def _total_lines(total: Overview, launcher: LauncherConfig) -> list[str]:
+def _total_lines(total: Overview, launcher: LauncherConfig, stage: Stage) -> list[str]:
     share = total.flops_trained / total.flops_planned if total.flops_planned else 1.0
     hours = total.device_s / 3600
     price = launcher.price_per_hour
@@ -82,6 +85,8 @@ def _total_lines(total: Overview, launcher: LauncherConfig) -> list[str]:
         parts.append(f"about {duration(total.left_s)} left")
     elif total.counts["waiting"] and not total.counts["running"]:
         parts.append("nothing runs; the sweep's command goes on with what waits")
+    if stage != "grid":
+        parts.append(f"stage {stage}: trials of the next come when these have ended")
     return [count_line(total.counts), "; ".join(parts)]
 
 
@@ -94,7 +99,7 @@ def _problems(views: Iterable[TrialView]) -> list[str]:
 
 
 def _print_plain(
-    views: Sequence[TrialView], total: Overview, launcher: LauncherConfig, stale: Sequence[str]
+    views: Sequence[TrialView], total: Overview, launcher: LauncherConfig, stored: store.StoredPlan
 ) -> None:
     """One line a trial, then problems and sums, in plain text for pipes and logs."""
     if views:
@@ -104,19 +109,23 @@ def _print_plain(
             words = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             if item and item.state.attempts > 1:
                 words.append(f"{item.state.attempts} attempts")
-            if item and item.state.trial.id in stale:
+            if item and item.state.trial.id in stored.stale:
                 words.append("stale")
             print("  ".join(words).rstrip())
-    for line in (*_problems(views), *_total_lines(total, launcher)):
+    for line in (*_problems(views), *_total_lines(total, launcher, stored.plan.stage)):
         print(line)
     print(end="", flush=True)
 
 
 def _screen(
-    views: Sequence[TrialView], total: Overview, launcher: LauncherConfig, height: int
+    views: Sequence[TrialView],
+    total: Overview,
+    launcher: LauncherConfig,
+    height: int,
+    stage: Stage = "grid",
 ) -> Group:
     """What fits a terminal: the sums, the trials that run, and the last problems."""
-    lines = _total_lines(total, launcher)
+    lines = _total_lines(total, launcher, stage)
     problems = _problems(views)[-_FAILURES_SHOWN:]
     room = max(1, height - len(lines) - len(problems) - 4)
     running = [item for item in views if item.state.state == "running"]

@@ -18,7 +18,7 @@ from configs.errors import BadInput, ExitStatus
 from configs.files import write_atomic
 from configs.load import build
 from scaling.fit.sweeps import write_runs_csv
-from scaling.plan.grid import Trial
+from scaling.plan.grid import Trial, united
 from scaling.run import deaths, store
 from scaling.run.progress import count_line, name
 from scaling.run.store import StoredPlan, TrialState
@@ -66,7 +66,7 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[StoredPlan, list[Differen
     plans = [store.read_plan(source) for source in sources]
     for source, stored in zip(sources[1:], plans[1:], strict=True):
         _require_same_study(sources[0], plans[0], source, stored)
-    united = _unite(plans)
+    merged = _unite(plans)
     states = {
         source: {state.trial.id: state for state in _verified_states(source, stored)}
         for source, stored in zip(sources, plans, strict=True)
@@ -76,12 +76,12 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[StoredPlan, list[Differen
         out.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}.", dir=out.parent))
         try:
-            for trial in united.plan.trials:
+            for trial in merged.plan.trials:
                 there = [(s, found[trial.id]) for s, found in states.items() if trial.id in found]
                 source, state = _best(there)
                 _copy(store.trial_folder(source, trial), store.trial_folder(building, trial), state)
                 differences += _differences(trial, there)
-            store.place_plan(building, united, extend=False)
+            store.place_plan(building, merged, extend=False)
             write_runs_csv(building)
             building.chmod(0o755)
             building.rename(out)
@@ -91,7 +91,7 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[StoredPlan, list[Differen
         raise BadInput(f"out: {error.filename or out}: {error.strerror or error}") from None
     except shutil.Error as error:
         raise BadInput(f"out: {out}: {error.args[0][0][-1]}") from None
-    return united, differences
+    return merged, differences
 
 
 def _require_same_study(first: Path, one: StoredPlan, source: Path, other: StoredPlan) -> None:
@@ -108,18 +108,17 @@ def _require_same_study(first: Path, one: StoredPlan, source: Path, other: Store
 
 def _unite(plans: Sequence[StoredPlan]) -> StoredPlan:
     """All trials in one running order; stale is what no directory asks for any more."""
-    trials = {trial.id: trial for stored in reversed(plans) for trial in stored.plan.trials}
+    plan = united(plans[0].plan, (trial for one in plans[1:] for trial in one.plan.trials))
     asked = {t.id for stored in plans for t in stored.plan.trials if t.id not in stored.stale}
     left_out = {
         (cell.flops_budget, cell.n_layer, cell.n_embd): cell
         for stored in reversed(plans)
         for cell in stored.plan.left_out
     }
-    order = tuple(store.in_running_order(trials.values()))
     return replace(
         plans[0],
-        plan=replace(plans[0].plan, trials=order, left_out=tuple(left_out.values())),
-        stale=tuple(trial.id for trial in order if trial.id not in asked),
+        plan=replace(plan, left_out=tuple(left_out.values())),
+        stale=tuple(trial.id for trial in plan.trials if trial.id not in asked),
     )
 
 

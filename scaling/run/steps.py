@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scaling.plan.stages import next_plan, widened
+from scaling.plan.stages import asked_by, next_plan, widened
 from scaling.run import store
 from scaling.run.store import StoredPlan, TrialState
 from training.record import RunRecord
@@ -25,7 +25,9 @@ def advance(out: Path, stored: StoredPlan, states: Sequence[TrialState]) -> Stor
         print(note)
     new = len(following.trials) - len(stored.plan.trials)
     print(f"stage {following.stage}: {new} trials more", flush=True)
-    placed = replace(stored, plan=following)
+    asked = asked_by(following)
+    stale = tuple(name for name in stored.stale if name not in asked)
+    placed = replace(stored, plan=following, stale=stale)
     store.replace_plan(out, placed)
     return placed
 

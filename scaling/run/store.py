@@ -12,7 +12,7 @@ There is no other memory of a sweep: what these files say is what any worker, an
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -243,11 +243,6 @@ def _unite(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
 
 def _not_there(error: OSError) -> str:
     return "not found" if isinstance(error, FileNotFoundError) else str(error.strerror)
-
-
-def in_running_order(trials: Iterable[Trial]) -> list[Trial]:
-    """Longest first, as far as was predicted."""
-    return sorted(trials, key=lambda t: (-(t.predicted_s or 0), -t.flops_budget, t.id))
 
 
 def _require_folder(out: Path) -> None:
