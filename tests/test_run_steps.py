@@ -110,6 +110,14 @@ def test_another_grid_keeps_what_was_learned(undisturbed, tmp_path):
     assert wider.plan.learned == plan.learned and wider.stale == ()
 
 
+def test_a_tuned_grid_asked_for_without_tuning_is_the_same_sweep(undisturbed):
+    folder, *_, (plan, _) = undisturbed
+    bare = request(folder, folder / "out")
+    assert bare.grid != plan.grid
+    stored = local.place_sweep(bare, this_machine(bare.base.runtime, bare.launcher))
+    assert stored.plan == plan
+
+
 def test_another_grid_waits_for_the_stage_to_end(undisturbed, tmp_path):
     folder, *_ = undisturbed
     place(folder, tmp_path)

@@ -156,7 +156,9 @@ def asks_for_more(out: Path, stored: StoredPlan, asked: Plan, extend: bool) -> b
             "not ended; end it with the command that began it, then use extend=true, or choose "
             "another out"
         )
-    here, there = _ids(asked), _ids(stored.plan)
+    here = _ids(asked)
+    # What early stages ran is asked for by none but them, and is never stale.
+    there = {t.id for t in stored.plan.trials if t.id in here or t.arm not in ("scout", "tuning")}
     if here in (there, there - set(stored.stale)):
         return False
     if not extend:
