@@ -26,7 +26,9 @@ from scaling.plan.cost import (
 from scaling.plan.grid import plan_grid
 from scaling.plan.ladder import rungs
 from scaling.plan.space import Device, disk, memory_of
+from scaling.plan.stages import foreseen
 from scaling.plan.table import print_plan, totals
+from scaling.run.planning import all_of, total_cost
 from training.config import TrainConfig
 
 TOY = GPTConfig(n_layer=2, n_head=1, n_embd=16, block_size=64, vocab_size=256, init_std=0.02)
@@ -147,6 +149,7 @@ def test_what_a_plan_costs_is_said_in_lines_that_fit_a_terminal():
     assert "data: /data/fineweb is not there, epochs are not checked" in lines[0]
     assert lines[2].startswith("time: H200 at 40% of its bf16 peak from width 768 on")
     assert "1 MB are free" in lines[5]
+    assert "data not counted" in bill.disk_line(disk(plan, 8, False, None), 10**12)
     price = 8 * 2.5 * cost.wall_s / 3600
     assert lines[6].startswith(f"price: {price:.2f} +-50%: 8 devices for ")
     assert bill.price_line(cost, 8, 0) == []
@@ -155,6 +158,14 @@ def test_what_a_plan_costs_is_said_in_lines_that_fit_a_terminal():
     print_plan(plan, cost, None, device, page)
     assert max(map(len, page.getvalue().splitlines())) <= 100
     assert "memory" in page.getvalue()
+
+
+def test_a_trial_of_two_stages_is_paid_for_once():
+    base, grid = experiment("isoflop_m")
+    plans = foreseen(base, grid, None, stated_rate("H200", None, "bf16", 1, 1))
+    assert len(plans) == 2 and len(all_of(plans).trials) < sum(len(p.trials) for p in plans)
+    cost = total_cost(plans, 1)
+    assert cost.wall_s == pytest.approx(cost.slot_s)
 
 
 def test_a_plan_of_very_many_cells_has_a_line_a_budget():

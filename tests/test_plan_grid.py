@@ -298,3 +298,4 @@ def test_the_table_says_what_is_not_known_and_what_is_left_out():
 
 def test_durations_for_people():
     assert [duration(s) for s in (4.15, 75.9, 360, 7e4)] == ["4.2 s", "76 s", "6.0 min", "19.4 h"]
+    assert duration(3.924e6) == "1,090 h"

@@ -43,7 +43,7 @@ def disk_line(needed: Disk, free: int) -> str:
     """What the sweep leaves on disk at the most."""
     text = (
         f"disk: {size(needed.total)} at most: checkpoints {size(needed.checkpoints)}, records "
-        f"{size(needed.records)}, data {size(needed.data)}"
+        f"{size(needed.records)}, data {size(needed.data) if needed.data else 'not counted'}"
     )
     return f"{text}; {size(free)} are free" if needed.total > free else text
 

@@ -138,7 +138,9 @@ def total_line(cost: Totals) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 42 s, 6.0 min, 14 h."""
+    """Seconds for people: 42 s, 6.0 min, 14 h, 1,090 h."""
+    if seconds >= 3.6e6:
+        return f"{seconds / 3600:,.0f} h"
     if seconds < 120:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

@@ -76,9 +76,13 @@ def all_of(plans: Sequence[Plan]) -> Plan:
 
 
 def total_cost(plans: Sequence[Plan], slots: int) -> Totals:
-    """What the stages cost, each beginning when the one before has ended."""
-    whole = all_of(plans)
-    walls = [totals(plan, slots, plan.step_time).wall_s for plan in plans]
+    """What the stages cost, each beginning when the one before has ended; no trial runs twice."""
+    whole, walls = all_of(plans), []
+    ran: set[str] = set()
+    for plan in plans:
+        new = replace(plan, trials=tuple(t for t in plan.trials if t.id not in ran))
+        walls.append(totals(new, slots, plan.step_time).wall_s)
+        ran |= {trial.id for trial in plan.trials}
     wall_s = None if None in walls else sum(wall for wall in walls if wall is not None)
     return replace(totals(whole, slots, whole.step_time), wall_s=wall_s)
 
