@@ -112,3 +112,45 @@ def test_a_lost_node_costs_its_claim_and_nothing_else(slurm, undisturbed, tmp_pa
     assert digests(out) == expected
     assert any(len(attempts(path)) > 1 for path in out.glob("trials/*"))
     assert (out / "fit" / "report.html").exists(), logs(out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("prefix", ["", "srun"])
+def test_the_time_limit_itself_saves_and_queues_again(slurm, undisturbed, tmp_path, prefix):
+    """Also where the worker is no child of the script's but a step's, as containers are started."""
+    folder, _ = undisturbed
+    out = tmp_path / "out"
+    more = [
+        "grid.budgets=[6e10]",
+        "data.max_epochs=1000",
+        "launcher.grace_s=15",
+        "launcher.slurm.time=2",
+    ]
+    more += [f"launcher.slurm.prefix={prefix}"] if prefix else []
+    assert call(*overrides(folder, out), *GRID, *SLURM, *more, "launcher.slurm.workers=1") == 0
+    eventually(lambda: slurm.tasks() and list(out.glob("trials/*/attempt-002/owner.json")), 400)
+    assert "stopped: the same command resumes the sweep" in logs(out)
+    assert "DUE TO TIME LIMIT" not in logs(out)
+    assert saved(out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_node_that_only_seemed_lost_works_on_and_nothing_runs_twice(slurm, undisturbed, tmp_path):
+    """Slurm gives its task to another node; the claims of the live owner hold there."""
+    folder, expected = undisturbed
+    out = tmp_path / "out"
+    more = ["launcher.slurm.workers=1", "launcher.lease_s=20", "grid.seeds=4"]
+    assert call(*overrides(folder, out), *GRID, *SLURM, *more) == 0
+    eventually(lambda: hosts(out), 60)
+    (node,) = hosts(out)
+    slurm.lose_node(node, only_daemon=True)
+    try:
+        slurm.wait_until_idle(600)
+    finally:
+        slurm.start_node(node)
+    found = digests(out)
+    assert expected.items() <= found.items() and len(found) == 8
+    # Each weights digest was made once: no attempt was begun while another lived.
+    assert not [p for p in out.glob("trials/*") if len(attempts(p)) > 1], logs(out)
