@@ -169,6 +169,18 @@ def test_a_sweep_with_nothing_missing_is_fitted_here(tmp_path, line, pretended, 
     assert (out / "fit" / "report.html").exists()
 
 
+def test_a_stage_that_ended_still_has_others_to_come(tmp_path, line, pretended, capsys):
+    scout = "+grid.scout={budgets: null, sizes: 3, span: 3}"
+    assert call(*line, scout) == 0
+    stored = store.read_plan(tmp_path / "out")
+    assert stored.plan.stage == "scout" and ": 9 workers for" in capsys.readouterr().out
+    for trial in stored.plan.trials:
+        attempt = claim(store.trial_folder(tmp_path / "out", trial), Watch())
+        publish(attempt, done_record(trial.config, 1))
+    assert call(*line, scout) == 0
+    assert "9 workers for 0 trials of the stage scout, and" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -235,7 +247,7 @@ def test_the_worker_does_what_this_call_says_otherwise_than_the_plan(tmp_path, l
     assert asked.command.mode == "work" and asked.command.finish and asked.command.keep == "final"
     assert asked.launcher.lease_s == 7 and asked.base.runtime.log_every_steps == 3
     assert asked.fit.exclude == ("a'b,c",) and asked.fit.predict.flops == (1e20,)
-    assert asked.fit.require == ()  # the experiment's own, which mode=work alone would not know
+    assert asked.fit.require == ()  # the experiment's own
 
 
 def test_the_script_asks_for_what_the_yaml_says(tmp_path, line, pretended):

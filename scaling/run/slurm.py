@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from configs.errors import BadInput, ExitStatus
 from configs.files import digest, read_json, to_json, write_atomic
 from configs.load import compose_config
@@ -85,9 +87,14 @@ def launch(request: Request) -> Sequence[TrialState] | None:
         store.retry(out, stored.plan, command.retry)
     states = store.read_states(out, stored.plan)
     missing = sum(state.record is None for state in states)
-    if not missing:
+    if _is_last(stored) and not missing:
         return states
-    script, tasks = out / SCRIPT, min(launcher.slurm.workers, missing)
+    # A stage before the last says nothing of how many trials follow it.
+    most = missing if _is_last(stored) else launcher.slurm.workers
+    script, tasks = out / SCRIPT, min(launcher.slurm.workers, most)
+    work = f"{tasks} workers for {missing} trials"
+    if not _is_last(stored):
+        work += f" of the stage {stored.plan.stage}, and what follows it"
     (out / LOGS).mkdir(exist_ok=True)  # Slurm does not make it
     write_atomic(script, script_text(request, stored, tasks))
     quoted = shlex.quote(str(out))
@@ -95,9 +102,9 @@ def launch(request: Request) -> Sequence[TrialState] | None:
         job = _submit(script)
         submitted = datetime.now(UTC).isoformat(timespec="seconds")
         write_atomic(out / JOB, to_json({"job": job, "tasks": tasks, "submitted": submitted}))
-        print(f"submitted job {job}: {tasks} workers for {missing} trials")
+        print(f"submitted job {job}: {work}")
     else:
-        print(f"{tasks} workers for {missing} trials; submit: sbatch {shlex.quote(str(script))}")
+        print(f"{work}; submit: sbatch {shlex.quote(str(script))}")
     print(
         f"watch:  python sweep.py mode=status out={quoted} watch=true\n"
         f"logs:   {out / LOGS}\n"
@@ -154,13 +161,16 @@ def _command(request: Request, stored: StoredPlan, slurm: SlurmConfig) -> str:
     fit = as_mapping(request.fit)
     for name in ("runs", "out"):
         del fit[name]
+    merged = OmegaConf.to_container(OmegaConf.merge(compose_config("fit"), stored.fit))
+    assert isinstance(merged, dict)
+    planned_fit = {str(name): value for name, value in merged.items()}
     overrides = [
         "mode=work",
         "finish=true",
         f"out={request.command.folder.absolute()}",
         *_overrides("launcher", launcher, as_mapping(stored.launcher)),
         *_overrides("runtime", runtime, planned),
-        *_overrides("fit", fit, compose_config("fit")),
+        *_overrides("fit", fit, planned_fit),
     ]
     if request.command.keep != "none":
         overrides.append(f"keep={request.command.keep}")
@@ -202,11 +212,16 @@ def _job_name(out: Path) -> str:
 
 
 def _has_ended(out: Path) -> bool:
-    """Whether every trial of the plan, if there is one, has its record."""
-    if not (out / store.PLAN).exists():
+    """Whether every trial of the last stage, if there is a plan, has its record."""
+    if not store.has_plan(out):
         return False
-    trials = store.read_plan(out).plan.trials
-    return all(read_record(store.trial_folder(out, trial)) for trial in trials)
+    stored = store.read_plan(out)
+    folders = (store.trial_folder(out, trial) for trial in stored.plan.trials)
+    return _is_last(stored) and all(map(read_record, folders))
+
+
+def _is_last(stored: StoredPlan) -> bool:
+    return stored.plan.stage == "grid"
 
 
 def _require_free(out: Path, force: bool) -> None:
