@@ -122,14 +122,15 @@ def test_the_time_limit_itself_saves_and_queues_again(slurm, undisturbed, tmp_pa
     folder, _ = undisturbed
     out = tmp_path / "out"
     more = [
-        "grid.budgets=[6e10]",
-        "data.max_epochs=1000",
+        "grid.budgets=[5e12]",
+        "data.max_epochs=1e9",
         "launcher.grace_s=15",
         "launcher.slurm.time=2",
     ]
     more += [f"launcher.slurm.prefix={prefix}"] if prefix else []
     assert call(*overrides(folder, out), *GRID, *SLURM, *more, "launcher.slurm.workers=1") == 0
-    eventually(lambda: slurm.tasks() and list(out.glob("trials/*/attempt-002/owner.json")), 400)
+    while not list(out.glob("trials/*/attempt-002/owner.json")):
+        assert slurm.tasks(), logs(out)
     assert "stopped: the same command resumes the sweep" in logs(out)
     assert "DUE TO TIME LIMIT" not in logs(out)
     assert saved(out)

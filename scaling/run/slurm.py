@@ -40,11 +40,12 @@ _HEAD = """\
 """
 _BODY = """
 # Slurm's warning before the time limit comes to this shell, and the worker has to hear of it.
-worker= stopping=
-trap 'stopping=yes; [ -z "$worker" ] || kill -TERM "$worker" 2>/dev/null' TERM
+task="${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" worker= stopping=
+stop() {{ {stop}; }}
+trap 'stopping=yes; [ -z "$worker" ] || stop' TERM
 {command} &
 worker=$!
-[ -z "$stopping" ] || kill -TERM "$worker"
+[ -z "$stopping" ] || stop
 while :; do # a signal ends `wait` before the worker ends
   wait "$worker"
   status=$?
@@ -58,13 +59,15 @@ fi
 # lost node), the state is no longer RUNNING.
 if [ "$status" = {stopped} ] && [ "$(squeue -h -j "$SLURM_JOB_ID" -o %T)" = RUNNING ]; then
   if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {requeues} ]; then
-    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
+    scontrol requeue "$task"
   else
     echo "error: stopped after {requeues} requeues (launcher.slurm.requeues); submit again" >&2
   fi
 fi
 exit "$status"
 """
+_STOP = 'kill -TERM "$worker" 2>/dev/null'
+_STOP_STEP = 'scancel --signal=TERM "$task"'  # a signal to srun itself would kill its step
 
 
 def launch(request: Request) -> Sequence[TrialState] | None:
@@ -144,6 +147,7 @@ def script_text(request: Request, stored: StoredPlan, tasks: int) -> str:
     lines += slurm.extra
     body = _BODY.format(
         command=_command(request, stored, slurm),
+        stop=_STOP_STEP if slurm.prefix.partition(" ")[0].endswith("srun") else _STOP,
         stopped=int(ExitStatus.STOPPED),
         requeues=slurm.requeues,
     )
