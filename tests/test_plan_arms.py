@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from test_plan_grid import CORPUS, QUICKSTART, ids
 
+from configs.errors import BadInput
 from model.flops import params_effective
 from scaling.plan.arms import ControlsConfig, HorizonsConfig
 from scaling.plan.grid import plan_grid
@@ -110,3 +111,10 @@ def test_a_cell_where_a_rule_does_not_hold_is_left_out_with_the_nearest_rule(rul
     assert {trial.config.model.n_embd for trial in plan.trials} == {64, 768} or rule == "porian"
     reasons = [lost.reason for lost in plan.left_out if lost.n_embd == 8]
     assert reasons and all("grid.rules" in reason for reason in reasons)
+
+
+def test_a_control_of_a_budget_that_the_grid_has_not_is_refused():
+    controls = ControlsConfig(budgets=(1e11,), long_warmup_steps=700, long_cosine=2.0)
+    expected = r"grid.controls.budgets: found 1e\+11, expected one of grid.budgets, 2.5e\+10, "
+    with pytest.raises(BadInput, match=expected):
+        replace(GRID, controls=controls)

@@ -104,6 +104,12 @@ class GridConfig:
         )
         if self.span is not None and self.span <= 1:
             raise BadInput(f"grid.span: found {self.span:g}, expected more than 1")
+        for budget in (self.controls and self.controls.budgets) or ():
+            if budget not in self.budgets:
+                raise BadInput(
+                    f"grid.controls.budgets: found {budget:g}, expected one of grid.budgets, "
+                    f"{', '.join(f'{known:g}' for known in sorted(self.budgets))}"
+                )
         self._require_few_trials()
         if self.rules.warmup == "parameters" and self.min_steps < 200:
             raise BadInput(
