@@ -56,7 +56,7 @@ def test_a_core_a_trial_and_a_thread_a_trial(runtime, monkeypatch):
         ({}, ["0", "1", "2", "3"], 4),
         ({"devices": 2}, ["0", "1"], 8),
         ({"devices_per_trial": 2}, ["0,1", "2,3"], 4),
-        ({"devices_per_trial": 3}, ["0,1,2"], 4),
+        ({"devices_per_trial": 3, "devices": 3}, ["0,1,2"], 5),
         ({"trials_per_device": 2, "devices": 2}, ["0", "0", "1", "1"], 4),
     ],
 )
