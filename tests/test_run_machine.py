@@ -66,6 +66,11 @@ def test_gpus_are_divided_into_slots(four_gpus, runtime, changes, expected, thre
     assert found.runtime.device == "cuda" and found.runtime.threads == threads
 
 
+def test_a_gpu_that_would_be_idle_is_said(four_gpus, runtime):
+    with pytest.raises(BadInput, match="^launcher.devices: found 4, .* say launcher.devices=3$"):
+        this_machine(runtime, replace(LAUNCHER, devices=None, devices_per_trial=3))
+
+
 def test_only_allowed_gpus_are_used(four_gpus, runtime, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5e")
     assert devices(this_machine(runtime, replace(LAUNCHER, devices=None))) == ["2", "GPU-5e"]
