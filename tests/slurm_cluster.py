@@ -159,7 +159,7 @@ class Cluster:
     def _start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{command[0]}.out").open("ab") as out:
             daemon = subprocess.Popen(
-                command,
+                ["setpriv", "--pdeathsig", "KILL", *command],  # should this process be killed
                 env=self.environment | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
