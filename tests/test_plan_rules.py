@@ -65,6 +65,9 @@ def test_rates_are_capped_where_gpt2_grows_unstable():
     grow_foot = Case(GPTConfig(3, 3, 96, 1024, 8192, 0.02), tokens=1e9, flops=1e16)
     assert rules.step_law_lr(grow_foot.n_non_embedding, grow_foot.tokens) > rules.STABLE_LR
     assert rules.learning_rate("step_law", grow_foot) == rules.STABLE_LR
+    assert rules.learning_rate("step_law", grow_foot, 2.0) == rules.STABLE_LR
+    low = rules.STABLE_LR / rules.step_law_lr(grow_foot.n_non_embedding, grow_foot.tokens) / 2
+    assert rules.learning_rate("step_law", grow_foot, low) == pytest.approx(rules.STABLE_LR / 2)
     assert rules.learning_rate("toy", two_layers(8)) == 0.02
     assert rules.learning_rate("toy", two_layers(64)) == pytest.approx(4.375e-3)
 

@@ -8,10 +8,12 @@ import pytest
 from test_plan_grid import CORPUS, QUICKSTART
 
 from configs.errors import BadInput
+from model.config import GPTConfig
 from model.flops import params_effective
 from scaling.plan.arms import CellConfig, ScoutConfig, TuningConfig
 from scaling.plan.grid import Plan, plan_from_json, plan_grid, plan_to_json, united
 from scaling.plan.stages import foreseen, is_request_of, learned_by, next_plan, widened
+from scaling.plan.tuning import Study
 from training.config import TrainConfig
 from training.record import RunRecord, blank_record
 
@@ -178,6 +180,15 @@ def test_a_rate_that_diverges_brackets_the_optimum_from_above():
     plans = through(first_plan(BASE, replace(STAGED, scout=None), CORPUS), law)
     assert plans[-1].learned.lr_factor == 1.0
     assert "learning rate x1 of the rule" in plans[-1].learned.notes[0]
+
+
+def test_the_best_rate_where_the_rule_is_capped_tells_nothing_of_its_coefficient():
+    runs = tuple((f, 1.0, 3 + math.log(f / 2) ** 2) for f in (0.5, 1.0, 2.0, 4.0))
+    shape = GPTConfig(2, 2, 64, 128, 256, 0.02)
+    factor, reason = Study(1e15, shape, runs).optimum("lr")
+    assert (factor, reason) == (pytest.approx(2), None)
+    factor, reason = Study(1e15, shape, runs, capped=True).optimum("lr")
+    assert math.isnan(factor) and reason == "the rule's rate is capped at 0.006 there"
 
 
 def test_cells_that_disagree_are_told():

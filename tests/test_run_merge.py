@@ -12,6 +12,7 @@ from tiny_training import tiny_config
 
 from configs.errors import BadInput
 from scaling.fit.sweeps import read_sweep
+from scaling.plan.grid import Learned
 from scaling.run import store
 from scaling.run.merge import merge
 from training.attempt import Watch, claim
@@ -147,6 +148,9 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, sweeps):
         assert sorted(tmp_path.iterdir()) == there and "\n" not in str(error.value)
         return str(error.value)
 
+    tuned = replace(plan_a, learned=Learned(lr_factor=1.5))
+    store.place_plan(tmp_path / "tuned", stored(tuned), False)
+    assert "by (1.5, 1.0), that of" in refusal([a, tmp_path / "tuned"])
     assert "evaluation.tokens: found 64" in refusal([a, tmp_path / "setting"])
     assert "data_digest: found 1111111111111111" in refusal([a, tmp_path / "data"])
     assert "is being trained by" in refusal([tmp_path / "data", tmp_path / "data"])

@@ -139,7 +139,13 @@ def test_ctrl_c_while_a_script_imports_is_silent(tmp_path):
     for script, delay_s in (("sweep.py", 0.1), ("train.py", 0.4), ("fit.py", 0.2)):
         line = [sys.executable, "-X", "importtime", script, "experiment=smoke"]
         process = subprocess.Popen(
-            line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            line,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Tests that run in the background of a shell inherit an ignored Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         for text in process.stderr:  # Python itself is up, and the script's first import done
             if "configs.interrupt" in text:

@@ -53,7 +53,7 @@ def cell(
     chosen = grid.rules
     try:
         batch = rules.batch_tokens(chosen.batch, case, chosen.batch_factor * batch_factor)
-        lr = chosen.lr_factor * lr_factor * rules.learning_rate(chosen.lr, case)
+        lr = lr_factor * rules.learning_rate(chosen.lr, case, chosen.lr_factor)
         init_std = rules.init_std(chosen.init, case)
     except BadInput as error:  # outside a rule's range
         return str(error)

@@ -61,10 +61,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Rule:
-    """A formula, and the closed range of each property of Case in which it is accepted."""
+    """A formula, the closed range of each property of Case in which it is accepted, and the most
+    that its value, corrected by any factor, may be.
+    """
 
     formula: Callable[[Case], float]
     within: Mapping[str, tuple[float, float]]
+    cap: float = math.inf
 
     def excess(self, case: Case) -> dict[str, float]:
         """The properties of `case` outside their ranges, and by how many e-folds."""
@@ -139,11 +142,12 @@ def toy_batch(tokens: float) -> float:
 LEARNING_RATES: Mapping[str, Rule] = {
     "toy": Rule(lambda case: toy_lr(case.width), {"width": (8, 192)}),
     "step_law": Rule(
-        lambda case: min(STABLE_LR, step_law_lr(case.n_non_embedding, case.tokens)),
+        lambda case: step_law_lr(case.n_non_embedding, case.tokens),
         {"n_non_embedding": (9e4, 3e9), "tokens": (1e7, 1e13)},
+        STABLE_LR,
     ),
-    "deepseek": Rule(lambda case: min(STABLE_LR, deepseek_lr(case.flops)), {"flops": (1e15, 1e25)}),
-    "porian": Rule(lambda case: min(STABLE_LR, porian_lr(case.n_matmul)), {"n_matmul": (2e6, 1e9)}),
+    "deepseek": Rule(lambda case: deepseek_lr(case.flops), {"flops": (1e15, 1e25)}, STABLE_LR),
+    "porian": Rule(lambda case: porian_lr(case.n_matmul), {"n_matmul": (2e6, 1e9)}, STABLE_LR),
     "kaplan": Rule(lambda case: kaplan_lr(case.n_non_embedding), {"n_non_embedding": (768, 1.5e9)}),
     "gpt3": Rule(lambda case: gpt3_row(case.n_non_embedding)[0], {"n_non_embedding": (5e7, 2e9)}),
 }
@@ -163,9 +167,12 @@ INITIALISATIONS: Mapping[str, Rule] = {
 }
 
 
-def learning_rate(name: LrName, case: Case) -> float:
-    """Peak learning rate. Raises BadInput outside the rule's range."""
-    return _apply("lr", LEARNING_RATES, name, case)
+def learning_rate(name: LrName, case: Case, factor: float = 1.0) -> float:
+    """Peak learning rate: `factor` times the rule's, at most its cap.
+
+    Raises BadInput outside the rule's range.
+    """
+    return min(LEARNING_RATES[name].cap, factor * _apply("lr", LEARNING_RATES, name, case))
 
 
 def batch_tokens(name: BatchName, case: Case, factor: float = 1.0) -> int:

@@ -21,6 +21,7 @@ from scaling.plan.centre import Records
 from scaling.plan.config import GridConfig
 from scaling.plan.grid import Learned, LeftOut, Plan, Trial, refuse_empty, trial_of
 from scaling.plan.ladder import distance, nearest, rungs, shape_of
+from scaling.plan.rules import LEARNING_RATES, STABLE_LR
 from training.config import TrainConfig
 from training.record import RunRecord
 
@@ -32,11 +33,15 @@ _DISAGREE = 2.0  # between the corrections of two cells: then the rule's exponen
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a cell: (factor of the rule's rate, of its batch, loss); inf is a divergence."""
+    """The runs of a cell: (factor of the rule's rate, of its batch, loss); inf is a divergence.
+
+    Where the rule's rate is `capped`, its optimum tells nothing of the rule's coefficient.
+    """
 
     budget: float
     shape: GPTConfig
     runs: tuple[tuple[float, float, float], ...]
+    capped: bool = False
 
     @property
     def name(self) -> str:
@@ -69,6 +74,8 @@ class Study:
     def optimum(self, knob: Knob) -> tuple[float, str | None]:
         """The best factor, or why there is none."""
         factors, losses = self.row(knob)
+        if knob == "lr" and self.capped:
+            return math.nan, f"the rule's rate is capped at {STABLE_LR:g} there"
         finite = np.isfinite(losses)
         if not finite.any():
             return math.nan, "no run ended well"
@@ -193,7 +200,8 @@ def studies(plan: Plan, grid: GridConfig, records: Records) -> list[Study]:
         rule = cell(plan.base, _with_fewer_steps(grid), budget, shape, plan.dataset_tokens)
         if isinstance(rule, TrainConfig):
             runs = tuple(_run(trial.config, rule, records[trial.id]) for trial in trials)
-            found.append(Study(budget, shape, runs))
+            capped = rule.optimizer.lr >= LEARNING_RATES[grid.rules.lr].cap
+            found.append(Study(budget, shape, runs, capped))
     return found
 
 

@@ -104,6 +104,16 @@ def _require_same_study(first: Path, one: StoredPlan, source: Path, other: Store
             f"{source / store.PLAN}: data_digest: found {other.data_digest}, expected "
             f"{one.data_digest} as in {first}; runs on other data belong to no common fit"
         )
+    if one.plan.stage == other.plan.stage == "grid" and _factors(one) != _factors(other):
+        raise BadInput(
+            f"{source / store.PLAN}: learned: its tuning multiplies rate and batch by "
+            f"{_factors(other)}, that of {first} by {_factors(one)}; their runs belong to no "
+            "common fit"
+        )
+
+
+def _factors(stored: StoredPlan) -> tuple[float, float]:
+    return stored.plan.learned.lr_factor, stored.plan.learned.batch_factor
 
 
 def _unite(plans: Sequence[StoredPlan]) -> StoredPlan:
