@@ -1,4 +1,4 @@
-"""Sweeps on two nodes, of Slurm and of torchrun, robbed of processes and nodes again and again."""
+"""Sweeps by one worker, or two nodes of Slurm or torchrun, robbed of processes again and again."""
 
 import json
 import os
@@ -181,5 +181,26 @@ def test_two_torchrun_nodes_killed_again_and_again_give_the_bits_of_calm_ones(tm
     last = agents()
     assert [process.wait(1500) for process in last] == [0, 0]
     tell("torchrun", events, out)
+    assert weights(out) == expected
+    assert events.total() >= KILLS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_one_worker_killed_again_and_again_gives_the_bits_of_a_calm_one(tmp_path):
+    expected = calm_weights(tmp_path)
+    out, times = tmp_path / "killed", random.Random(7)
+    line = [sys.executable, "sweep.py", *overrides(tmp_path, out), *GRID, "fit.require=[]"]
+    events: Counter[str] = Counter()
+    while events.total() < KILLS and len(records(out)) < len(expected):
+        began = len(list(out.glob("trials/*/attempt-*")))
+        process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL)
+        eventually(lambda: attempts_beyond(out, began), 200)  # noqa: B023
+        time.sleep(times.uniform(0, 1))
+        process.kill()
+        process.wait()
+        events["SIGKILL"] += 1
+    assert subprocess.run(line, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+    tell("one worker", events, out)
     assert weights(out) == expected
     assert events.total() >= KILLS
