@@ -18,11 +18,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from configs.errors import BadInput, ExitStatus
+from configs.errors import BadInput, ExitStatus, shown
 from configs.load import Arguments, build, run_entry
-from scaling.fit.comparison import compared
+from scaling.fit.apart import fit_all
 from scaling.fit.config import FitConfig
-from scaling.fit.fit import fit, parts
 from scaling.fit.inputs import read_sources
 from scaling.fit.summary import summary
 from scaling.fit.sweeps import write_runs_csv
@@ -36,19 +35,21 @@ def main(arguments: Arguments) -> int:
     config = build(FitConfig, values)
     sources = read_sources(config)
     # Every fit comes before the first file, so that bad input leaves nothing behind.
-    fits = [(folder, compared(fit(part, sources), part)) for folder, part in parts(config, sources)]
-    for folder, fitted in fits:
+    found = fit_all(config, sources)
+    for folder, fitted in found.fits:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             page = write_report(fitted, folder)
         except OSError as error:
             raise BadInput(f"out: {folder}: {error.strerror}; choose another folder") from None
         print(f"{summary(fitted.document)}\nreport: {page} (all numbers: fit.md, fit.json)\n")
+    for value, reason in found.skipped.items():
+        print(shown(f"{config.by}={value} is skipped: {reason}"))
     for path in map(Path, config.paths):
         if path.is_dir():
             with suppress(OSError):  # derived, and an archived sweep may be read-only
                 write_runs_csv(path)
-    return ExitStatus.DONE if all(fitted.stands for _, fitted in fits) else ExitStatus.NO_LAW
+    return ExitStatus.DONE if found.stand else ExitStatus.NO_LAW
 
 
 if __name__ == "__main__":

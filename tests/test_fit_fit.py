@@ -15,7 +15,7 @@ import fit as entry
 from configs.errors import BadInput, ExitStatus
 from configs.files import to_json
 from configs.load import run_entry
-from scaling.fit.fit import folder_name, parts
+from scaling.fit.apart import folder_name, parts
 from scaling.fit.summary import summary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,6 +140,32 @@ def test_by_fits_each_value_apart(tmp_path):
     document = json.loads((out / "x" / "fit.json").read_text())
     check(document)
     assert document["inputs"]["where"] == {"kind": "x"}
+
+
+@pytest.mark.parametrize(
+    ("require", "status"), [("[isoflop,parametric]", ExitStatus.NO_LAW), ("[]", ExitStatus.DONE)]
+)
+def test_a_value_without_a_usable_run_is_skipped_by_name(tmp_path, capsys, require, status):
+    path, out = table(tmp_path, kind="good"), tmp_path / "out"
+    text = path.read_text()
+    header = text.splitlines()[0].split(",")
+    cells = dict(zip(header, text.splitlines()[1].split(","), strict=True))
+    lost = ",".join((cells | {"run_id": "lost", "kind": "bad"})[name] for name in header)
+    lines = [f"{line},done" for line in text.splitlines()[1:]]
+    path.write_text("\n".join([",".join([*header, "status"]), *lines, f"{lost},failed"]) + "\n")
+    asked = [f"runs={path}", "by=kind", f"out={out}", QUICK, f"require={require}"]
+    assert run(*asked) == status
+    said = capsys.readouterr().out
+    assert said.startswith("kind=good:\n35 runs = 35 used")
+    assert "kind=bad is skipped: runs: none of 1 with kind=bad can be used: status failed" in said
+    assert [p.parent.name for p in out.glob("*/fit.json")] == ["good"]
+
+
+def test_values_of_which_none_has_a_usable_run_are_bad_input(tmp_path, capsys):
+    path, out = table(tmp_path, kind="bad", status="failed"), tmp_path / "out"
+    assert run(f"runs={path}", "by=kind", f"out={out}", QUICK) == ExitStatus.BAD_INPUT
+    assert "by: no value of kind has a usable run" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("value", ["..", ".", "a/b", "-rf", "x" * 500, "ä\n\x00", "", "%2E"])

@@ -16,7 +16,7 @@ from pyarrow import parquet
 import fit as entry
 from configs.errors import BadInput, ExitStatus
 from configs.load import run_entry
-from scaling.fit.fit import parts
+from scaling.fit.apart import parts
 from scaling.fit.inputs import read_inputs, read_sources
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.observations import observe

@@ -93,3 +93,13 @@ def test_tokens_counted_in_billions_are_asked_about():
     assert texts(1) == []
     (text,) = texts(1e9)
     assert "tokens per parameter" in text and "units.tokens=1e9" in text
+
+
+def test_runs_without_a_name_are_named_by_their_place(tmp_path):
+    rows = [row | {"spike_nats": "", "stale": ""} for row in ROWS]
+    rows[3] |= {"spike_nats": 0.7, "stale": 1}
+    table = write_csv(tmp_path / "t.csv", rows)
+    found = fit(config(f"runs={table}", "n_bootstrap=0")).document["warnings"]
+    texts = {remark["code"]: remark["text"] for remark in found}
+    assert texts["stale_runs"].endswith("t.csv:5")
+    assert texts["loss_spikes"].endswith("highest by 0.70 nats in " + f"{table}:5")

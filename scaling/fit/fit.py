@@ -1,13 +1,10 @@
 """From runs to the document of fit.json: read, admit, fit each law, validate, predict."""
 
-import hashlib
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import scipy
@@ -21,7 +18,7 @@ from scaling.fit.diagnostics import diagnostics
 from scaling.fit.envelope import fit_envelope, predictions_of, traces_of
 from scaling.fit.further import fit_further
 from scaling.fit.headline import HeadlineFits, fit_headline
-from scaling.fit.inputs import Sources, read_inputs, read_sources, values_of
+from scaling.fit.inputs import Sources, read_inputs, read_sources
 from scaling.fit.ladder_table import ladder_table
 from scaling.fit.laws import LawFit
 from scaling.fit.observations import Observations, admitted, observe
@@ -30,6 +27,10 @@ from scaling.fit.remarks import remarks
 from scaling.fit.validation import hold_out
 
 SCHEMA = 1
+
+
+class NoUsableRun(BadInput):
+    """Every row asked for is excluded."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         reasons = ", ".join(sorted({exclusion.reason for exclusion in observations.excluded}))
         where = ", ".join(f"{name}={value}" for name, value in config.where.items())
         of = f"{observations.planned}" + (f" with {where}" if where else "")
-        raise BadInput(f"runs: none of {of} can be used: {reasons[:300]}")
+        raise NoUsableRun(f"runs: none of {of} can be used: {reasons[:300]}")
     has_tuning = any(row.values.get("arm") == "tuning" for row in rows)
     tuned = observe(rows, config, arms=("tuning",)) if has_tuning else observations
     fits = fit_headline(observations, config, config.n_bootstrap)
@@ -105,37 +106,6 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     rates = {name: run.flops / run.tokens for name, run in runs.items()}
     curves = shown_rows(inputs.curves, rates)
     return Fit(document, observations, curves, _stands(judged, config))
-
-
-def parts(config: FitConfig, sources: Sources | None = None) -> list[tuple[Path, FitConfig]]:
-    """The fits that `config` asks for with their folders: one, or one for each value of `by`."""
-    out = Path(config.out) if config.out else _default_out(config)
-    if config.by is None:
-        return [(out, config)]
-    return [
-        (
-            out / folder_name(value),
-            replace(config, where={**config.where, config.by: value}, by=None),
-        )
-        for value in values_of(sources or read_sources(config), config)
-    ]
-
-
-def folder_name(value: str) -> str:
-    """A file name for any text: one level, no dots alone, at most 200 bytes."""
-    name = quote(value, safe=" +=,@") or "%"
-    if name.startswith((".", "-")):
-        name = f"%{ord(name[0]):02X}" + name[1:]
-    if len(name) > 200:
-        name = name[:160] + "-" + hashlib.sha256(value.encode()).hexdigest()[:16]
-    return name
-
-
-def _default_out(config: FitConfig) -> Path:
-    first = Path(config.paths[0])
-    if len(config.paths) == 1 and first.is_dir():
-        return first / "fit"
-    return Path("fits") / folder_name("+".join(Path(path).stem for path in config.paths))
 
 
 def _judged(fits: HeadlineFits, beside: Sequence[LawFit], config: FitConfig) -> list[LawFit]:

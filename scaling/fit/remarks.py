@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fit.cells import listed
+from scaling.fit.cells import listed, number_or_nan
 from scaling.fit.columns import Row
 from scaling.fit.config import FitConfig
 from scaling.fit.headline import HeadlineFits, fit_headline
@@ -27,7 +27,7 @@ def remarks(
     if observations.excluded:
         text = f"{len(observations.excluded)} of {observations.planned} planned runs are not used"
         found.append({"code": "excluded_runs", "text": text})
-    stale = sorted(str(row.values["run_id"]) for row in rows if row.values.get("stale"))
+    stale = sorted(_name(row) for row in rows if row.values.get("stale"))
     if stale:
         text = f"{len(stale)} runs that the plan no longer asks for: {', '.join(stale[:5])}"
         found.append({"code": "stale_runs", "text": text})
@@ -80,16 +80,23 @@ def _unknown_setting(rows: Sequence[Row]) -> list[Remark]:
 
 def _jumps(rows: Sequence[Row]) -> list[Remark]:
     """Runs whose loss jumped on the way, and the highest jump: they may not have ended well."""
-    heights = [(row.values.get("spike_nats"), row.values) for row in rows]
-    jumped = [(height, run) for height, run in heights if isinstance(height, int | float)]
+    heights = [(number_or_nan(row, "spike_nats"), row) for row in rows]
+    jumped = [(height, run) for height, run in heights if height == height]
     if not jumped:
         return []
     height, run = max(jumped, key=lambda jump: jump[0])
+    step = run.values.get("spike_step")
     text = (
         f"the loss of {len(jumped)} runs jumped while they trained, highest by {height:.2f} nats "
-        f"at step {run.get('spike_step')} of {run['run_id']}"
+        + (f"at step {step} of " if step is not None else "in ")
+        + _name(run)
     )
     return [{"code": "loss_spikes", "text": text}]
+
+
+def _name(row: Row) -> str:
+    """What a row is called: its run_id, else where it stands."""
+    return str(row.values.get("run_id") or row.place)
 
 
 def _disagreements(standing: Sequence[LawFit]) -> list[Remark]:

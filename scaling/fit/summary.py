@@ -19,7 +19,10 @@ _MOST = {"excluded": 3, "flags": 6, "warnings": 4}
 def summary(document: dict[str, Any]) -> str:
     """Lines of text for a terminal, from the document of fit.json."""
     inputs, laws = document["inputs"], document["laws"]
-    lines = [
+    # Of several fits on one screen, which this is.
+    chosen = ", ".join(f"{name}={value}" for name, value in (inputs["where"] or {}).items())
+    lines = [f"{chosen}:"] if chosen else []
+    lines += [
         f"{inputs['planned']} runs = {inputs['used']} used + {len(inputs['excluded'])} excluded"
         + (f"; {inputs['observations']} points after averaging seeds" if inputs["merged"] else "")
     ]
