@@ -188,7 +188,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
                 return _convert(option, value, where)
             except BadInput:
                 continue
-        return _convert(options[-1], value, where)
+        try:
+            return _convert(options[-1], value, where)
+        except BadInput:
+            words = [word for option in options[:-1] for word in get_args(option)]
+            if not (words and isinstance(value, str) and options[-1] is float):
+                raise
+            expected = f"one of {', '.join(map(str, words))}, or a number"
+            raise _refusal(where, value, expected) from None
     if origin is Literal:
         if type(value) is not bool and value in arguments:
             return value

@@ -17,6 +17,7 @@ from fit_schema_laws import (
     PARAMETRIC,
     REFUSED,
     STATUS,
+    VALLEY,
     interval,
     maybe,
 )
@@ -113,7 +114,7 @@ FIT = {
     },
     "warnings": [FLAG],
     "laws": {
-        "isoflop?": (REFUSED, ISOFLOP),
+        "isoflop?": (REFUSED | {"valleys": [VALLEY]}, ISOFLOP),
         "parametric?": (REFUSED, REFUSED | CERTIFICATE, PARAMETRIC),
         "envelope?": (REFUSED, ENVELOPE),
         **FURTHER,

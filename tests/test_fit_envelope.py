@@ -9,6 +9,7 @@ from fit_examples import config, isoflop_rows, observations, write_csv
 from fit_schema import problems
 
 from configs.files import to_json
+from scaling.fit.cells import plural
 from scaling.fit.envelope import fit_envelope
 from scaling.fit.fit import fit
 from scaling.fit.laws import PUBLISHED
@@ -124,7 +125,7 @@ def test_unfinished_schedules_are_flagged_and_predict_nothing():
 def test_too_few_sizes_are_refused(count):
     law = fitted(traces(SIZES[:count])).law
     assert law.status == "refused"
-    assert f"curves of {count} sizes; 4 are needed" in str(law.reason)
+    assert f"curves of {plural(count, 'size')}; 4 are needed" in str(law.reason)
 
 
 def test_an_envelope_of_one_or_two_runs_is_refused():
@@ -134,7 +135,7 @@ def test_an_envelope_of_one_or_two_runs_is_refused():
         tokens = np.geomspace(1e18, 1e22, 400) / (6 * one.params)
         better.append(Trace(**{**vars(one), "tokens": tokens, "loss": loss - np.log(tokens) / 99}))
     reason = str(fitted(better).law.reason)
-    assert reason == "the envelope is made of 1 runs alone: 4e+08-400"
+    assert reason == "the envelope is made of 1 run alone: 4e+08-400"
 
 
 def test_no_curves_are_refused():

@@ -69,7 +69,7 @@ def test_one_row_is_refused_with_a_page(tmp_path, capsys):
     check(document)
     assert document["status"] == "refused"
     assert (tmp_path / "out" / "report.html").exists()
-    assert "refused: 1 distinct (N, D) points" in capsys.readouterr().out
+    assert "refused: 1 distinct (N, D) point," in capsys.readouterr().out
 
 
 def test_two_budgets_leave_the_surface_standing(tmp_path):
@@ -191,7 +191,9 @@ def test_folders_without_out_follow_the_input(tmp_path):
         ("delta=0", "delta: found 0"),
         ("n_bootstrap=-1", "n_bootstrap: found -1"),
         ("n_bootstraps=10", "unknown key; did you mean n_bootstrap?"),
-        ("holdout=bottom", "holdout"),
+        ("holdout=bottom", "holdout: found 'bottom' (str), expected one of top, none, or a number"),
+        ("convention.params=total", "convention.params=total: no column params_total"),
+        ("convention.flops=exact", "convention.flops=exact: no column flops_exact"),
         ("holdout=-1.0", "holdout: found -1"),
         ("predict.flops=[0]", "predict.flops: found 0"),
         ("by=nothing", "by: no column 'nothing'"),
@@ -220,6 +222,10 @@ def test_holdout_at_a_flop_or_not_at_all(tmp_path):
     assert fitted(f"runs={path}", QUICK, "holdout=none").document["holdout"]["status"] == "none"
     none = fitted(f"runs={path}", QUICK, "holdout=1e30").document["holdout"]
     assert none["status"] == "refused"
+    assert none["reason"] == "no run has 1e+30 FLOP, the highest 1e+19"
+    whole = fitted(f"runs={path}", QUICK, "holdout=1e3").document
+    assert whole["holdout"]["reason"] == "all runs are held out, so that none is left to fit"
+    assert summary(whole).endswith(f"held out: refused, {whole['holdout']['reason']}")
 
 
 def test_the_summary_names_laws_flags_and_reasons(tmp_path):

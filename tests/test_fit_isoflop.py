@@ -199,3 +199,13 @@ def test_a_drifting_grid_is_flagged_with_the_exponent_without_it():
     assert "one skewed shape for all valleys gives a = 0.4516" in text
     steady = law(isoflop_rows(surface, BUDGETS, SIZES))
     assert "drifting_centre" not in {flag.code for flag in steady.flags}
+
+
+def test_a_refused_law_keeps_its_valleys_with_their_doubts_and_no_numbers():
+    small = [factor for factor in np.geomspace(1 / 4, 4, 7) if factor < 1.01]
+    rows = isoflop_rows(PUBLISHED["besiroglu"], [1e17, 1e18], np.geomspace(1 / 4, 4, 7))
+    rows += isoflop_rows(PUBLISHED["besiroglu"], [1e19], small)
+    valleys = fit_isoflop(observations(rows), 0, 0, 0.2).law.document()["valleys"]
+    assert [valley["flops"] for valley in valleys] == pytest.approx([1e17, 1e18, 1e19])
+    assert [flag["code"] for flag in valleys[2]["flags"]] == ["edge_valley"]
+    assert all(valley["n_opt"]["value"] is None for valley in valleys)

@@ -168,7 +168,7 @@ def test_a_convention_takes_its_columns(tmp_path):
     runs = admitted(path, "convention.params=total", "convention.flops=6nd")
     assert (runs.params[0], runs.flops[0]) == (3e6, 6 * 3e6 * 1e8)
     assert admitted(path, "convention.flops=exact").flops[0] == 2e15
-    assert "params_matmul: found nothing" in refusal(path, "convention.params=matmul")
+    assert "no column params_matmul" in refusal(path, "convention.params=matmul")
 
 
 def test_several_tables_join_and_a_repeat_between_them_is_refused(tmp_path):

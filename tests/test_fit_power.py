@@ -55,7 +55,7 @@ def test_intervals_of_alpha_cover(floor):
     ("x", "loss", "reason"),
     [
         (X[:3], np.array([3.0, 2.0, 1.5]), "3 distinct points, expected at least 4"),
-        (np.full(8, 1e6), np.linspace(3, 2, 8), "1 distinct points"),
+        (np.full(8, 1e6), np.linspace(3, 2, 8), "1 distinct point,"),
         (X, np.linspace(2, 3, 8), "does not fall"),
         (X, np.full(8, 2.0), "does not fall"),
     ],

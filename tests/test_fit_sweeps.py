@@ -101,7 +101,7 @@ def test_a_loss_that_jumped_is_said_with_step_and_height(tmp_path):
     check(document)
     [text] = [w["text"] for w in document["warnings"] if w["code"] == "loss_spikes"]
     assert text == (
-        "the loss of 2 runs jumped while they trained, highest by 2.25 nats at step 60 of "
+        "the loss of 2 runs jumped in training, highest by 2.25 nats at step 60 of "
         f"{paths[3].parent.name}"
     )
 

@@ -75,6 +75,15 @@ def test_the_id_identifies_where_it_is_exported(tmp_path):
     assert read(path, *MAPPED)[1].run_id == ("id0", "id1")
 
 
+def test_a_run_is_excluded_by_its_name_or_its_id(tmp_path):
+    rows = [[*row, f"id{index}"] for index, row in enumerate(TABLE)]
+    path = export(tmp_path / "wandb.csv", [*RUNS, "ID"], rows)
+    for name in ("large", "id1"):
+        found = read(path, *MAPPED, f"exclude=[{name}]")[1]
+        assert found.run_id == ("id0",)
+        assert ("id1", "excluded by request") in [(e.run_id, e.reason) for e in found.excluded]
+
+
 def test_columns_with_a_prefix_are_found_without_it(tmp_path):
     header = [*RUNS[:5], "config.params", "summary.tokens", "summary.loss"]
     assert len(read(export(tmp_path / "wandb.csv", header, TABLE))[1]) == 2

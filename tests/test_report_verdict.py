@@ -113,3 +113,18 @@ def test_the_size_of_a_study() -> None:
     assert size_of_study(fit.document, fit.observations) == (
         "20 runs of 21 used, 2.5e10 to 8e11 FLOP (4 budgets, 1.5 decades), 4.60k to 258k parameters"
     )
+
+
+def test_a_large_miss_inside_a_wide_interval_shows_nothing() -> None:
+    document, observations = _large()
+    document["holdout"] |= {"inside90": True, "loss_error": -0.075}
+    judged = judge(document, observations)
+    assert "off by -7.50%" in "\n".join(judged.cannot)
+    assert "7.50%" not in "\n".join(judged.shows)
+
+
+def test_runs_of_one_budget_span_no_range() -> None:
+    document, observations = _large()
+    document["laws"] = {}
+    one = dataclasses.replace(observations, flops=np.full(len(observations.flops), 1e17))
+    assert ", 1e17 FLOP, " in size_of_study(document, one)

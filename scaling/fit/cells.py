@@ -25,6 +25,11 @@ def listed(names: Iterable[object]) -> str:
     return f"{text} and {more} more" if more > 0 else text
 
 
+def plural(n: int, singular: str, many: str | None = None) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n:,} {singular if n == 1 else many or singular + 's'}"
+
+
 def number(row: Row, name: str) -> float:
     """A number of a row; BadInput says what stands there instead."""
     value = row.values.get(name)

@@ -81,7 +81,7 @@ class FitConfig:
     reduce       what repeated (N, D) points become: none keeps all, best the lowest loss
     holdout      top, none, or a FLOP from which on runs are kept for validation
     n_bootstrap  resamples behind every interval
-    exclude      run_ids to leave out
+    exclude      run_ids to leave out, or Names where an export has them
     seed         of every resampling
     loss_unit    nats per token, or bits per byte (it only changes what E means)
     objective    of the surface, on log loss: Huber of width delta, absolute values, or squares

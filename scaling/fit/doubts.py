@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.laws import Estimate, Flag
 from scaling.fit.observations import Observations
 
@@ -20,7 +21,8 @@ def data_flags(observations: Observations) -> tuple[Flag, ...]:
     pairs: list[Any] = list(zip(observations.params, observations.tokens, strict=True))
     repeated = len(pairs) - len(set(pairs))
     if repeated:
-        text = f"{repeated} runs repeat the (N, D) of another; reduce=best keeps the lowest loss"
+        runs = plural(repeated, "run repeats", "runs repeat")
+        text = f"{runs} the (N, D) of another; reduce=best keeps the lowest loss"
         flags.append(Flag("repeated_points", text))
     ratio = observations.flops / (6 * observations.params * observations.tokens)
     if np.abs(ratio - 1).max() > _FLOP_MISMATCH:
@@ -30,11 +32,12 @@ def data_flags(observations: Observations) -> tuple[Flag, ...]:
     if warmup is not None:
         late = int((warmup > _LONG_WARMUP * observations.tokens).sum())
         if late:
-            text = f"{late} runs spent over a quarter of their tokens in warm-up"
+            text = f"{plural(late, 'run')} spent over a quarter of their tokens in warm-up"
             flags.append(Flag("unsettled_schedule", text))
     unmarked = observations.columns.get("unmarked_end")
     if unmarked is not None:
-        text = f"{int(np.nansum(unmarked))} runs have no row with is_final=1: their last is taken"
+        runs = plural(int(np.nansum(unmarked)), "run has", "runs have")
+        text = f"{runs} no row with is_final=1, so that the last is taken"
         flags.append(Flag("unsettled_schedule", text))
     return tuple(flags)
 

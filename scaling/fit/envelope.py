@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.curves import Curves
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
 from scaling.fit.laws import UNKNOWN, Estimate, Flag, LawFit
@@ -119,21 +120,21 @@ def fit_envelope(
     stairs = stairs_of(traces)
     if len(stairs.sizes) < FEWEST_POINTS + 1:
         return _refused(
-            f"curves of {len(stairs.sizes)} sizes; {FEWEST_POINTS + 1} are needed, since a line "
-            f"takes {FEWEST_POINTS} crossings from one size to the next"
+            f"curves of {plural(len(stairs.sizes), 'size')}; {FEWEST_POINTS + 1} are needed, since "
+            f"a line takes {FEWEST_POINTS} crossings from one size to the next"
         )
     everyone = np.ones((1, len(traces)), dtype=bool)
     winners = stairs.winners(everyone)[0]
     on_it = np.unique(winners[winners >= 0])
     if len(on_it) < _FEWEST_RUNS:
         names = ", ".join(traces[run].run_id for run in on_it)
-        return _refused(f"the envelope is made of {len(on_it)} runs alone: {names}")
+        return _refused(f"the envelope is made of {plural(len(on_it), 'run')} alone: {names}")
     log_c, log_n, log_d = (row[0] for row in stairs.crossings(everyone))
     met = np.isfinite(log_c)
     if met.sum() < FEWEST_POINTS:
         return _refused(
-            f"the envelope passes between sizes that were both trained at {met.sum()} budgets; "
-            f"{FEWEST_POINTS} are needed"
+            "the envelope passes between sizes that were both trained at "
+            f"{plural(int(met.sum()), 'budget')}; {FEWEST_POINTS} are needed"
         )
     lines = _lines(stairs, observations, n_bootstrap, seed)
     head = lines["crossings"]

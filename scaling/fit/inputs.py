@@ -124,7 +124,13 @@ def _check_excluded(sources: Sources, exclude: Sequence[str]) -> None:
     """Refuse the name of a run to exclude that is in no input."""
     if not exclude:
         return
-    names = {str(cell) for cells in sources.table.cells("run_id") for cell in cells}
+    names = {
+        str(cell)
+        for key in ("run_id", "Name")
+        for cells in sources.table.cells(key)
+        for cell in cells
+        if cell is not None
+    }
     names |= {run for chart in sources.charts for run in chart.runs}
     for name in exclude:
         if name not in names:

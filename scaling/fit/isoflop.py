@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
 from scaling.fit.frontier import (
     Bagged,
@@ -41,7 +42,7 @@ from scaling.fit.frontier import (
     frontier,
     spline_frontier,
 )
-from scaling.fit.laws import UNKNOWN, Flag, LawFit
+from scaling.fit.laws import UNKNOWN, Estimate, Flag, LawFit
 from scaling.fit.lines import FEWEST_POINTS
 from scaling.fit.noise import noise_draws, valley_noise
 from scaling.fit.observations import Observations
@@ -77,7 +78,7 @@ def fit_isoflop(
     valleys = find_valleys(observations, tolerance)
     usable = [valley for valley in valleys if valley.reason is None]
     if len(usable) < FEWEST_POINTS:
-        return IsoflopFit(LawFit("isoflop", reason=_too_few(valleys, usable)), valleys)
+        return _refused(_too_few(valleys, usable), valleys)
     noise = valley_noise(usable)
     doubted = dict(zip(map(id, usable), with_doubts(usable, noise), strict=True))
     valleys = tuple(doubted.get(id(valley), valley) for valley in valleys)
@@ -93,10 +94,10 @@ def fit_isoflop(
     head = frontiers[headline]
     if head is None:
         why = "the vertices of fewer than three budgets lie between the sampled sizes"
-        return IsoflopFit(LawFit("isoflop", reason=why), valleys)
+        return _refused(why, valleys)
     reason = unsteady(head.failed, n_bootstrap)
     if reason is not None:
-        return IsoflopFit(LawFit("isoflop", reason=reason), valleys)
+        return _refused(reason, valleys)
     details = {
         "method": headline,
         "method_reason": why_headline,
@@ -108,6 +109,16 @@ def fit_isoflop(
     flags = _flags(observations, valleys, usable, head, frontiers)
     law = LawFit("isoflop", head.estimates, details, flags)
     return IsoflopFit(law, valleys, head, frontiers.get("robust"))
+
+
+def _refused(reason: str, valleys: tuple[Valley, ...]) -> IsoflopFit:
+    """No law; its valleys stay, since their doubts tell which runs would help."""
+    details = {
+        "valleys": [
+            _valley_document(v, UNKNOWN, UNKNOWN, UNKNOWN, v.reason is None) for v in valleys
+        ]
+    }
+    return IsoflopFit(LawFit("isoflop", details=details, reason=reason), valleys)
 
 
 def parabola_exponent(valleys: Sequence[Valley | None]) -> float:
@@ -143,7 +154,6 @@ def _valley_documents(
     column = {id(valley): index for index, valley in enumerate(usable)}
     for valley in valleys:
         n_opt = d_opt = loss = UNKNOWN
-        flags = valley.flags
         if id(valley) in column:
             index = column[id(valley)]
             n_opt, d_opt, loss = (
@@ -154,27 +164,31 @@ def _valley_documents(
                     ("loss", np.asarray, head.samples.loss),
                 )
             )
-        else:
-            flags = (
-                *flags,
-                Flag("edge_valley" if valley.open_edge else "unusable", str(valley.reason)),
-            )
-        documents.append(
-            {
-                "flops": valley.flops,
-                "n_opt": n_opt.document(),
-                "d_opt": d_opt.document(),
-                "loss": loss.document(),
-                "n_points": int(valley.window.sum()),
-                "flags": [flag.document() for flag in flags],
-            }
-        )
+        documents.append(_valley_document(valley, n_opt, d_opt, loss, id(valley) in column))
     return documents
+
+
+def _valley_document(
+    valley: Valley, n_opt: Estimate, d_opt: Estimate, loss: Estimate, used: bool
+) -> dict[str, Any]:
+    flags = valley.flags
+    if not used:
+        code = "edge_valley" if valley.open_edge else "unusable"
+        flags = (*flags, Flag(code, str(valley.reason)))
+    return {
+        "flops": valley.flops,
+        "n_opt": n_opt.document(),
+        "d_opt": d_opt.document(),
+        "loss": loss.document(),
+        "n_points": int(valley.window.sum()),
+        "flags": [flag.document() for flag in flags],
+    }
 
 
 def _too_few(valleys: Sequence[Valley], usable: Sequence[Valley]) -> str:
     lost = "; ".join(f"{v.flops:.3g} FLOP: {v.reason}" for v in valleys if v.reason is not None)
-    found = f"{len(usable)} budgets with a vertex, expected at least {FEWEST_POINTS}"
+    with_vertex = plural(len(usable), "budget with a vertex", "budgets with a vertex")
+    found = f"{with_vertex}, expected at least {FEWEST_POINTS}"
     return found + (f" ({lost})" if lost else "")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
 from scaling.fit.laws import LawFit
 from scaling.fit.observations import Observations
@@ -144,7 +145,7 @@ def _fitted(
 def _too_little(observations: Observations) -> str | None:
     points = len(set(zip(observations.params, observations.tokens, strict=True)))
     if points < PARAMETERS + 1:
-        return f"{points} distinct (N, D) points, expected at least {PARAMETERS + 1}"
+        return f"{plural(points, 'distinct (N, D) point')}, expected at least {PARAMETERS + 1}"
     for name, values in (("N", observations.params), ("D", observations.tokens)):
         if len(np.unique(values)) < 3:
             return f"{len(np.unique(values))} distinct {name}, expected at least 3"

@@ -132,7 +132,7 @@ def _admit(
     for row in rows:
         name, status = str(row.values.get("run_id") or row.place), row.values.get("status")
         reason = None
-        if name in config.exclude:
+        if {name, str(row.values.get("Name"))} & set(config.exclude):
             reason = "excluded by request"
         elif status not in (None, "done"):
             cause = row.values.get("reason")
@@ -181,7 +181,8 @@ def _point(row: Row, config: FitConfig) -> Point:
         others["horizon"] = 1.0
     params = values["params"]
     if config.convention.params not in (None, "given"):
-        params = positive(row, f"params_{config.convention.params}")
+        name = f"params_{config.convention.params}"
+        params = _counted(row, name, f"convention.params={config.convention.params}")
         others["params_given"] = values["params"]
     return Point(
         run_id=str(row.values["run_id"]) if row.values.get("run_id") is not None else "",
@@ -197,12 +198,19 @@ def _point(row: Row, config: FitConfig) -> Point:
     )
 
 
+def _counted(row: Row, name: str, asked: str) -> float:
+    """The count that a convention asks for; BadInput names the column where there is none."""
+    if name not in row.values:
+        raise BadInput(f"{asked}: no column {name}, which it needs; map it, as columns.{name}=NAME")
+    return positive(row, name)
+
+
 def _flops(
     row: Row, config: FitConfig, params: float, tokens: float, others: Mapping[str, float]
 ) -> float:
     """FLOP of a run in the convention asked for; 6 N D where the table has none."""
     if config.convention.flops == "exact":
-        return positive(row, "flops_exact")
+        return _counted(row, "flops_exact", "convention.flops=exact")
     if config.convention.flops == "6nd":
         return 6.0 * params * tokens
     return others.get("flops", 6.0 * params * tokens)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.doubts import data_flags, unsteady
 from scaling.fit.laws import Flag, LawFit
 from scaling.fit.observations import Observations
@@ -139,13 +140,13 @@ def _missed(observations: Observations, residual_sd: float) -> tuple[Flag, ...]:
     if residual_sd <= _MISSED * mean:
         return ()
     text = (
-        f"the law misses its runs by {residual_sd:.2g} nats (sd), {residual_sd / mean:.1%} of the "
+        f"the law misses its runs by {residual_sd:.2g} (sd), {residual_sd / mean:.1%} of the "
         "loss, where seeds differ by under 1%: the form does not hold for them all"
     )
     apart = _spread_of_repeats(observations)
     if apart > _MISSED / 2 * mean:
         text += (
-            f"; runs of one (N, D) differ by {apart:.2g} nats among themselves: if they are of "
+            f"; runs of one (N, D) differ by {apart:.2g} among themselves: if they are of "
             "several recipes, by=COLUMN fits each apart"
         )
     return (Flag("scatter", text),)
@@ -163,7 +164,7 @@ def _spread_of_repeats(observations: Observations) -> float:
 def _too_little(observations: Observations) -> str | None:
     points = len(set(zip(observations.params, observations.tokens, strict=True)))
     if points < PARAMETERS + 1:
-        return f"{points} distinct (N, D) points, expected at least {PARAMETERS + 1}"
+        return f"{plural(points, 'distinct (N, D) point')}, expected at least {PARAMETERS + 1}"
     if len(np.unique(observations.params)) < 2:
         return "one size only, expected several"
     multiplier = np.log(observations.tokens / observations.params)

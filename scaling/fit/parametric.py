@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from scaling.fit import descent
+from scaling.fit.cells import plural
 from scaling.fit.config import Objective
 from scaling.fit.descent import ALPHA, BETA, LOWER, UPPER, A, B, Descent, E, Rows, descend
 from scaling.fit.doubts import data_flags, unsteady, wide_interval
@@ -221,7 +222,7 @@ def _estimates(surface: Surface, samples: Surface, point: PointFit) -> dict[str,
 def _too_little(observations: Observations) -> str | None:
     points = len(set(zip(observations.params, observations.tokens, strict=True)))
     if points < PARAMETERS + 1:
-        return f"{points} distinct (N, D) points, expected at least {PARAMETERS + 1}"
+        return f"{plural(points, 'distinct (N, D) point')}, expected at least {PARAMETERS + 1}"
     for name, values in (("N", observations.params), ("D", observations.tokens)):
         if len(np.unique(values)) < 3:
             return (

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.laws import Estimate, Flag
 from scaling.fit.squares import RESAMPLE, solve
 from scaling.fit.uncertainty import estimate, t_scale
@@ -105,7 +106,7 @@ def fit_powers(x: np.ndarray, loss: np.ndarray, resamples: int, rng: np.random.G
     """Both forms through the points, with their resamples; refuses rather than raises."""
     distinct = len(np.unique(x))
     if distinct < FEWEST:
-        return _refused(len(x), f"{distinct} distinct points, expected at least {FEWEST}")
+        return _refused(len(x), f"{plural(distinct, 'distinct point')}, expected at least {FEWEST}")
     log_x = np.log(x)
     centre = float(log_x.mean())
     draws = rng.standard_normal((resamples, len(x)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fit.cells import listed, number_or_nan
+from scaling.fit.cells import listed, number_or_nan, plural
 from scaling.fit.columns import Row
 from scaling.fit.config import FitConfig
 from scaling.fit.headline import HeadlineFits, fit_headline
@@ -25,16 +25,21 @@ def remarks(
     """The entry `warnings` of fit.json."""
     found = []
     if observations.excluded:
-        text = f"{len(observations.excluded)} of {observations.planned} planned runs are not used"
+        verb = "is" if len(observations.excluded) == 1 else "are"
+        text = (
+            f"{len(observations.excluded)} of {observations.planned} planned runs {verb} not used"
+        )
         found.append({"code": "excluded_runs", "text": text})
     stale = sorted(_name(row) for row in rows if row.values.get("stale"))
     if stale:
-        text = f"{len(stale)} runs that the plan no longer asks for: {', '.join(stale[:5])}"
+        text = (
+            f"{plural(len(stale), 'run')} that the plan no longer asks for: {', '.join(stale[:5])}"
+        )
         found.append({"code": "stale_runs", "text": text})
     found += _unknown_setting(rows)
     epochs = observations.columns.get("epochs")
     if epochs is not None and np.nanmax(epochs) > 1:
-        text = f"{int((epochs > 1).sum())} runs saw their data more than once"
+        text = f"{plural(int((epochs > 1).sum()), 'run')} saw the data more than once"
         found.append({"code": "repeated_data", "text": text})
     found += _jumps(rows)
     found += _slipped_unit(observations)
@@ -87,8 +92,8 @@ def _jumps(rows: Sequence[Row]) -> list[Remark]:
     height, run = max(jumped, key=lambda jump: jump[0])
     step = run.values.get("spike_step")
     text = (
-        f"the loss of {len(jumped)} runs jumped while they trained, highest by {height:.2f} nats "
-        + (f"at step {step} of " if step is not None else "in ")
+        f"the loss of {plural(len(jumped), 'run')} jumped in training, highest by {height:.2f} "
+        + (f"nats at step {step} of " if step is not None else "nats in ")
         + _name(run)
     )
     return [{"code": "loss_spikes", "text": text}]
@@ -173,4 +178,4 @@ def _alternative(rows: Sequence[Row], config: FitConfig) -> str:
         else f"{law.name} would be refused"
         for law in fit_headline(other, config, 0).laws
     ]
-    return f"with reduce=best, {len(other)} points remain: {', '.join(exponents)}"
+    return f"with reduce=best, {plural(len(other), 'point')} remain: {', '.join(exponents)}"

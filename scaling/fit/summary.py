@@ -6,6 +6,7 @@ Everything else that a fit found stands in fit.md and fit.json.
 from typing import Any
 
 from configs.errors import shown
+from scaling.fit.cells import plural
 
 _WIDTH = 15
 _HEADLINE = ("isoflop", "parametric")
@@ -22,10 +23,12 @@ def summary(document: dict[str, Any]) -> str:
     # Of several fits on one screen, which this is.
     chosen = ", ".join(f"{name}={value}" for name, value in (inputs["where"] or {}).items())
     lines = [f"{chosen}:"] if chosen else []
-    lines += [
-        f"{inputs['planned']} runs = {inputs['used']} used + {len(inputs['excluded'])} excluded"
-        + (f"; {inputs['observations']} points after averaging seeds" if inputs["merged"] else "")
-    ]
+    used = f"{inputs['used']} used + {len(inputs['excluded'])} excluded"
+    points = plural(inputs["observations"], "point")
+    lines.append(
+        f"{plural(inputs['planned'], 'run')} = {used}"
+        + (f"; {points} after averaging seeds" if inputs["merged"] else "")
+    )
     excluded = [f"  excluded {e['run_id']}: {e['reason']}" for e in inputs["excluded"]]
     lines += _first(excluded, "excluded")
     heads = "".join(f"{name:<27}" for name in _NAMES.values())
@@ -34,7 +37,8 @@ def summary(document: dict[str, Any]) -> str:
         lines += _law(name, law)
     lines += _first(_flags(laws), "flags")
     lines += _first([f"warning: {w['text']}" for w in document["warnings"]], "warnings")
-    lines += [*_asked(document), *_held_out(document["holdout"])]
+    asked = isinstance(document["options"]["holdout"], float)
+    lines += [*_asked(document), *_held_out(document["holdout"], asked)]
     return "\n".join(map(shown, lines))
 
 
@@ -68,7 +72,7 @@ def _told(name: str, law: dict[str, Any]) -> str:
             said.append(f"refused: {', '.join(lacking)}")
     elif name == "learning_curve":
         alphas = [s["alpha"]["value"] for s in law["sizes"] if s["status"] != "refused"]
-        said = [f"alpha {min(alphas):.4g} to {max(alphas):.4g} over {len(alphas)} sizes"]
+        said = [f"alpha {min(alphas):.4g} to {max(alphas):.4g} over {plural(len(alphas), 'size')}"]
     else:
         said = [f"{key} {_cell(law[key]).rstrip()}" for key in _TELLING[name] if key in law]
     codes = {flag["code"]: None for flag in law["flags"] if flag["code"] != "part_refused"}
@@ -93,9 +97,10 @@ def _first(lines: list[str], what: str) -> list[str]:
     return [*lines[:most], f"  and {len(lines) - most} more {what}, in fit.md"]
 
 
-def _held_out(held: dict[str, Any]) -> list[str]:
+def _held_out(held: dict[str, Any], asked: bool) -> list[str]:
+    """How the held-out budget was foretold; why it was not, where a FLOP was asked for."""
     if held["loss_error"] is None:
-        return []
+        return [f"held out: refused, {held['reason']}"] if asked and held["reason"] else []
     inside = {True: ", inside the 90% interval", False: ", outside the 90% interval"}
     return [
         f"held out {held['flops']:.3g} FLOP: loss {held['loss_predicted']['value']:.4f} "

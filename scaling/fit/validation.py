@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.config import FitConfig
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import UNKNOWN
@@ -47,7 +48,8 @@ def roll(observations: Observations, config: FitConfig) -> tuple[list[dict[str, 
     ]
     if not asked:
         return [], (
-            f"{len(usable)} budgets with a vertex, expected {FEWEST_POINTS} below the one foretold"
+            f"{plural(len(usable), 'budget with a vertex', 'budgets with a vertex')}, expected "
+            f"{FEWEST_POINTS} below the one foretold"
         )
     found = []
     for flops, members in asked[-_MOST_ROLLED:]:
@@ -62,7 +64,11 @@ def _held_out_entry(observations: Observations, config: FitConfig) -> dict[str, 
         return _nothing("none", "not asked for: holdout=none")
     held, budget = held_out(observations, config)
     if not held.any() or held.all():
-        return _nothing("refused", f"{held.sum()} of {len(held)} runs held out, expected some")
+        why = "all runs are held out, so that none is left to fit"
+        if not held.any():
+            highest = float(_levels(observations, config.budget_tolerance)[0].max())
+            why = f"no run has {config.holdout:g} FLOP, the highest {highest:.3g}"
+        return _nothing("refused", why)
     return _foretell(observations, held, budget, config, 1000)
 
 

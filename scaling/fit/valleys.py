@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.laws import Flag
 from scaling.fit.observations import Observations
 from scaling.fit.spline import akima_vertex
@@ -187,7 +188,7 @@ def _judge(valley: Valley, observations: Observations) -> Valley:
     lowest, spread = int(np.argmin(valley.loss)), float(np.exp(np.ptp(valley.log_c)))
     sizes = len(valley.loss)
     if sizes < FEWEST_SIZES:
-        return replace(valley, reason=f"{sizes} sizes, expected at least {FEWEST_SIZES}")
+        return replace(valley, reason=f"{plural(sizes, 'size')}, expected at least {FEWEST_SIZES}")
     if spread > _WIDEST_BUDGET:
         return replace(valley, reason=f"its runs differ {spread:.2f} times in FLOP: no one budget")
     if lowest in (0, sizes - 1):

@@ -1,10 +1,12 @@
 """The report's title, its first sentence, and the size of the study behind it."""
 
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.observations import Observations
 from scaling.report import wording
 from scaling.report.numbers import (
@@ -13,7 +15,6 @@ from scaling.report.numbers import (
     fixed,
     interval,
     listed,
-    plural,
     point,
     power,
 )
@@ -59,8 +60,7 @@ def size_of_study(document: dict[str, Any], observations: Observations) -> str:
     if len(observations.loss):
         parts += [
             span(document, observations),
-            f"{count(float(observations.params.min()))} to "
-            f"{count(float(observations.params.max()))} parameters",
+            f"{_reach(observations.params, count)} parameters",
         ]
     return ", ".join(parts)
 
@@ -81,9 +81,14 @@ def span(document: dict[str, Any], observations: Observations) -> str:
             f"({plural(len(found), 'budget')}, {decades:.1f} decades)"
         )
     if len(observations.flops):
-        low, high = float(observations.flops.min()), float(observations.flops.max())
-        return f"{power(low)} to {power(high)} FLOP"
+        return f"{_reach(observations.flops, power)} FLOP"
     return "no runs"
+
+
+def _reach(values: np.ndarray, write: Callable[[float], str]) -> str:
+    """Least to most, or the one value where they read alike."""
+    low, high = write(float(values.min())), write(float(values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def _power_of_c(estimate: Any, spell_out: bool) -> str:

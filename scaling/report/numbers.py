@@ -135,8 +135,3 @@ def with_interval(
 def listed(items: list[str]) -> str:
     """`a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def plural(n: int, singular: str, many: str | None = None) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{n:,} {singular if n == 1 else many or singular + 's'}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.cells import plural
 from scaling.fit.observations import Observations
 from scaling.report import wording
 from scaling.report.headline import budgets, span
@@ -17,7 +18,6 @@ from scaling.report.numbers import (
     interval,
     listed,
     percent,
-    plural,
     point,
     power,
 )
@@ -30,6 +30,9 @@ PUBLISHED_FLOPS = 6e18
 
 OPEN_EXPONENT = 0.2
 """An interval of a as wide as this holds both Kaplan's and Chinchilla's answer, or nearly."""
+
+SMALL_MISS = 0.02
+"""Relative error of a loss foretold beyond which an interval that holds it only shows its width."""
 
 LEAST_BUDGETS = 5
 LEAST_DECADES = 2.0
@@ -87,7 +90,7 @@ def _shows(document: dict[str, Any], observations: Observations) -> list[str]:
             "exponent of N overlap."
         )
     held = document.get("holdout") or {}
-    if held.get("loss_error") is not None and held.get("inside90") is not False:
+    if held.get("loss_error") is not None and not _missed(held):
         found.append(f"One step beyond its range: {_held_out(held)}.")
     return found
 
@@ -120,9 +123,15 @@ def _disagreement(document: dict[str, Any]) -> list[str]:
 
 def _missed_holdout(document: dict[str, Any]) -> list[str]:
     held = document.get("holdout") or {}
-    if held.get("loss_error") is None or held.get("inside90") is not False:
+    if held.get("loss_error") is None or not _missed(held):
         return []
+    if held.get("inside90") is not False:
+        return [f"What lies beyond its range, to within {SMALL_MISS:.0%}: {_held_out(held)}."]
     return [f"What lies beyond its range, not even one step: {_held_out(held)}."]
+
+
+def _missed(held: dict[str, Any]) -> bool:
+    return held.get("inside90") is False or abs(held["loss_error"]) > SMALL_MISS
 
 
 def _held_out(held: dict[str, Any]) -> str:
@@ -176,7 +185,7 @@ def _too_small(document: dict[str, Any], observations: Observations) -> list[str
 
 def _refusals(document: dict[str, Any]) -> list[str]:
     return [
-        f"The law of {wording.law_name(key)}: refused, {wording.reason(law)}."
+        f"{_capital(wording.law_name(key))}: refused, {wording.reason(law)}."
         for key, law in (document.get("laws") or {}).items()
         if isinstance(law, dict) and law.get("status") == "refused"
     ]
@@ -192,7 +201,11 @@ def _doubts(document: dict[str, Any]) -> list[str]:
     found += [
         f"{str(warning.get('text')).rstrip('.')}." for warning in document.get("warnings") or []
     ]
-    return [sentence[:1].upper() + sentence[1:] for sentence in found]
+    return list(map(_capital, found))
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _unknown_noise(observations: Observations) -> list[str]:
