@@ -160,6 +160,7 @@ def _provenance(config: FitConfig, sources: Sources) -> dict[str, Any]:
             {"path": path, "sha256": digest}
             for path, digest in zip(config.paths, sources.digests, strict=True)
         ],
+        "own_sweep": sources.own,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,

@@ -130,7 +130,7 @@ def conventions(document: dict[str, Any]) -> Table:
     """The exponents under every way of counting N and C."""
     rows = [
         (
-            wording.PARAMS.get(str(row.get("params")), str(row.get("params"))),
+            wording.params_name(document, row.get("params")) or str(row.get("params")),
             {"6nd": "6 N D"}.get(str(row.get("flops")), str(row.get("flops"))),
             wording.law_name(str(row.get("law"))),
             _exponent(row, "a"),

@@ -29,12 +29,19 @@ PARAMS = {
     "effective": "N_eff (FLOP per token / 6)",
     "total": "N (all, embeddings included)",
     "matmul": "N_mm (in matrix products, head included)",
-    "non_embedding": "N (without embeddings, 12 layers · width²)",
+    "non_embedding": "N (without embeddings)",
 }
 FLOPS = {
     "given": "training compute C (FLOP, as in the table)",
-    "exact": "training compute C (FLOP, exact, causal attention)",
+    "exact": "training compute C (FLOP, exact)",
     "6nd": "training compute C (FLOP, 6 N D)",
+}
+
+
+# How our own sweeps count; what the columns of another table hold is not known.
+_OURS = {
+    "N (without embeddings)": "N (without embeddings, 12 layers · width²)",
+    "training compute C (FLOP, exact)": "training compute C (FLOP, exact, causal attention)",
 }
 
 
@@ -68,17 +75,29 @@ def axes(document: dict[str, Any], observations: Observations) -> Axes:
     token = "byte" if is_bytes(observations) else "token"
     bits = (document.get("options") or {}).get("loss_unit") == "bpb"
     loss_unit = "bits per byte" if bits else f"nats per {token}"
-    params = PARAMS.get(str(convention.get("params")), "N")
+    params = params_name(document, convention.get("params")) or "N"
+    flops = FLOPS.get(str(convention.get("flops")), "training compute C (FLOP)")
     return Axes(
         params=f"parameters {params}",
         params_opt=f"optimal {params}",
         tokens=f"training {token}s D",
         tokens_opt=f"optimal D (training {token}s)",
-        flops=FLOPS.get(str(convention.get("flops")), "training compute C (FLOP)"),
+        flops=_told(document, flops),
         loss=f"final held-out loss ({loss_unit})",
         token=token,
         loss_unit=loss_unit,
     )
+
+
+def params_name(document: dict[str, Any], convention: Any) -> str | None:
+    """What N counts under a convention, as closely as is known of these runs."""
+    name = PARAMS.get(str(convention))
+    return _told(document, name) if name else None
+
+
+def _told(document: dict[str, Any], name: str) -> str:
+    own = (document.get("provenance") or {}).get("own_sweep")
+    return _OURS.get(name, name) if own else name
 
 
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
