@@ -1,5 +1,6 @@
 """One step: the exact gradient of the global batch, AdamW as written down, nothing not finite."""
 
+import json
 import math
 from contextlib import nullcontext
 from dataclasses import replace
@@ -184,8 +185,46 @@ def test_out_of_memory_is_an_end_with_its_micro_batch(tmp_path, monkeypatch):
     record = train_once(prepared_config(tmp_path), tmp_path / "trial")
     assert record.status == "oom" and record.peak_memory
     assert record.reason == (
-        "step 1, 8 sequences a pass: CUDA out of memory. Tried to allocate 9 GiB."
+        "step 1, 1 sequences a pass: CUDA out of memory. Tried to allocate 9 GiB."
     )
+    log = (tmp_path / "trial/attempt-001/log.txt").read_text()
+    tried = [f"{size} sequences a pass" for size in (8, 4, 2)]
+    assert [text in log for text in tried] == [True] * 3
+
+
+def test_what_a_user_fixes_is_not_halved(tmp_path, monkeypatch):
+    def forward(self, tokens_BT, targets_BT=None):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(GPT, "forward", forward)
+    config = prepared_config(tmp_path)
+    record = train_once(
+        replace(config, runtime=replace(config.runtime, micro_batch=4)), tmp_path / "trial"
+    )
+    assert (record.status, record.reason) == ("oom", "step 1, 4 sequences a pass: no room")
+
+
+def test_out_of_memory_goes_on_with_smaller_passes_and_the_same_science(tmp_path, monkeypatch):
+    """Memory ends in the fourth step, for more than two sequences a pass from then on."""
+    config = prepared_config(tmp_path)
+    calm = train_once(config, tmp_path / "calm")
+    forward, calls = GPT.forward, 0
+
+    def cramped(self, tokens_BT, targets_BT=None):
+        nonlocal calls
+        calls += self.training
+        if self.training and calls > 3 and len(tokens_BT) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return forward(self, tokens_BT, targets_BT)
+
+    monkeypatch.setattr(GPT, "forward", cramped)
+    record = train_once(config, tmp_path / "trial")
+    assert record.status == "done" and record.steps == calm.steps and record.attempts == 1
+    assert record.loss == pytest.approx(calm.loss, abs=1e-5)
+    environment = json.loads((tmp_path / "trial/attempt-001/runtime.json").read_text())
+    assert environment["micro_batch"] == 2 and not record.bitwise
+    losses = [[row["loss"] for row in read_metrics(tmp_path / name)] for name in ("calm", "trial")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_an_address_space_that_ends_is_out_of_memory_too(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Training one model: step, evaluate, log, save, until the token budget is spent."""
 
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -42,29 +43,51 @@ def train(
     record (done, diverged or oom) and publishes nothing but checkpoints. Raises BadInput for bad
     input, on all ranks before the first step, and RuntimeError on other ranks than 0 later;
     StopRequested, after saving, on SIGTERM or Ctrl-C and when the attempt was taken over.
+
+    One rank that runs out of memory goes on from its newest checkpoint with half the sequences a
+    pass, which changes no science, until a single one is too much; unless runtime.micro_batch says
+    how many. Several ranks, which would have to agree on it, end.
     """
-    run: Run | None = None
+    may_halve = ranks.world_size == 1 and config.runtime.micro_batch is None
     with Journal(attempt, config.schedule.steps, ranks.is_main, quiet) as journal:
-        try:
-            run = set_up(config, attempt, ranks, journal, data)
-            with stop_flag() as stop:
-                return _loop(run, attempt, journal, stop)
-        except BadInput as error:
-            # Set-up agrees among the ranks; later a rank is alone with it, and rank 0 alone speaks.
-            if run is None or ranks.is_main:
-                raise
-            raise RuntimeError(f"rank {ranks.rank}: {error}") from error
-        except StopRequested:
+        while True:
+            record, micro_batch = _train_or_run_out(config, attempt, ranks, journal, data)
+            if record.status != "oom" or micro_batch == 1 or not may_halve:
+                return record
+            smaller = micro_batch // 2
+            journal.note(f"out of memory at {record.reason}; going on with {smaller} a pass")
+            config = replace(config, runtime=replace(config.runtime, micro_batch=smaller))
+            gc.collect()
+            if ranks.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def _train_or_run_out(
+    config: TrainConfig, attempt: Attempt, ranks: Ranks, journal: Journal, data: Data | None
+) -> tuple[RunRecord, int]:
+    """The record, of an end by lack of memory too, and the sequences of a pass."""
+    run: Run | None = None
+    try:
+        run = set_up(config, attempt, ranks, journal, data)
+        with stop_flag() as stop:
+            return _loop(run, attempt, journal, stop), run.environment.micro_batch
+    except BadInput as error:
+        # Set-up agrees among the ranks; later a rank is alone with it, and rank 0 alone speaks.
+        if run is None or ranks.is_main:
             raise
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                error.add_note(f"rank {ranks.rank}, after step {run.step if run else 0}")
-                raise
-            detail = str(error).partition("\n")[0]
-            if run is None:
-                return blank_record(config, attempt.number, "oom", detail)
-            sequences = f"{run.environment.micro_batch} sequences a pass"
-            return describe(run, attempt, "oom", f"step {run.step + 1}, {sequences}: {detail}")
+        raise RuntimeError(f"rank {ranks.rank}: {error}") from error
+    except StopRequested:
+        raise
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            error.add_note(f"rank {ranks.rank}, after step {run.step if run else 0}")
+            raise
+        detail = str(error).partition("\n")[0]
+        if run is None:
+            return blank_record(config, attempt.number, "oom", detail), 1
+        micro_batch = run.environment.micro_batch
+        reason = f"step {run.step + 1}, {micro_batch} sequences a pass: {detail}"
+        return describe(run, attempt, "oom", reason), micro_batch
 
 
 def train_and_publish(
