@@ -83,6 +83,11 @@ class DataConfig:
             require_positive("data", self, "train_tokens")
 
     @property
+    def is_of_the_hub(self) -> bool:
+        """Whether the text is to be fetched from the Hugging Face hub."""
+        return self.source == "hf" and self.path is None
+
+    @property
     def name(self) -> str:
         """Where the text comes from, as python, files:/text or hf:OWNER/NAME/SUBSET."""
         parts = [self.hub.name, self.hub.subset] if self.hub and not self.path else [self.path]

@@ -44,8 +44,7 @@ def prepare(config: DataConfig, data_dir: Path, fetch: bool = False) -> Path:
     folder = _folder(config, data_dir)
     if _is_complete(folder):
         return folder
-    from_hub = config.source == "hf" and config.path is None
-    if from_hub and not fetch:
+    if config.is_of_the_hub and not fetch:
         assert config.hub is not None
         raise BadInput(
             f"data: {config.hub.name} is not prepared in {data_dir}; first run python -m "
@@ -61,7 +60,8 @@ def prepare(config: DataConfig, data_dir: Path, fetch: bool = False) -> Path:
     if config.source == "shards":
         build_folder(config, data_dir)
         return folder
-    parallel = config.tokenizer != "bytes" and (from_hub or input_size(config) > PARALLEL_BYTES)
+    large = config.is_of_the_hub or input_size(config) > PARALLEL_BYTES
+    parallel = config.tokenizer != "bytes" and large
     if parallel or config.source == "hf" or config.tokenizer == "bpe":
         build_apart(config, data_dir, parallel)
     else:

@@ -3,12 +3,16 @@
 import json
 
 import numpy as np
+import pytest
 from fit_examples import config, isoflop_rows, write_csv
 from fit_schema import problems
 
+from configs.errors import BadInput
 from configs.files import to_json
 from scaling.fit.fit import fit
+from scaling.fit.inputs import read_inputs
 from scaling.fit.laws import PUBLISHED
+from scaling.fit.observations import observe
 
 SURFACE = PUBLISHED["besiroglu"]
 QUICK = "n_bootstrap=60"
@@ -33,3 +37,17 @@ def check(document):
     inputs = document["inputs"]
     assert inputs["planned"] == inputs["used"] + len(inputs["excluded"])
     assert inputs["observations"] == inputs["used"] - inputs["merged"]
+
+
+def read(runs, *overrides):
+    """What is read of `runs`, and what of it is admitted."""
+    asked = config(f"runs={runs}", *overrides)
+    inputs = read_inputs(asked)
+    return inputs, observe(inputs.rows, asked)
+
+
+def refusal(runs, *overrides):
+    """The line that refuses `runs`."""
+    with pytest.raises(BadInput) as error:
+        read(runs, *overrides)
+    return str(error.value)

@@ -4,13 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from fit_examples import config, write_csv
+from fit_examples import write_csv
+from fit_runs import read, refusal
 
-from configs.errors import BadInput
 from scaling.fit import tables as module
 from scaling.fit.curves import curve, joined, shown_rows
-from scaling.fit.inputs import read_inputs
-from scaling.fit.observations import observe
 
 
 def rows(marked=True, steps=7):
@@ -23,18 +21,6 @@ def rows(marked=True, steps=7):
                 point["is_final"] = int(step == steps)
             found.append(point)
     return found
-
-
-def read(path, *overrides):
-    asked = config(f"runs={path}", *overrides)
-    inputs = read_inputs(asked)
-    return inputs, observe(inputs.rows, asked)
-
-
-def refusal(path, *overrides):
-    with pytest.raises(BadInput) as error:
-        read(path, *overrides)
-    return str(error.value)
 
 
 @pytest.fixture(autouse=True)

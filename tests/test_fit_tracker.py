@@ -4,11 +4,9 @@ import csv
 
 import pytest
 from fit_examples import config
+from fit_runs import read, refusal
 
-from configs.errors import BadInput
 from scaling.fit.fit import fit
-from scaling.fit.inputs import read_inputs
-from scaling.fit.observations import observe
 
 MEASURED = ["model.n_params", "train/tokens", "val/loss"]
 RUNS = ["Name", "State", "Created", "Runtime", "Sweep", *MEASURED]
@@ -37,18 +35,6 @@ def chart(path, axis="Step", metrics=("val/loss",), x=(0, 100, 200)):
     rows = [[at, *(c[k] for c in columns for _ in range(3))] for k, at in enumerate(x)]
     rows[1][1] = ""  # a run may have no value at a step of another
     return export(path, header, rows)
-
-
-def read(runs, *overrides):
-    asked = config(f"runs={runs}", *overrides)
-    inputs = read_inputs(asked)
-    return inputs, observe(inputs.rows, asked)
-
-
-def refusal(runs, *overrides):
-    with pytest.raises(BadInput) as error:
-        read(runs, *overrides)
-    return str(error.value)
 
 
 def test_seeds_of_a_runs_table_are_averaged(tmp_path):

@@ -45,7 +45,7 @@ def test_published_rules_at_twenty_tokens_per_parameter(flops, rates, batches):
 
 
 def test_kaplan_and_gpt3():
-    assert [rules.kaplan_lr(n) for n in (1e6, 1e7, 124e6)] == pytest.approx(
+    assert [rules.kaplan_learning_rate(n) for n in (1e6, 1e7, 124e6)] == pytest.approx(
         [1.31e-3, 9.9e-4, 6.39e-4], rel=0.01
     )
     assert rules.gpt3_row(85e6) == (6e-4, 0.5e6)

@@ -23,6 +23,7 @@ from typing import Literal
 from configs.errors import BadInput
 from model.config import GPTConfig
 from model.flops import params_matmul, params_non_embedding
+from scaling.fit.regimes import kaplan_learning_rate
 
 LrName = Literal["toy", "step_law", "deepseek", "porian", "kaplan", "gpt3"]
 BatchName = Literal["toy", "step_law", "step_porian", "deepseek", "porian", "gpt3"]
@@ -114,11 +115,6 @@ def porian_batch(n_matmul: float) -> float:
     return 328e3 * (n_matmul / 108e6) ** (2 / 3)
 
 
-def kaplan_lr(n_non_embedding: float) -> float:
-    """0.003239 - 0.0001395 ln N (Kaplan, equation D.1; N without embeddings)."""
-    return 0.003239 - 0.0001395 * math.log(n_non_embedding)
-
-
 def gpt3_row(n_non_embedding: float) -> tuple[float, float]:
     """(learning rate, batch in tokens) of the GPT-3 model nearest in ln N."""
     # 12 L d^2 of the models called 125M, 350M, 760M and 1.3B.
@@ -148,7 +144,10 @@ LEARNING_RATES: Mapping[str, Rule] = {
     ),
     "deepseek": Rule(lambda case: deepseek_lr(case.flops), {"flops": (1e15, 1e25)}, STABLE_LR),
     "porian": Rule(lambda case: porian_lr(case.n_matmul), {"n_matmul": (2e6, 1e9)}, STABLE_LR),
-    "kaplan": Rule(lambda case: kaplan_lr(case.n_non_embedding), {"n_non_embedding": (768, 1.5e9)}),
+    "kaplan": Rule(
+        lambda case: float(kaplan_learning_rate(case.n_non_embedding)),
+        {"n_non_embedding": (768, 1.5e9)},
+    ),
     "gpt3": Rule(lambda case: gpt3_row(case.n_non_embedding)[0], {"n_non_embedding": (5e7, 2e9)}),
 }
 BATCHES: Mapping[str, Rule] = {

@@ -117,9 +117,8 @@ def _is_absent(config: TrainConfig) -> bool:
 
 def _is_unprepared(config: TrainConfig) -> bool:
     """Whether the text is yet to be fetched from the hub (data.prepare): no plan waits for that."""
-    data = config.data
-    from_hub = data.source == "hf" and data.path is None
-    return from_hub and not is_prepared(data, Path(config.runtime.data_dir))
+    data_dir = Path(config.runtime.data_dir)
+    return config.data.is_of_the_hub and not is_prepared(config.data, data_dir)
 
 
 def _free_bytes(out: str | None) -> int:
