@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from tiny_training import alone, claimed, prepared_config, train_once
+from torch.profiler import profile
 
 from model.gpt import GPT
 from training.checkpoint import newest
@@ -39,6 +40,36 @@ def test_micro_batches_change_neither_loss_nor_gradient(run, micro_batch):
     part_loss, found = gradient(run, micro_batch)
     assert part_loss == pytest.approx(loss, rel=1e-6)
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_weights_are_cast_once_a_step_and_the_gradient_is_that_of_casting_in_each_part(
+    run, chunked
+):
+    """Of passes of 2 of 8 sequences in bf16; every matrix but the embeddings is cast."""
+    run.config = replace(run.config, precision="bf16")
+    run.model.chunked_head = chunked
+    tokens_BT, targets_BT = run.batch(0)
+    for part_BT, part_targets_BT in zip(tokens_BT.split(2), targets_BT.split(2), strict=True):
+        with run.autocast():
+            loss = run.model(part_BT, part_targets_BT)
+        (loss / 4).backward()
+    expected = [p.grad.clone() for p in run.parameters]
+    run.model.zero_grad()
+    with profile(record_shapes=True) as profiler:
+        accumulate_gradients(run.network, *run.batch(0), 2, run.autocast)
+    assert all(torch.equal(p.grad, e) for p, e in zip(run.parameters, expected, strict=True))
+
+    block = run.model.h[0]
+    for layer in (block.attn.c_attn, block.mlp.c_fc):  # shapes of weights alone
+        shape = list(layer.weight.shape)
+        casts = [
+            event
+            for event in profiler.events()
+            if event.name == "aten::_to_copy" and event.input_shapes[0] == shape
+        ]
+        backward = 4 * run.config.model.n_layer  # the gradient's way back, in each part
+        assert len(casts) == run.config.model.n_layer + backward
 
 
 def test_a_whole_run_hardly_depends_on_the_micro_batch(tmp_path):
