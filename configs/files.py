@@ -1,4 +1,4 @@
-"""How files are written: whole or not at all, and JSON that any reader accepts; digests of it.
+"""How files and folders are written: whole or not at all; JSON that any reader accepts; digests.
 
 rename and link are atomic on a local and on a network file system, so a reader never sees half of
 a file and a file that must appear once cannot be replaced.
@@ -7,7 +7,10 @@ a file and a file that must appear once cannot be replaced.
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,42 @@ def write_once(path: Path, content: str | bytes) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder` at the end of the block, or is removed if it raises.
+
+    Raises OSError, as for a `folder` that is there and not empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=building_prefix(folder), dir=folder.parent))
+    try:
+        yield building
+        place_folder(building, folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def building_prefix(folder: Path) -> str:
+    """How the names begin under which `folder` is built, beside its place and out of sight."""
+    return f".{folder.name[:100]}."  # what is added must not make the name too long
+
+
+def place_folder(building: Path, folder: Path) -> None:
+    """Give a complete folder its name, which is on disk when this returns."""
+    building.chmod(0o755)  # other users of a shared folder read it too
+    building.rename(folder)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def to_json(value: Any) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import BadInput, StopRequested
-from configs.files import read_json, to_json, write_atomic
+from configs.files import building_prefix, place_folder, read_json, to_json, write_atomic
 
 ABANDONED_S = 60.0
 _LOCK, _PROGRESS = ".lock", ".progress.json"
@@ -32,7 +32,7 @@ def building_folder(folder: Path) -> Iterator[Path]:
 
     It stays, with its progress, when the work is interrupted; the next call goes on with it.
     """
-    prefix = f".{folder.name}.{socket.gethostname()}."
+    prefix = f"{building_prefix(folder)}{socket.gethostname()}."
     building, descriptor = _take_over(folder.parent, prefix) or _make(folder.parent, prefix)
     kept = False
     try:
@@ -58,14 +58,13 @@ def read_progress(building: Path) -> dict[str, Any] | None:
 
 def publish(building: Path, folder: Path) -> None:
     """Give a complete folder its name."""
-    building.rename(folder)
+    place_folder(building, folder)
     for name in (_LOCK, _PROGRESS):
         (folder / name).unlink(missing_ok=True)
 
 
 def _make(parent: Path, prefix: str) -> tuple[Path, int]:
     building = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    building.chmod(0o755)  # other users of a shared folder read it too
     descriptor = os.open(building / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     with suppress(OSError):  # a file system without locks: there nothing is ever taken over
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -8,9 +8,7 @@ and model.safetensors, or the name of such a one on the Hugging Face hub (gpt2, 
 gpt2-large, gpt2-xl). `tokenizer=FILE` puts a learnt tokenizer.json into the export.
 """
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +18,13 @@ import torch
 from torch import Tensor
 
 from configs.errors import BadInput, ExitStatus
+from configs.files import whole_folder
 from configs.load import build, exit_status
 from configs.words import read_words
 from model import hugging_face
 from model.config import GPTConfig
 from model.gpt import GPT
-from model.sealed import read_sealed, sync_folder, write_sealed
+from model.sealed import read_sealed, write_sealed
 
 NEWEST = "attempt-*/checkpoints/step-*"
 
@@ -132,19 +131,11 @@ def _create(out: Path, fill: Callable[[Path], None]) -> None:
     if out.exists():
         raise BadInput(f"out: {out}: found something there, expected a new folder; choose another")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        with whole_folder(out) as building:
+            fill(building)
     except OSError as error:
-        raise BadInput(f"out: {out}: {error.strerror}; choose a folder to write in") from None
-    try:
-        fill(building)
-        building.chmod(0o755)
-        building.rename(out)
-        sync_folder(out.parent)
-    except OSError as error:
-        raise BadInput(f"out: {out}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        reason = error.strerror or error
+        raise BadInput(f"out: {out}: {reason}; choose a folder to write in") from None
 
 
 def main(words: list[str]) -> int:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import torch
 
 from configs.errors import BadInput
-from configs.files import read_json, to_json
+from configs.files import read_json, sync_folder, to_json
 
 SCHEMA = 1
 
@@ -62,15 +62,6 @@ def require_plain(value: Any, where: str = "state") -> None:
     elif type(value) is not torch.Tensor and type(value) not in _PLAIN:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise TypeError(f"{where}: found {kind}, expected tensors and plain values")
-
-
-def sync_folder(folder: Path) -> None:
-    """Force the names in a folder to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ A and B stay as they are. C appears whole or not at all: it is built beside its 
 """
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 
 from configs.errors import BadInput, ExitStatus
-from configs.files import write_atomic
+from configs.files import whole_folder, write_atomic
 from configs.load import build
 from scaling.fit.sweeps import write_runs_csv
 from scaling.plan.grid import Trial, united
@@ -73,9 +72,7 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[StoredPlan, list[Differen
     }
     differences = []
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}.", dir=out.parent))
-        try:
+        with whole_folder(out) as building:
             for trial in merged.plan.trials:
                 there = [(s, found[trial.id]) for s, found in states.items() if trial.id in found]
                 source, state = _best(there)
@@ -83,10 +80,6 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[StoredPlan, list[Differen
                 differences += _differences(trial, there)
             store.place_plan(building, merged, extend=False)
             write_runs_csv(building)
-            building.chmod(0o755)
-            building.rename(out)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         raise BadInput(f"out: {error.filename or out}: {error.strerror or error}") from None
     except shutil.Error as error:
