@@ -15,6 +15,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -158,23 +159,38 @@ def build(cls: type[T], values: Any, where: str = "") -> T:
             expected = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(known)}"
             raise BadInput(f"{prefix}{key}: unknown key; {expected}")
     arguments = {}
-    for name, (hint, has_default) in known.items():
+    for name, (hint, has_default, as_it_is) in known.items():
         if name in values:
-            arguments[name] = _convert(hint, values[name], prefix + name)
+            value, kind = values[name], type(values[name])
+            plain = kind in as_it_is and (kind is not float or isfinite(value))
+            arguments[name] = value if plain else _convert(hint, value, prefix + name)
         elif not has_default:
             raise BadInput(f"{prefix}{name}: missing; it has no default")
     return cls(**arguments)
 
 
 @cache
-def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
-    """Type and whether there is a default; found once, as a plan builds thousands of trials."""
+def _fields(cls: Any) -> dict[str, tuple[Any, bool, frozenset[type]]]:
+    """Type, whether there is a default, and the types of values that are taken as they are.
+
+    Found once, since a plan has thousands of trials and a sweep as many records.
+    """
     hints, none = get_type_hints(cls), (MISSING, MISSING)
-    return {f.name: (hints[f.name], (f.default, f.default_factory) != none) for f in fields(cls)}
+    return {
+        f.name: (hints[f.name], (f.default, f.default_factory) != none, _as_it_is(hints[f.name]))
+        for f in fields(cls)
+    }
+
+
+def _as_it_is(hint: Any) -> frozenset[type]:
+    """For a scalar, or one that may be None, its very type: most values need no conversion."""
+    options = set(get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,))
+    scalars = options - {type(None)}
+    return frozenset(options if len(scalars) == 1 and scalars <= {int, float, str, bool} else ())
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
-    if hint in (int, float, str, bool):  # first, for speed: most fields are
+    if hint in (int, float, str, bool):
         return _scalar(hint, value, where)
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_sweep import eventually, overrides
+from tiny_sweep import eventually, overrides, pretended_plan, stored
 
 import sweep
 from configs.load import run_entry
@@ -190,10 +190,18 @@ def test_the_refusal_of_one_node_is_told(tmp_path, capsys, monkeypatch):
     assert error.count("\n") == 1 and "error: the node of rank 3: " in error
 
 
-def test_status_imports_no_torch():
-    code = "import sys, sweep; print([m for m in ('torch', 'wandb') if m in sys.modules])"
+def test_status_imports_neither_torch_nor_an_estimator(tmp_path):
+    """Their import takes longer than a look at thousands of trials."""
+    store.place_plan(tmp_path, stored(pretended_plan(tmp_path, [0])), False)
+    code = (
+        "import sys, sweep, configs.load as load\n"
+        f"load.run_entry(sweep.main, 'sweep', '', ['mode=status', 'out={tmp_path}'])\n"
+        "heavy = ('torch', 'wandb', 'scipy.optimize', 'scipy.interpolate', 'pyarrow')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert result.stdout.strip() == "[]", result.stderr
+    assert "1 planned = " in result.stdout, result.stderr
+    assert result.stdout.endswith("\n[]\n")
 
 
 def test_ctrl_c_saves_and_ends_with_75_and_the_same_command_resumes(tmp_path):

@@ -190,9 +190,9 @@ def as_mapping(config: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """As JSON would give it back: lists for tuples, text for the keys of mappings."""
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, (str, int, float)):
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from configs.errors import BadInput
 from scaling.fit.laws import PUBLISHED, Surface
@@ -97,6 +96,8 @@ def inference_optimum(
 
     Without serving it is the surface's own optimum. Raises BadInput for a loss at or below E.
     """
+    from scipy.optimize import brentq  # here: a third of a second to import
+
     if not loss > surface.E:
         raise BadInput(f"loss: found {loss:g}, expected above the floor {surface.E:g}")
 

@@ -10,9 +10,9 @@ Shapes: k sizes of a valley in ascending order, R resamples of its losses.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.interpolate import Akima1DInterpolator
 
 # More sizes than the seven of a planned valley: a ladder that slides through the budgets.
 RICH_SIZES = 8
@@ -41,7 +41,7 @@ class Bag:
 
 def akima_vertex(x_k: np.ndarray, losses_Rk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(x of least loss, loss there), each (R,); nan where it is the first or the last size."""
-    pieces = Akima1DInterpolator(x_k, losses_Rk.T).c
+    pieces = _akima(x_k, losses_Rk.T).c
     cubic, square, line, constant = pieces
     width = np.diff(x_k)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -60,7 +60,7 @@ def akima_vertex(x_k: np.ndarray, losses_Rk: np.ndarray) -> tuple[np.ndarray, np
 
 def akima_curve(x_k: np.ndarray, loss_k: np.ndarray, at: np.ndarray) -> np.ndarray:
     """The spline's values at `at`."""
-    return np.asarray(Akima1DInterpolator(x_k, loss_k)(at))
+    return np.asarray(_akima(x_k, loss_k)(at))
 
 
 def local_noise(sizes: Sequence[np.ndarray], losses: Sequence[np.ndarray]) -> float:
@@ -96,8 +96,14 @@ def _on_grid(x_k: np.ndarray, losses_Rk: np.ndarray) -> tuple[np.ndarray, np.nda
     """As akima_vertex, but of the points of a grid, which is how the published vertices are."""
     gaps = zip(x_k[:-1], x_k[1:], strict=True)
     fine = np.unique(np.concatenate([np.linspace(left, right, _FINE) for left, right in gaps]))
-    curve = Akima1DInterpolator(x_k, losses_Rk.T)(fine)
+    curve = _akima(x_k, losses_Rk.T)(fine)
     lowest = curve.argmin(axis=0)
     edge = (lowest == 0) | (lowest == len(fine) - 1)
     low = curve[lowest, np.arange(len(losses_Rk))]
     return np.where(edge, np.nan, fine[lowest]), np.where(edge, np.nan, low)
+
+
+def _akima(x_k: np.ndarray, losses: np.ndarray) -> Any:
+    from scipy.interpolate import Akima1DInterpolator  # here: a third of a second to import
+
+    return Akima1DInterpolator(x_k, losses)
