@@ -126,6 +126,7 @@ FIT = {
             "law": {"isoflop", "parametric", "envelope"},
             "a": ESTIMATE,
             "b": ESTIMATE,
+            "reason": maybe(str),
         }
     ],
     "predictions": [

@@ -102,6 +102,7 @@ def document(observations: Observations) -> dict[str, Any]:
                 "law": "isoflop",
                 "a": estimate(a, 0.02),
                 "b": estimate(1 - a, 0.02),
+                "reason": None,
             }
             for p, f, a in (
                 ("effective", "exact", 0.42),

@@ -7,6 +7,7 @@ from fit_examples import config, isoflop_rows, tuned_rows, write_csv
 from scaling.fit.fit import fit
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.summary import summary
+from scaling.report.tables import conventions as conventions_table
 
 SURFACE = PUBLISHED["besiroglu"]
 SCREEN = 25  # lines, with the one that says where the report is
@@ -57,3 +58,20 @@ def test_many_exclusions_are_counted_and_not_listed(tmp_path):
     _, lines = said(tmp_path, grid(), f"exclude=[{names}]")
     assert lines[0] == "35 runs = 26 used + 9 excluded"
     assert lines[4] == "  and 6 more excluded, in fit.md"
+
+
+def test_a_count_under_which_a_law_is_refused_is_said_with_its_reason(tmp_path):
+    """Sizes that one count cannot tell apart, and a count that a run lacks."""
+    rows = [row | {"params_total": row["params"], "params_matmul": 1e6} for row in grid()]
+    rows[3]["params_total"] = None
+    document, lines = said(tmp_path, rows)
+    ways = {(row["params"], row["law"]): row for row in document["conventions"]}
+    assert len(ways) == 4
+    assert ways["total", "isoflop"]["reason"] == "params_total is known of 34 of 35 runs"
+    assert "size" in ways["matmul", "isoflop"]["reason"]
+    assert all(row["a"]["value"] is None for row in ways.values() if row["reason"])
+    for row in ways.values():
+        if row["reason"]:
+            of = [line for line in lines if row["reason"] in line]
+            assert len(of) == 1 and f"with N as {row['params']} and C as 6nd" in of[0]
+            assert row["reason"] in "".join(map("".join, conventions_table(document).rows))

@@ -14,7 +14,7 @@ _NAMES = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
 _PARTS = {"L_N": "L(N)", "L_D": "L(D)", "L_C": "L(C)", "L_ND": "L(N, D)"}
 # What a line says of a law that has no a and b of its own.
 _TELLING = {"over_training": ("eta", "best_multiplier"), "lr": ("c", "p", "q"), "batch": ("c", "q")}
-_MOST = {"excluded": 3, "flags": 6, "warnings": 4}
+_MOST = {"excluded": 3, "flags": 6, "warnings": 4, "refused counts": 3}
 
 
 def summary(document: dict[str, Any]) -> str:
@@ -37,6 +37,7 @@ def summary(document: dict[str, Any]) -> str:
         lines += _law(name, law)
     lines += _first(_flags(laws), "flags")
     lines += _first([f"warning: {w['text']}" for w in document["warnings"]], "warnings")
+    lines += _first(_refused_counts(document), "refused counts")
     asked = isinstance(document["options"]["holdout"], float)
     lines += [*_asked(document), *_held_out(document["holdout"], asked)]
     return "\n".join(map(shown, lines))
@@ -87,6 +88,24 @@ def _flags(laws: dict[str, Any]) -> list[str]:
             for flag in law["flags"]:
                 carriers.setdefault((flag["code"], flag["text"]), []).append(name)
     return [f"{code} ({', '.join(of)}): {text}" for (code, text), of in carriers.items()]
+
+
+def _refused_counts(document: dict[str, Any]) -> list[str]:
+    """Ways of counting N and C under which a law that stands is refused, by reason."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for row in document["conventions"]:
+        law = document["laws"].get(row["law"], {})
+        if row["reason"] and law.get("status") != "refused":
+            way = f"N as {row['params']} and C as {row['flops']}"
+            ways.setdefault((row["law"], row["reason"]), []).append(way)
+    laws: dict[tuple[str, str], list[str]] = {}
+    for (law, reason), of in ways.items():
+        laws.setdefault((", or ".join(of), reason), []).append(law)
+    return [
+        f"with {of} counted, {' and '.join(names)} {'is' if len(names) == 1 else 'are'} refused: "
+        + reason
+        for (of, reason), names in laws.items()
+    ]
 
 
 def _first(lines: list[str], what: str) -> list[str]:

@@ -127,19 +127,21 @@ def predictions(document: dict[str, Any], token: str) -> Table:
 
 
 def conventions(document: dict[str, Any]) -> Table:
-    """The exponents under every way of counting N and C."""
+    """The exponents under every way of counting N and C, or why there are none."""
+    stated = document.get("conventions") or []
+    refused = any(row.get("reason") for row in stated)
     rows = [
         (
             wording.params_name(document, row.get("params")) or str(row.get("params")),
             {"6nd": "6 N D"}.get(str(row.get("flops")), str(row.get("flops"))),
             wording.law_name(str(row.get("law"))),
-            _exponent(row, "a"),
-            _exponent(row, "b"),
+            *("none" if row.get("reason") else _exponent(row, name) for name in ("a", "b")),
+            *([f"refused: {row['reason']}" if row.get("reason") else ""] if refused else []),
         )
-        for row in document.get("conventions") or []
+        for row in stated
     ]
     return Table(
-        ("N counts", "C counts", "law", "a", "b"),
+        ("N counts", "C counts", "law", "a", "b", *(["why none"] if refused else [])),
         tuple(rows),
         "The run table has one convention only.",
     )
