@@ -34,10 +34,9 @@ def step(model: GPT, network: nn.Module, optimizer: Optimizer, batch: Batch, par
     reading = Reading(parameters, [size] * parts, 1, model.config.block_size)
     with reading.gradients():
         norm = _gradients(model, network, batch, parts)
-    small_square = reading.small_square()
-    reading.before_update()
-    optimizer.step()
-    reading.values(NoiseScale(), small_square, norm)
+    with reading.update():
+        optimizer.step()
+    reading.values(NoiseScale(), reading.small_square().item(), norm)
     optimizer.zero_grad()
 
 

@@ -18,7 +18,7 @@ import train
 from configs.load import run_entry
 from data.prepare import prepare
 from model.gpt import GPT
-from training import checkpoint, loop
+from training import checkpoint, loop, step
 from training.config import TrainConfig, trial_id
 from training.metrics import read_metrics
 from training.record import read_record
@@ -245,13 +245,14 @@ def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):
     assert "by SIGTERM, outside of any step" in child.log.read_text()
 
 
-@pytest.mark.parametrize("phase", ["held_out_loss", "train_step", "Journal.row", "save"])
+@pytest.mark.parametrize("phase", ["held_out_loss", "begin_step", "Journal.row", "save"])
 def test_a_stop_in_any_phase_of_a_step_loses_no_step(command, tmp_path, phase):
     config = prepared_config(tmp_path, 2000, runtime__evaluate_every_steps=1)
     out = tmp_path / "out"
 
     def body() -> int:
-        owner: Any = {"save": checkpoint, "Journal.row": loop.Journal}.get(phase, loop)
+        owners = {"save": checkpoint, "Journal.row": loop.Journal, "begin_step": step}
+        owner: Any = owners.get(phase, loop)
         name = phase.rpartition(".")[2]
         original = getattr(owner, name)
         calls = 0

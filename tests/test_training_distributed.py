@@ -22,6 +22,7 @@ from training.distributed import Ranks, joined
 from training.loop import train, train_and_publish
 from training.metrics import read_metrics
 from training.record import publish, read_record
+from training.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 GPT_FORWARD = GPT.forward
@@ -126,8 +127,14 @@ def test_the_held_out_loss_is_the_same_on_two_ranks(tmp_path):
     assert two is not None and two.loss == pytest.approx(one.loss, abs=1e-6)
 
 
+@pytest.fixture(params=[False, True], ids=["at once", "behind"])
+def behind(request, monkeypatch):
+    """Whether steps are told of when the next is under way, as on a GPU."""
+    monkeypatch.setattr(Run, "is_behind", request.param)
+
+
 @pytest.mark.parametrize("guilty", [0, 1])
-def test_a_nan_on_one_rank_stops_all_within_the_step(tmp_path, monkeypatch, guilty):
+def test_a_nan_on_one_rank_stops_all_within_the_step(tmp_path, monkeypatch, guilty, behind):
     forward = GPT.forward
     calls = 0
 
@@ -254,8 +261,8 @@ def test_a_rank_that_hangs_ends_the_other_at_the_limit(tmp_path):
     children[1].wait()
 
 
-def test_a_signal_to_one_rank_stops_all_at_the_same_step(tmp_path):
-    config = prepared_config(tmp_path, 4000, runtime__checkpoint_every_s=1e6)
+def test_a_signal_to_one_rank_stops_all_at_the_same_step(tmp_path, behind):
+    config = prepared_config(tmp_path, 4000, runtime__checkpoint_every_s=0.1)
     attempt = claimed(tmp_path / "trial")
 
     def body() -> None:
@@ -268,8 +275,10 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(tmp_path):
     assert [child.wait(15) for child in children] == [1, 1]
     texts = [child.log.read_text().strip().splitlines()[-1] for child in children]
     assert texts[0] == texts[1] and "StopRequested: after step" in texts[0]
-    [saved] = attempt.checkpoints.iterdir()
-    assert f"step {int(saved.name[5:])} of" in texts[0]
+    saved = max(path.name for path in attempt.checkpoints.iterdir())
+    assert f"step {int(saved[5:])} of" in texts[0]
+    rows = read_metrics(attempt.trial)
+    assert [row["step"] for row in rows] == list(range(1, int(saved[5:]) + 1))
 
 
 def test_threads_and_device_are_this_process_own(tmp_path):

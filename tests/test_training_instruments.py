@@ -68,13 +68,13 @@ def test_the_first_part_is_measured_by_itself(run, micro_batch):
     with reading.gradients():
         accumulate_gradients(run.network, *run.batch(0), micro_batch, nullcontext)
     expected = sum(g.square().sum().item() for g in gradients)
-    assert reading.small_square() == pytest.approx(expected, rel=1e-4)
+    assert reading.small_square().item() == pytest.approx(expected, rel=1e-4)
     assert not any(p._backward_hooks for p in run.parameters)
 
 
 def test_the_update_ratio_by_hand(run):
     before = [p.detach().clone() for p in run.parameters if p.ndim >= 2]
-    step = train_step(run, stop=False)
+    step = train_step(run)
     after = [p.detach() for p in run.parameters if p.ndim >= 2]
     update = sum((a - b).square().sum().item() for a, b in zip(after, before, strict=True))
     size = sum(b.square().sum().item() for b in before)
@@ -135,6 +135,6 @@ def test_the_compiler_does_not_see_them(tmp_path, monkeypatch):
     config = replace(config, runtime=replace(config.runtime, log_every_steps=2, compile=True))
     run = build_run(config, alone(), decide(config, alone(), None), open_data(config, alone()))
     before = counters["stats"]["unique_graphs"]
-    steps = [train_step(run, stop=False) for _ in range(4)]
+    steps = [train_step(run) for _ in range(4)]
     assert [bool(step.instruments) for step in steps] == [False, True, False, True]
     assert counters["stats"]["unique_graphs"] - before == 1

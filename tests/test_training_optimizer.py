@@ -116,7 +116,7 @@ def test_muon_learns_and_every_group_follows_the_schedule(tmp_path):
     run = build_run(config, alone(), decide(config, alone(), None), open_data(config, alone()))
     losses = []
     for _ in range(60):
-        step = train_step(run, stop=False)
+        step = train_step(run)
         losses.append(step.loss)
         assert {group["lr"] for group in run.optimizer.param_groups} == {step.lr}
     assert sum(losses[-5:]) / 5 < losses[0] - 1

@@ -17,6 +17,7 @@ from tiny_training import alone, claimed, prepared_config, tiny_config, train_on
 import model.sealed
 import training.checkpoint
 import training.loop
+import training.saving
 from configs.errors import BadInput, StopRequested
 from training.metrics import read_metrics
 from training.record import read_record
@@ -46,6 +47,20 @@ def killed(config, trial: Path, wound: Callable[[], Any]) -> int:
     return fork(body, trial.parent / f"{trial.name}.log").wait()
 
 
+def die_before_saving(nth: int) -> None:
+    """Have this process end when it is about to save for the nth time."""
+    save, saves = training.checkpoint.save, 0
+
+    def dying(*arguments: Any) -> Path:
+        nonlocal saves
+        saves += 1
+        if saves == nth:
+            signal.raise_signal(signal.SIGKILL)
+        return save(*arguments)
+
+    training.checkpoint.save = dying
+
+
 def assert_ends_like(trial: Path, config, reference) -> None:
     ended = read_record(trial)
     record = ended or train_once(config, trial)
@@ -55,7 +70,7 @@ def assert_ends_like(trial: Path, config, reference) -> None:
     rows = read_metrics(trial)
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     checkpoints = list(trial.glob("attempt-*/checkpoints/*"))
-    assert 1 <= len(checkpoints) <= training.checkpoint.KEEP + 1
+    assert 1 <= len(checkpoints) <= config.runtime.keep_checkpoints + 1
     if ended is None:  # nothing half-written stays behind
         assert not list(trial.rglob(".*"))
 
@@ -97,8 +112,11 @@ def test_a_kill_half_way_through_a_file_changes_nothing(config, reference, tmp_p
     assert_ends_like(tmp_path / "trial", config, reference)
 
 
-def test_kills_at_random_times_change_nothing(config, reference, tmp_path):
+@pytest.mark.parametrize("background", [False, True])
+def test_kills_at_random_times_change_nothing(config, reference, tmp_path, monkeypatch, background):
     """Forty kills spread over trials that are each killed until they end."""
+    if background:
+        monkeypatch.setattr(training.saving, "BACKGROUND_BYTES", 0)
     times = random.Random(0)
     kills, trials = 0, 0
     while kills < 40:
@@ -114,18 +132,6 @@ def test_kills_at_random_times_change_nothing(config, reference, tmp_path):
 
 def test_a_second_attempt_that_dies_too_early_to_save_costs_nothing(config, reference, tmp_path):
     trial = tmp_path / "trial"
-
-    def die_before_saving(nth: int) -> None:
-        save, saves = training.checkpoint.save, 0
-
-        def dying(*arguments: Any) -> Path:
-            nonlocal saves
-            saves += 1
-            if saves == nth:
-                signal.raise_signal(signal.SIGKILL)
-            return save(*arguments)
-
-        training.checkpoint.save = dying
 
     assert killed(config, trial, lambda: die_before_saving(2)) == -9
     for _ in range(3):
@@ -152,13 +158,12 @@ def test_a_stop_is_saved_and_loses_no_step(tmp_path, number):
 def test_a_second_ctrl_c_exits_at_once(tmp_path):
     config = prepared_config(tmp_path, 4000)
 
-    def save(self: object, now: bool) -> None:
-        if now:
-            (tmp_path / "saving").touch()
-            time.sleep(60)
+    def save(self: object) -> None:
+        (tmp_path / "saving").touch()
+        time.sleep(60)
 
     def stubborn() -> None:
-        training.loop.Saver.save_if_due = save
+        training.loop.Saver.save_now = save
         train_once(config, tmp_path / "trial")
 
     child = fork(stubborn, tmp_path / "log")
@@ -181,7 +186,7 @@ def test_an_owner_that_was_taken_over_saves_and_publishes_nothing(config, tmp_pa
 
 def test_another_schedule_is_refused_with_its_fields(config, tmp_path):
     trial = tmp_path / "trial"
-    killed(config, trial, lambda: die_at_call(30, after=False))
+    killed(config, trial, lambda: die_before_saving(2))
     other = replace(config, schedule=replace(config.schedule, tokens=128 * (STEPS + 1)))
     with pytest.raises(BadInput, match=r"schedule\.tokens: 384, now 512"):
         train_once(other, trial)
@@ -192,7 +197,7 @@ def test_another_schedule_is_refused_with_its_fields(config, tmp_path):
 
 def test_other_data_is_refused(tmp_path):
     config = prepared_config(tmp_path, STEPS)
-    killed(config, tmp_path / "trial", lambda: die_at_call(30, after=False))
+    killed(config, tmp_path / "trial", lambda: die_before_saving(2))
     write_text(tmp_path / "text", seed=1)
     with pytest.raises(BadInput, match="data: train shard 0"):
         train_once(config, tmp_path / "trial")
@@ -200,7 +205,7 @@ def test_other_data_is_refused(tmp_path):
 
 def test_a_change_of_place_goes_on_and_is_told(config, reference, tmp_path):
     trial = tmp_path / "trial"
-    killed(config, trial, lambda: die_at_call(30, after=False))
+    killed(config, trial, lambda: die_before_saving(2))
     elsewhere = replace(config, runtime=replace(config.runtime, micro_batch=3))
     record = train_once(elsewhere, trial)
     assert record.status == "done" and record.bitwise is False
@@ -212,7 +217,7 @@ def test_a_change_of_place_goes_on_and_is_told(config, reference, tmp_path):
 def test_the_first_decisions_are_kept(config, tmp_path):
     trial = tmp_path / "trial"
     elsewhere = replace(config, runtime=replace(config.runtime, micro_batch=3))
-    killed(elsewhere, trial, lambda: die_at_call(30, after=False))
+    killed(elsewhere, trial, lambda: die_before_saving(2))
     record = train_once(config, trial)  # asks for nothing, so gets what was decided
     assert json.loads((trial / "attempt-002/runtime.json").read_text())["micro_batch"] == 3
     assert record.bitwise

@@ -20,8 +20,6 @@ from configs.load import build
 from model.sealed import read_sealed, require_plain, sync_folder, write_sealed
 from training.attempt import RECORD, Attempt, attempts
 
-KEEP = 2
-
 
 class CannotSave(Exception):
     """The disk refused a checkpoint; those before it are intact. The message says why."""
@@ -54,8 +52,8 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def save(attempt: Attempt, meta: Meta, state: dict[str, Any]) -> Path:
-    """Write a checkpoint, then remove all but the newest KEEP of the trial.
+def save(attempt: Attempt, meta: Meta, state: dict[str, Any], keep: int = 2) -> Path:
+    """Write a checkpoint, then remove all but the newest `keep` of the trial.
 
     Raises CannotSave when the disk refuses, StopRequested when the attempt was taken over, and
     TypeError for a state that could not be loaded again safely.
@@ -80,7 +78,7 @@ def save(attempt: Attempt, meta: Meta, state: dict[str, Any]) -> Path:
     finally:
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)
-    _prune(attempt, meta.step)
+    _prune(attempt, meta.step, keep)
     return final
 
 
@@ -135,15 +133,15 @@ def _all(trial: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.name)
 
 
-def _prune(attempt: Attempt, step: int) -> None:
-    """Keep the newest KEEP steps up to `step`, of each the latest attempt's.
+def _prune(attempt: Attempt, step: int, keep: int) -> None:
+    """Keep the newest `keep` steps up to `step`, of each the latest attempt's.
 
     What lies beyond `step`, or was written again, was passed over as unreadable.
     """
     last = f"step-{step:08d}"
     there = _all(attempt.trial)
     by_step = {path.name: path for path in there if path.name <= last}
-    kept = list(by_step.values())[-KEEP:]
+    kept = list(by_step.values())[-keep:]
     for path in there:
         if path not in kept:
             _remove(path)

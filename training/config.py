@@ -122,6 +122,7 @@ class RuntimeConfig:
     log_every_steps       steps between lines of metrics.jsonl
     evaluate_every_steps  steps between held-out losses on the way; 0: at the end only
     checkpoint_every_s    seconds between checkpoints; 0: after every step
+    keep_checkpoints      how many of them stay, the newest
     data_dir              folder in which prepared shards are kept
     timeout_s             longest wait of one rank for another
     tracking              wandb: a process of its own sends the rows (training/tracking.py)
@@ -142,9 +143,10 @@ class RuntimeConfig:
     stage: str | None = None
     instruments: bool = False
     loss_head: Literal["plain", "chunked"] | None = None
+    keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
-        require_positive("runtime", self, "log_every_steps", "timeout_s")
+        require_positive("runtime", self, "log_every_steps", "timeout_s", "keep_checkpoints")
         for name in ("threads", "micro_batch"):
             if getattr(self, name) is not None:
                 require_positive("runtime", self, name)

@@ -37,11 +37,16 @@ class Ranks:
 
     def sum(self, *values: float) -> list[float]:
         """The sums of `values` over all ranks, in float64; one reduction for all of them."""
-        if self.world_size == 1:
-            return list(values)
-        numbers = torch.tensor(values, dtype=torch.float64, device=self.device)
-        self._wait("a sum", lambda: dist.all_reduce(numbers))
+        numbers = torch.tensor(values, dtype=torch.float64)
+        if self.world_size > 1:
+            numbers = numbers.to(self.device)
+            self.sum_in_place(numbers)
         return numbers.tolist()
+
+    def sum_in_place(self, numbers: torch.Tensor) -> None:
+        """Replace a tensor on `device` by its sum over all ranks; a GPU does so in its own time."""
+        if self.world_size > 1:
+            self._wait("a sum", lambda: dist.all_reduce(numbers))
 
     def from_main(self, function: Callable[[], Any]) -> Any:
         """What `function` returns on rank 0 (JSON), on every rank; the others only wait.

@@ -63,8 +63,7 @@ class Reading:
         self._small = block_size * parts[0]
         self._large = block_size * sum(parts) * ranks
         self._norms: list[Tensor] = []
-        self._weights: list[Tensor] = []
-        self._before: list[Tensor] = []
+        self._ratio = torch.zeros(())
 
     @property
     def has_noise(self) -> bool:
@@ -84,22 +83,27 @@ class Reading:
         handles += [p.register_hook(partial(note, index=i)) for i, p in enumerate(watched)]
         yield
 
-    def small_square(self) -> float:
-        """|g|^2 of this rank's first part; one wait for the device."""
+    def small_square(self) -> Tensor:
+        """|g|^2 of this rank's first part, a scalar on the device."""
         if not self.has_noise:
-            return 0.0
+            return torch.zeros((), device=self._parameters[0].device)
         share = self._parts[0] / sum(self._parts)  # by which its loss was scaled
-        return torch.stack(self._norms).square().sum().item() / share**2
+        return torch.stack(self._norms).square().sum() / share**2
 
-    def before_update(self) -> None:
-        """Keep a copy of the matrices."""
-        self._weights = [p.detach() for p in self._parameters if p.ndim >= 2]
-        self._before = [weight.clone() for weight in self._weights]
+    @contextmanager
+    def update(self) -> Iterator[None]:
+        """Compare the matrices before the body with those after it."""
+        weights = [p.detach() for p in self._parameters if p.ndim >= 2]
+        before = [weight.clone() for weight in weights]
+        yield
+        size = torch.stack(torch._foreach_norm(before)).norm()
+        torch._foreach_sub_(before, weights)
+        self._ratio = torch.stack(torch._foreach_norm(before)).norm() / size
 
     def values(
         self, noise: NoiseScale, small_squares: float, grad_norm: float
     ) -> dict[str, float | None]:
-        """What the row of metrics gains, after the update; `small_squares` is the ranks' sum.
+        """What the row of metrics gains; `small_squares` is the ranks' sum. Waits for the device.
 
         update_ratio        root mean square of the update over that of the weights before it,
                             over all matrices
@@ -109,11 +113,6 @@ class Reading:
             mean = small_squares / self._ranks
             noise.add(*two_batches(mean, self._small, grad_norm**2, self._large))
         return {
-            "update_ratio": self._update_ratio(),
+            "update_ratio": self._ratio.item(),
             "noise_scale_tokens": noise.value if self.has_noise else None,
         }
-
-    def _update_ratio(self) -> float:
-        size = torch.stack(torch._foreach_norm(self._before)).norm()
-        torch._foreach_sub_(self._before, self._weights)
-        return (torch.stack(torch._foreach_norm(self._before)).norm() / size).item()

@@ -2,8 +2,8 @@
 
 import gc
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -11,7 +11,6 @@ import torch
 from configs.errors import BadInput, StopRequested
 from model.flops import flops_per_token_exact, params_total
 from model.gpt import weights_digest
-from training import checkpoint
 from training.attempt import Attempt
 from training.config import TrainConfig
 from training.dataset import Data
@@ -24,10 +23,10 @@ from training.peaks import mfu
 from training.process import stop_flag
 from training.record import RunRecord, Status, blank_record, publish
 from training.run import Run, set_up
-from training.step import Step, train_step
+from training.saving import Saver
+from training.step import Step, train_steps
 
 TRAIN_LOSS_ROWS = 10
-MAX_FAILURES = 3
 
 
 def train(
@@ -114,63 +113,57 @@ def train_and_publish(
 
 def _loop(run: Run, attempt: Attempt, journal: Journal, stop: Callable[[], bool]) -> RunRecord:
     runtime, steps = run.config.runtime, run.config.schedule.steps
-    saver = Saver(run, attempt, journal)
-    while run.step < steps:
-        step = train_step(run, stop())
-        if not step.is_finite:
-            reason = f"loss {step.loss}, gradient norm {step.grad_norm} at step {run.step + 1}"
-            return describe(run, attempt, "diverged", reason)
 
-        is_last = run.step == steps
-        row = _row(run, step)
-        if is_last or _is_due(run.step, runtime.evaluate_every_steps):
-            run.loss = row["val_loss"] = held_out_loss(run)
-            if not math.isfinite(run.loss):
-                reason = f"held-out loss {run.loss} after step {run.step}"
+    def must_evaluate(number: int) -> bool:
+        return number == steps or _is_due(number, runtime.evaluate_every_steps)
+
+    with Saver(run, attempt, journal) as saver, frozen_collector() as freeze:
+        is_first = True
+        for step in train_steps(run, stop, saver.is_due, must_evaluate):
+            if not step.is_finite:
+                run.step = step.number - 1
+                reason = f"loss {step.loss}, gradient norm {step.grad_norm} at step {step.number}"
                 return describe(run, attempt, "diverged", reason)
-        if "val_loss" in row or _is_due(run.step, runtime.log_every_steps):
-            journal.row(row)
-        must_save = is_last or step.stop
-        if must_save and not run.has_finite_weights():  # no next step would tell
+            if is_first:
+                is_first = False
+                freeze()  # what set-up and compilation made stays
+                run.first_step_s, run.warmed_up = step.seconds, (step.number, run.train_s)
+                if run.environment.compile:
+                    journal.note(f"first step: {step.seconds:.1f} s, compilation included")
+            row = _row(run, step)
+            if must_evaluate(step.number):
+                run.loss = row["val_loss"] = held_out_loss(run)
+                if not math.isfinite(run.loss):
+                    reason = f"held-out loss {run.loss} after step {run.step}"
+                    return describe(run, attempt, "diverged", reason)
+            if "val_loss" in row or _is_due(step.number, runtime.log_every_steps):
+                journal.row(row)
+            if step.number == run.step < steps:  # else the step under way would have no row
+                saver.save_if_due()
+        if not run.has_finite_weights():  # no next step would tell
             reason = f"weights that are not finite after step {run.step}"
             return describe(run, attempt, "diverged", reason)
-        saver.save_if_due(now=must_save)
-        if step.stop and not is_last:
-            raise StopRequested(f"after step {run.step} of {steps}; the same command goes on")
+        saver.save_now()
+    if run.step < steps:
+        raise StopRequested(f"after step {run.step} of {steps}; the same command goes on")
     return describe(run, attempt, "done", None)
 
 
-class Saver:
-    """Saves a run every `runtime.checkpoint_every_s`; on rank 0 only, elsewhere does nothing."""
+@contextmanager
+def frozen_collector() -> Iterator[Callable[[], None]]:
+    """Gives a function after which the garbage collector passes over all that there is by then.
 
-    def __init__(self, run: Run, attempt: Attempt, journal: Journal) -> None:
-        self._run, self._attempt, self._journal = run, attempt, journal
-        self._last_s = time.monotonic()
-        self._failures = 0
+    A walk over torch's objects takes many times as long as a small model's step.
+    """
 
-    def save_if_due(self, now: bool) -> None:
-        """Save when the interval has passed, or `now`.
+    def freeze() -> None:
+        gc.collect()
+        gc.freeze()
 
-        A disk that refuses costs a warning, and the run goes on; the third refusal in a row is
-        BadInput. Weights that are not finite are never saved; the next step's loss tells all ranks
-        of them. Raises StopRequested when the attempt was taken over.
-        """
-        waited_s = time.monotonic() - self._last_s
-        if not self._run.ranks.is_main:
-            return
-        if not now and waited_s < self._run.config.runtime.checkpoint_every_s:
-            return
-        if not self._run.has_finite_weights():
-            return
-        try:
-            checkpoint.save(self._attempt, self._run.meta(), self._run.state())
-            self._failures = 0
-        except checkpoint.CannotSave as error:
-            self._failures += 1
-            self._journal.note(f"no checkpoint ({self._failures} of {MAX_FAILURES}): {error}")
-            if self._failures == MAX_FAILURES:
-                raise BadInput(f"{error}; {MAX_FAILURES} times in a row") from error
-        self._last_s = time.monotonic()
+    try:
+        yield freeze
+    finally:
+        gc.unfreeze()
 
 
 def held_out_loss(run: Run) -> float:
@@ -182,7 +175,6 @@ def describe(run: Run, attempt: Attempt, status: Status, reason: str | None) -> 
     """The record of a run that ends now."""
     config, environment = run.config, run.environment
     tokens = run.step * config.schedule.batch_tokens
-    tokens_per_s = tokens / run.train_s if run.train_s else None
     bytes_per_token = run.data.manifest.val.bytes_per_token
     loss = run.loss if status == "done" else None
     rows = read_metrics(attempt.trial)
@@ -212,8 +204,9 @@ def describe(run: Run, attempt: Attempt, status: Status, reason: str | None) -> 
         threads=environment.threads,
         train_s=run.train_s,
         wall_s=run.wall_s,
-        tokens_per_s=tokens_per_s,
-        mfu=utilisation(run, tokens_per_s) if tokens_per_s else None,
+        first_step_s=run.first_step_s,
+        tokens_per_s=run.tokens_per_s,
+        mfu=utilisation(run, run.tokens_per_s) if run.tokens_per_s else None,
         peak_memory=peak_memory(run.ranks.device),
         started=run.started,
         ended=utc_now(),
@@ -233,9 +226,9 @@ def utilisation(run: Run, tokens_per_s: float) -> float | None:
 
 
 def _row(run: Run, step: Step) -> Row:
-    tokens = run.step * run.config.schedule.batch_tokens
+    tokens = step.number * run.config.schedule.batch_tokens
     return {
-        "step": run.step,
+        "step": step.number,
         "tokens": tokens,
         "flops": tokens * flops_per_token_exact(run.config.model),
         "loss": step.loss,

@@ -70,4 +70,4 @@ def measure(config: TrainConfig, ranks: Ranks) -> str:
 def _step_from_start(run: Run) -> None:
     """One step; a run shorter than the measurement begins again."""
     run.step %= run.config.schedule.steps
-    train_step(run, stop=False)
+    train_step(run)

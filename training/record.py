@@ -33,6 +33,8 @@ class RunRecord:
     bitwise         whether an uninterrupted run would have ended in the same bits
     config_digest   of the whole config, `runtime` included (id leaves that out)
     train_s         inside training steps; wall_s: with set-up, evaluation and saving
+    first_step_s    of the last attempt; where the model is compiled, with compilation
+    tokens_per_s    of the last attempt's steps but the first, if there are any
     mfu             by the nanoGPT count over the device's dense peak; null if that is not known
     spikes          logged losses far above those before (metrics.spikes); the highest of them was
                     after `spike_step` updates, `spike_nats` above
@@ -86,6 +88,7 @@ class RunRecord:
     world_size: int | None = None
     threads: int | None = None
     train_s: float | None = None
+    first_step_s: float | None = None
     wall_s: float | None = None
     tokens_per_s: float | None = None
     mfu: float | None = None

@@ -58,12 +58,29 @@ class Run:
     earlier_wall_s: float = 0.0
     began: float = field(default_factory=time.monotonic)
     noise: NoiseScale = field(default_factory=NoiseScale)
+    first_step_s: float | None = None
+    warmed_up: tuple[int, float] | None = None
+    seen_at: float = 0.0
     ahead: tuple[int, tuple[Tensor, Tensor]] | None = None
 
     @property
     def wall_s(self) -> float:
         """Seconds since set-up began, those that led to the checkpoint included."""
         return self.earlier_wall_s + time.monotonic() - self.began
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """The rate of this attempt without its first step, which may contain compilation."""
+        step, train_s = self.warmed_up or (0, 0.0)
+        if self.step <= step or self.train_s <= train_s:
+            step, train_s = 0, 0.0
+        batch_tokens, seconds = self.config.schedule.batch_tokens, self.train_s - train_s
+        return (self.step - step) * batch_tokens / seconds if seconds else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the device works on what the host has left behind."""
+        return self.ranks.device.type == "cuda"
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of a forward pass; weights stay float32."""
@@ -86,9 +103,8 @@ class Run:
 
     def prefetch(self) -> None:
         """Have the next step's batch ready."""
-        following = self.step + 1
-        if following < self.config.schedule.steps:
-            self.ahead = following, self.batch(following)
+        if self.step < self.config.schedule.steps:
+            self.ahead = self.step, self.batch(self.step)
 
     def reading(self) -> Reading | None:
         """The instruments for the next step, if it is one whose row has them."""

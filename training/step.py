@@ -1,18 +1,19 @@
-"""One update: the gradient of the mean loss over the global batch, clipped, applied if finite.
+"""One update: the gradient of the mean loss over the global batch, clipped and applied.
 
 Shape key: B sequences of a rank, T positions.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from training.instruments import Reading
 from training.run import Run
 from training.schedule import learning_rate
 
@@ -21,54 +22,135 @@ from training.schedule import learning_rate
 class Step:
     """What one step gave, equal on all ranks: loss before the update, norm before clipping.
 
-    `instruments` are what its row of metrics gains where they were read.
+    number       updates so far, this one included
+    stop, save   whether any rank was asked to stop, or has a checkpoint due
+    instruments  what its row of metrics gains where they were read
     """
 
+    number: int
     loss: float
     grad_norm: float
     lr: float
     seconds: float
     stop: bool
+    save: bool
     instruments: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def is_finite(self) -> bool:
-        """Whether the update was applied."""
+        """Whether the weights are still worth anything."""
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
-def train_step(run: Run, stop: bool) -> Step:
-    """Do step `run.step`. A NaN on any rank reaches all and none applies it.
+@dataclass
+class Begun:
+    """A step handed to the device, which may still be at work on it.
 
-    `stop` of any rank becomes that of all, in the reduction that the loss needs anyway.
+    `numbers` are the sums over ranks of the loss, the two wishes and the instruments' small square,
+    and the gradient's norm; float64.
+    """
+
+    run: Run
+    number: int
+    lr: float
+    start: float
+    numbers: Tensor
+    copied: torch.cuda.Event | None
+    reading: Reading | None
+
+    def result(self) -> Step:
+        """Wait for the device and read what the step gave."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        total, stops, saves, small_squares, grad_norm = self.numbers.tolist()
+        run, now = self.run, time.perf_counter()
+        seconds = now - max(self.start, run.seen_at)  # steps that overlap are counted once
+        run.seen_at = now
+        run.train_s += seconds
+        step = Step(
+            number=self.number,
+            loss=total / run.ranks.world_size,
+            grad_norm=grad_norm,
+            lr=self.lr,
+            seconds=seconds,
+            stop=stops > 0,
+            save=saves > 0,
+        )
+        if self.reading is None or not step.is_finite:
+            return step
+        return replace(step, instruments=self.reading.values(run.noise, small_squares, grad_norm))
+
+
+def begin_step(run: Run, stop: bool = False, save: bool = False) -> Begun:
+    """Hand step `run.step` to the device, its update included, without waiting for it.
+
+    A NaN on any rank reaches all in the loss, and the update spoils all weights: whoever reads that
+    ends the run. `stop` and `save` of any rank become those of all in the reduction that the loss
+    needs anyway.
     """
     start = time.perf_counter()
     config = run.config
     lr = learning_rate(run.step, config.optimizer.lr, config.schedule)
+    for group in run.optimizer.param_groups:
+        group["lr"] = lr
     reading = run.reading()
     with reading.gradients() if reading else nullcontext():
-        local_loss = accumulate_gradients(
+        loss = accumulate_gradients(
             run.network, *run.batch(run.step), run.environment.micro_batch, run.autocast
         )
     norm = nn.utils.clip_grad_norm_(run.parameters, config.optimizer.grad_clip)
-    run.prefetch()  # a GPU is still at work: use the time before asking it for the loss
-    small_square = reading.small_square() if reading else 0.0
-    total, stops, small_squares = run.ranks.sum(local_loss.item(), float(stop), small_square)
-    loss, grad_norm = total / run.ranks.world_size, norm.item()
-    instruments: dict[str, float | None] = {}
-    if math.isfinite(loss) and math.isfinite(grad_norm):
-        for group in run.optimizer.param_groups:
-            group["lr"] = lr
-        if reading:
-            reading.before_update()
+    sums = torch.zeros(4, dtype=torch.float64, device=loss.device)
+    sums[0] = loss
+    sums[1].fill_(stop)  # by a kernel's argument: no copy to wait for
+    sums[2].fill_(save)
+    if reading:
+        sums[3] = reading.small_square()
+    run.ranks.sum_in_place(sums)
+    with reading.update() if reading else nullcontext():
         run.optimizer.step()
-        run.step += 1
-        if reading:
-            instruments = reading.values(run.noise, small_squares, grad_norm)
     run.optimizer.zero_grad(set_to_none=True)
-    seconds = time.perf_counter() - start
-    run.train_s += seconds
-    return Step(loss, grad_norm, lr, seconds, stops > 0, instruments)
+    run.step += 1
+    numbers = torch.cat([sums, norm.double()[None]])
+    copied = None
+    if numbers.device.type == "cuda":
+        numbers = numbers.to("cpu", non_blocking=True)  # into pinned memory
+        copied = torch.cuda.Event()
+        copied.record()
+    run.prefetch()  # while the device works
+    return Begun(run, run.step, lr, start, numbers, copied, reading)
+
+
+def train_step(run: Run, stop: bool = False, save: bool = False) -> Step:
+    """`begin_step`, and wait for what it gives."""
+    return begin_step(run, stop, save).result()
+
+
+def train_steps(
+    run: Run, stop: Callable[[], bool], save: Callable[[], bool], must_see: Callable[[int], bool]
+) -> Iterator[Step]:
+    """Take the steps that are left and tell of each: up to the last, or to one that ends the run.
+
+    Where the device works behind the host (`run.is_behind`) a step is told of only when the next
+    has been handed over, so that the device never waits. Not so where the caller must look first:
+    after the step numbers of `must_see`, after the last, and after the step that follows one with a
+    wish to stop or save. All ranks read the same numbers, hence begin the same steps.
+    """
+    behind: Begun | None = None
+    steps = run.config.schedule.steps
+    while run.step < steps:
+        begun = begin_step(run, stop(), save())
+        earlier = behind.result() if behind else None
+        if earlier:
+            yield earlier
+        wish = earlier is not None and (earlier.stop or earlier.save)
+        if run.is_behind and not wish and run.step < steps and not must_see(run.step):
+            behind = begun
+            continue
+        behind = None
+        step = begun.result()
+        yield step
+        if step.stop or (earlier and earlier.stop):
+            return
 
 
 def accumulate_gradients(

@@ -1,0 +1,108 @@
+"""When checkpoints are written, and that a large one does not hold up the training."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from configs.errors import BadInput
+from training import checkpoint
+from training.attempt import Attempt
+from training.journal import Journal
+from training.run import Run
+
+MAX_FAILURES = 3
+# From so many bytes on a checkpoint is copied and a thread writes the copy. A disk takes less in
+# a fraction of a second.
+BACKGROUND_BYTES = 2**28
+
+
+class Saver:
+    """Saves a run every `runtime.checkpoint_every_s`; on rank 0 only, elsewhere does nothing.
+
+    A disk that refuses costs a warning, and the run goes on; the third refusal in a row is
+    BadInput. Every method raises StopRequested when the attempt was taken over. Leaving the
+    context waits for a checkpoint that is being written.
+    """
+
+    def __init__(self, run: Run, attempt: Attempt, journal: Journal) -> None:
+        self._run, self._attempt, self._journal = run, attempt, journal
+        self._last_s = time.monotonic()
+        self._failures = 0
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[Path] | None = None
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown()
+
+    def is_due(self) -> bool:
+        """Whether the interval has passed, and the checkpoint before is on the disk or refused."""
+        if not self._run.ranks.is_main:
+            return False
+        if self._writing is not None:
+            if not self._writing.done():
+                return False
+            self._settle()
+        waited_s = time.monotonic() - self._last_s
+        return waited_s >= self._run.config.runtime.checkpoint_every_s
+
+    def save_if_due(self) -> None:
+        """Save when the interval has passed; a large state while the training goes on.
+
+        Weights that are not finite are not saved; the next step's loss tells all ranks of them.
+        """
+        if not self.is_due() or not self._run.has_finite_weights():
+            return
+        meta, state = self._run.meta(), self._run.state()
+        if checkpoint.tensor_bytes(state) < BACKGROUND_BYTES:
+            self._count(lambda: self._save(meta, state))
+        else:
+            self._writing = self._thread.submit(self._save, meta, _copied(state))
+        self._last_s = time.monotonic()
+
+    def save_now(self) -> None:
+        """Save weights that are known to be finite, and return when they are on the disk."""
+        if self._run.ranks.is_main:
+            self._settle()
+            self._count(lambda: self._save(self._run.meta(), self._run.state()))
+
+    def _save(self, meta: checkpoint.Meta, state: dict[str, Any]) -> Path:
+        keep = self._run.config.runtime.keep_checkpoints
+        return checkpoint.save(self._attempt, meta, state, keep)
+
+    def _settle(self) -> None:
+        """Wait for the thread, and say what came of it."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            self._count(writing.result)
+
+    def _count(self, save: Callable[[], Path]) -> None:
+        try:
+            save()
+            self._failures = 0
+        except checkpoint.CannotSave as error:
+            self._failures += 1
+            self._journal.note(f"no checkpoint ({self._failures} of {MAX_FAILURES}): {error}")
+            if self._failures == MAX_FAILURES:
+                raise BadInput(f"{error}; {MAX_FAILURES} times in a row") from error
+
+
+def _copied(state: Any) -> Any:
+    """The same with every tensor copied to the CPU, out of reach of further steps."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: _copied(value) for key, value in state.items()}
+    return type(state)(map(_copied, state)) if isinstance(state, list | tuple) else state
