@@ -161,7 +161,7 @@ def test_two_ranks_say_what_one_says(evaluation, tmp_path):
         command = [sys.executable, *launcher, *module, f"out={out}"]
         ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
-        assert "GPT-2, table 3" in ended.stdout
+        assert "GPT-2's table 3" in ended.stdout
         found.append(json.loads(out.read_text()))
     assert found[0].keys() == {"hellaswag", "lambada", "wikitext2"}
     for task, measures in found[0].items():
@@ -197,7 +197,7 @@ def test_damaged_rows_are_named(tmp_path, line, complaint):
     path = tmp_path / "x.jsonl"
     path.write_text(line)
     with pytest.raises(BadInput, match=complaint):
-        read_hellaswag(path, with_label=True)
+        read_hellaswag(path, harness=True)
     with pytest.raises(BadInput):
         read_passages(path)
     path.write_bytes(b"\xff\xfe\x00")
@@ -208,7 +208,7 @@ def test_damaged_rows_are_named(tmp_path, line, complaint):
 @pytest.mark.needs_reference
 def test_the_real_sets_are_read_whole():
     folder = Path(os.environ["DATA_DIR"]) / "eval"
-    questions = read_hellaswag(folder / "hellaswag_val.jsonl.xz", with_label=True)
+    questions = read_hellaswag(folder / "hellaswag_val.jsonl.xz", harness=True)
     assert len(questions) == 10_042
     assert questions[0].context == "Roof shingle removal: A man is sitting on a roof. he"
     assert questions[0].answers[3] == "starts pulling up roofing on a roof."

@@ -1,13 +1,14 @@
 """Zero-shot tasks: what is asked of a language model, and what its answers are worth.
 
-Definitions are those of lm-evaluation-harness where it has the task; llm.c's HellaSwag, by which
-GPT-2 reproductions are compared, is a task of its own. Each task turns its data into requests, and
-the scores of those into measures.
+Definitions are those of lm-evaluation-harness (version 1 of hellaswag and lambada_openai, version 2
+of wikitext); llm.c's HellaSwag, by which GPT-2 reproductions are compared, is a task of its own.
+Each task turns its data into requests, and the scores of those into measures.
 """
 
 import json
 import lzma
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,39 +107,109 @@ def last_words(passages: Sequence[str], vocabulary: Vocabulary) -> Task:
 
 
 def running_text(text: str, vocabulary: Vocabulary) -> Task:
-    """The likelihood of a whole text: nats per token, perplexity per token and per word (split at
-    white space), bits per UTF-8 byte.
+    """The likelihood of a whole text; words are what white space parts."""
+    return _likelihood([text], len(text.split()), len(text.encode()), vocabulary)
+
+
+def articles(pages: Sequence[str], vocabulary: Vocabulary) -> Task:
+    """WikiText's articles, each de-tokenised and asked for by itself.
+
+    Words and bytes are counted before de-tokenising; a white space at either end of an article adds
+    an empty word, as in the harness.
     """
-    tokens = vocabulary.encode(text)
-    words, size = len(text.split()), len(text.encode())
+    words = sum(len(re.split(r"\s+", page)) for page in pages)
+    size = sum(len(page.encode()) for page in pages)
+    return _likelihood([detokenized(page) for page in pages], words, size, vocabulary)
+
+
+def _likelihood(texts: Sequence[str], words: int, size: int, vocabulary: Vocabulary) -> Task:
+    """Nats per token; perplexity per token, word and byte; bits per byte."""
+    encoded = [vocabulary.encode(text) for text in texts]
+    count = sum(map(len, encoded))
 
     def measures(scores: Sequence[Score]) -> dict[str, float]:
         nats = -math.fsum(score.logprob for score in scores)
         return {
-            "loss": nats / len(tokens),
-            "perplexity": math.exp(nats / len(tokens)),
+            "loss": nats / count,
+            "perplexity": math.exp(nats / count),
             "word_perplexity": math.exp(nats / max(1, words)),
+            "byte_perplexity": math.exp(nats / size),
             "bits_per_byte": nats / math.log(2) / size,
         }
 
-    return Task(tuple(rolling(tokens, vocabulary.start, vocabulary.block_size)), measures)
+    requests = [
+        request
+        for tokens in encoded
+        for request in rolling(tokens, vocabulary.start, vocabulary.block_size)
+    ]
+    return Task(tuple(requests), measures)
 
 
-def read_hellaswag(path: Path, with_label: bool) -> list[Choice]:
-    """HellaSwag rows of ctx, endings and label; with the activity's label before the context, as
-    lm-evaluation-harness asks, or without, as llm.c does.
+# What the harness undoes of WikiText's tokenisation, in its order.
+_DETOKENIZING = [
+    (r"s '", "s'"),
+    (r" @([-,.])@ ", r"\1"),
+    *((f" {re.escape(mark)} ", f"{mark} ") for mark in ":;.!?,"),
+    (r"\(\s*([^\)]*?)\s*\)", r"(\1)"),
+    (r"\[\s*([^\]]*?)\s*\]", r"[\1]"),
+    (r"{\s*([^}]*?)\s*}", r"{\1}"),
+    (r"\"\s*([^\"]*?)\s*\"", r'"\1"'),
+    (r"'\s*([^']*?)\s*'", r"'\1'"),
+    *(("= " * count + "=", "=" * (count + 1)) for count in (3, 2, 1)),
+    (" \u00b0 ", "\u00b0"),
+    (" \n", "\n"),
+    ("\n ", "\n"),
+    (" N ", " 1 "),
+    (" 's", "'s"),
+]
+
+
+def detokenized(page: str) -> str:
+    """An article of WikiText as it would have been typed, by the harness's rules."""
+    for pattern, replacement in _DETOKENIZING:
+        page = re.sub(pattern, replacement, page)
+    return page
+
+
+def divide_articles(text: str) -> list[str]:
+    """A file of WikiText cut before each heading of the first level, " = Title = "."""
+    pages: list[list[str]] = [[]]
+    for line in text.split("\n"):
+        if re.fullmatch(r"= (?!= ).*(?<! =) =", line.strip()):
+            pages.append([])
+        pages[-1].append(line)
+    joined = ["\n".join(page) for page in pages]
+    return [page for page in joined if page.strip()]
+
+
+def read_hellaswag(path: Path, harness: bool) -> list[Choice]:
+    """HellaSwag rows of ctx, endings and label, as they are (llm.c's way) or as the harness asks.
+
+    That is with the activity before the context, whose second part (ctx_b, where the row has it)
+    begins with a capital, and without the marks that WikiHow's pages left.
     """
     questions = []
     for where, row in read_json_lines(path):
         try:
             label, endings = int(row["label"]), tuple(map(str, row["endings"]))
-            context = f"{row['activity_label']}: {row['ctx']}" if with_label else row["ctx"]
-        except (KeyError, TypeError, ValueError) as error:
+            context = str(row["ctx"])
+            if harness:
+                if "ctx_b" in row:
+                    context = f"{row['ctx_a']} {row['ctx_b'].capitalize()}"
+                context = _without_marks(f"{row['activity_label']}: {context}")
+                endings = tuple(map(_without_marks, endings))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{where}: {error!r}; expected ctx, endings and label") from None
         if not 0 <= label < len(endings):
             raise BadInput(f"{where}: label: found {label}, expected 0 to {len(endings) - 1}")
         questions.append(Choice(context, endings, label))
     return questions
+
+
+def _without_marks(text: str) -> str:
+    """Without [header], [step] and the like."""
+    text = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
+    return text.replace("  ", " ")
 
 
 def read_passages(path: Path) -> list[str]:
