@@ -31,16 +31,23 @@ class Attention(nn.Module):
 
     def forward(self, x_BTE: Tensor) -> Tensor:
         """Mix positions: each looks at itself and those before it."""
-        q_BHTK, k_BHTK, v_BHTK = (
-            part_BTE.unflatten(-1, (self.n_head, -1)).transpose(1, 2)
-            for part_BTE in self.c_attn(x_BTE).chunk(3, dim=-1)
-        )
-        y_BHTK = _attend(q_BHTK, k_BHTK, v_BHTK)
-        return self.c_proj(y_BHTK.transpose(1, 2).flatten(-2))
+        return self.c_proj(attend(self.c_attn(x_BTE), self.n_head))
+
+
+def attend(qkv_BTE: Tensor, n_head: int) -> Tensor:
+    """Causal attention of `n_head` heads; queries, keys and values side by side in the last axis.
+
+    By the kernel that torch's switches allow (training/kernels.py).
+    """
+    q_BHTK, k_BHTK, v_BHTK = (
+        part_BTE.unflatten(-1, (n_head, -1)).transpose(1, 2)
+        for part_BTE in qkv_BTE.chunk(3, dim=-1)
+    )
+    return _attend(q_BHTK, k_BHTK, v_BHTK).transpose(1, 2).flatten(-2)
 
 
 def _attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
-    """Causal attention; in float32 on a CPU, whose bf16 kernel is the slower one backwards."""
+    """In float32 on a CPU, whose bf16 kernel is the slower one backwards."""
     if q_BHTK.device.type == "cpu" and q_BHTK.dtype is torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
             return _attend(q_BHTK.float(), k_BHTK.float(), v_BHTK.float()).bfloat16()

@@ -119,6 +119,8 @@ class RuntimeConfig:
     compile               torch.compile; null: on a GPU only
     micro_batch           sequences per forward pass and rank; null: by rule
     loss_head             plain, or chunked: without all logits at once; null: by rule
+    sdpa                  attention kernel: flash, efficient, cudnn or math; null: on a GPU the
+                          quickest by trial, on a CPU flash
     log_every_steps       steps between lines of metrics.jsonl
     evaluate_every_steps  steps between held-out losses on the way; 0: at the end only
     checkpoint_every_s    seconds between checkpoints; 0: after every step
@@ -144,6 +146,7 @@ class RuntimeConfig:
     instruments: bool = False
     loss_head: Literal["plain", "chunked"] | None = None
     keep_checkpoints: int = 2
+    sdpa: Literal["flash", "efficient", "cudnn", "math"] | None = None
 
     def __post_init__(self) -> None:
         require_positive("runtime", self, "log_every_steps", "timeout_s", "keep_checkpoints")

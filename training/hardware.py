@@ -19,6 +19,7 @@ from model.config import GPTConfig
 from training.attempt import Attempt, attempts
 from training.config import TrainConfig
 from training.distributed import Ranks
+from training.kernels import KERNELS, choose_sdpa
 from training.memory import Head, head_that_fits, parts, small_pass_tokens, tokens_that_fit
 from training.process import usable_cores
 
@@ -70,8 +71,8 @@ def micro_batch_sequences(
 class Environment:
     """Where and how a run computes; `micro_batch` in sequences, `threads` per rank.
 
-    `sdpa` names the attention kernel; auto is the one that torch takes for device and shape.
-    `head` is the loss head.
+    `sdpa` names the attention kernel (auto: torch's own choice, before it was made here), `head`
+    the loss head.
     """
 
     device: str
@@ -107,14 +108,24 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
         head = runtime.loss_head or earlier.head
         if earlier.world_size == ranks.world_size:
             threads = earlier.threads
+    micro_batch = min(rank_batch, runtime.micro_batch or micro_batch)
+    is_chosen = earlier is not None and earlier.device == device and earlier.sdpa in KERNELS
+    if earlier is not None and is_chosen and runtime.sdpa is None:
+        sdpa = earlier.sdpa
+    else:
+        sdpa = ranks.from_main(
+            lambda: choose_sdpa(
+                config.model, config.precision, ranks.device, micro_batch, runtime.sdpa
+            )
+        )
     return Environment(
         device=device,
         torch=torch.__version__,
         world_size=ranks.world_size,
         threads=runtime.threads or threads,
         compile=compiled if runtime.compile is None else runtime.compile,
-        micro_batch=min(rank_batch, runtime.micro_batch or micro_batch),
-        sdpa="auto",
+        micro_batch=micro_batch,
+        sdpa=sdpa,
         head=head,
     )
 

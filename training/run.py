@@ -32,6 +32,7 @@ from training.hardware import (
 )
 from training.instruments import NoiseScale, Reading
 from training.journal import Journal, utc_now
+from training.kernels import compiled, set_switches
 from training.optimizer import Optimizer, build_optimizer
 
 
@@ -205,15 +206,14 @@ def initial_weights(config: TrainConfig) -> Pretrained:
 
 def build_run(config: TrainConfig, ranks: Ranks, environment: Environment, data: Data) -> Run:
     """Network and optimizer at step 0; the only place that touches global state of torch."""
-    torch.set_num_threads(environment.threads)
-    torch.set_float32_matmul_precision("highest")  # float32 means float32: no TF32
+    set_switches(environment.threads, environment.sdpa)
     torch.manual_seed(purpose_seed(config.seed, "torch"))
     generator = torch.Generator().manual_seed(purpose_seed(config.seed, "weights"))
     model = GPT(config.model, generator).to(ranks.device)
     model.chunked_head = environment.head == "chunked"
     network: nn.Module = model
     if environment.compile:
-        network = torch.compile(model, dynamic=False)  # type: ignore[assignment]
+        network = compiled(model, (config.model, config.precision, environment))
     if ranks.world_size > 1:
         network = DistributedDataParallel(
             network,
