@@ -5,6 +5,7 @@ were learnt, end-of-text last. `tokenizers` learns them (in a process of its own
 and tokenizer.json is its file; tiktoken encodes, several times faster and with equal ids.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from configs.errors import BadInput
 from configs.files import read_json, write_atomic
 from data.config import DataConfig
+from data.progress import note
 from data.sources import Document, read_documents
 
 NAME = "tokenizer.json"
@@ -40,6 +42,11 @@ def learn(config: DataConfig, folder: Path, is_training: Callable[[Document], bo
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
+    started = time.monotonic()
+    note(
+        f"learning a tokenizer of {config.vocab_size:,} ids from up to "
+        f"{SAMPLE_BYTES / 1e6:.0f} MB of training text"
+    )
     tokenizer.train_from_iterator(_sample(config, is_training), trainer)
     learnt = tokenizer.get_vocab_size() + 1
     if learnt != config.vocab_size:
@@ -57,6 +64,7 @@ def learn(config: DataConfig, folder: Path, is_training: Callable[[Document], bo
             break
     tokenizer.add_special_tokens([END_OF_TEXT])  # after the check: no text is encoded to it
     write_atomic(folder / NAME, tokenizer.to_str(pretty=True))
+    note(f"learnt in {time.monotonic() - started:.0f} s")
 
 
 def load_encoding(folder: Path) -> Any:

@@ -15,6 +15,7 @@ from data.config import DataConfig, HubConfig
 from data.sources import Document, Position, input_files
 
 BATCH_ROWS = 1000
+REACH_S = 10.0
 
 
 def read_documents(config: DataConfig, start: Position = (0, 0)) -> Iterator[Document]:
@@ -47,8 +48,12 @@ def list_files(config: DataConfig) -> tuple[tuple[str, int], ...]:
     assert hub is not None and hub.name is not None
     datasets = _datasets()
     from fsspec.core import url_to_fs
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
 
     try:
+        # Asked once by itself: the library would try six times and tell of each.
+        get_session().head(constants.ENDPOINT, timeout=REACH_S)
         builder = datasets.load_dataset_builder(hub.name, hub.subset, revision=hub.revision)
         splits = builder.config.data_files
         if hub.split not in splits:

@@ -8,6 +8,11 @@ from data.sources import Document
 TERMINAL_S, LOG_S = 0.5, 30.0
 
 
+def note(text: str) -> None:
+    """Say on standard error what begins or has ended."""
+    print(f"data: {text}", file=sys.stderr, flush=True)
+
+
 class Progress:
     """Says on standard error how much text is prepared, how fast, and when it will be done.
 

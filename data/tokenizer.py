@@ -143,7 +143,8 @@ def _gpt2_encoding() -> Any:
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; ValueError: a bad hash
         raise BadInput(
             "data.tokenizer=gpt2: tiktoken found neither cached files nor a network "
-            f"({type(error).__name__}); set TIKTOKEN_CACHE_DIR to a folder that has them"
+            f"({type(error).__name__}); run this once where there is a network with "
+            "TIKTOKEN_CACHE_DIR naming a folder, and name a copy of that folder here"
         ) from error
 
 

@@ -145,6 +145,15 @@ def test_killed_while_it_learns_it_is_learnt_again(prepared, corpus, tmp_path) -
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+def test_learning_is_announced_and_what_is_learnt_already_is_not(corpus, tmp_path, capfd) -> None:
+    folder = prepare(corpus, tmp_path / "out")
+    first, last = capfd.readouterr().err.splitlines()
+    assert first == "data: learning a tokenizer of 400 ids from up to 64 MB of training text"
+    assert last.startswith("data: learnt in ")
+    assert prepare(corpus, tmp_path / "out") == folder
+    assert capfd.readouterr().err == ""
+
+
 def test_another_tokenizer_is_other_data(prepared, corpus, tmp_path) -> None:
     other = prepare(replace(corpus, vocab_size=SIZE - 1), tmp_path / "out")
     here, there = read_manifest(prepared), read_manifest(other)

@@ -130,8 +130,14 @@ def test_what_is_no_text_is_refused_by_file(tmp_path: Path) -> None:
         assert not list((tmp_path / "out").glob("*")) and not list((tmp_path / "out").glob(".*"))
 
 
-def test_a_hub_without_a_network_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
+@pytest.mark.parametrize("away", [
+    {"HF_HUB_OFFLINE": "1"},
+    {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"},
+])  # fmt: skip
+def test_a_hub_without_a_network_is_one_line_and_leaves_nothing(
+    tmp_path: Path, away: dict[str, str]
+) -> None:
+    environment = os.environ | away | {"HF_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "data.prepare", "data=fineweb", "data.tokenizer=bytes"]
     done = subprocess.run(
         [*command, f"out={tmp_path / 'out'}"], env=environment, capture_output=True, text=True
