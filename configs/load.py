@@ -199,30 +199,26 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         options = [option for option in arguments if option is not type(None)]
-        for option in options[:-1]:
+        if len(options) == 1:
+            return _convert(options[0], value, where)
+        for option in options:
             try:
                 return _convert(option, value, where)
             except BadInput:
-                continue
-        try:
-            return _convert(options[-1], value, where)
-        except BadInput:
-            words = [word for option in options[:-1] for word in get_args(option)]
-            if not (words and isinstance(value, str) and options[-1] is float):
-                raise
-            expected = f"one of {', '.join(map(str, words))}, or a number"
-            raise _refusal(where, value, expected) from None
+                if get_origin(option) is tuple and isinstance(value, list | tuple):
+                    raise  # it says which item is wrong
+        raise _refusal(where, value, ", or ".join(map(_expected, options)))
     if origin is Literal:
         if type(value) is not bool and value in arguments:
             return value
-        raise _refusal(where, value, "one of " + ", ".join(map(str, arguments)))
+        raise _refusal(where, value, _expected(hint))
     if is_dataclass(hint):
         return build(hint, value, where)  # type: ignore[arg-type]
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise _refusal(where, value, "a list")
         if arguments[-1] is not Ellipsis and len(arguments) != len(value):
-            raise _refusal(where, value, f"{len(arguments)} values")
+            raise _refusal(where, value, _expected(hint))
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(
             _convert(kind, item, f"{where}[{index}]")
@@ -230,7 +226,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         )
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise _refusal(where, value, "a mapping")
+            raise _refusal(where, value, _expected(hint))
         return {str(k): _convert(arguments[1], item, f"{where}.{k}") for k, item in value.items()}
     return _scalar(hint, value, where)
 
@@ -248,8 +244,18 @@ def _scalar(hint: type, value: Any, where: str) -> Any:
         if value == int(value):
             return int(value)
         raise _refusal(where, value, "a whole number")
+    raise _refusal(where, value, _expected(hint))
+
+
+def _expected(hint: Any) -> str:
+    """What a type accepts, in words."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin is tuple:
+        return "a list" if arguments[-1] is Ellipsis else f"{len(arguments)} values"
     names = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
-    raise _refusal(where, value, names[hint])
+    return names.get(hint, "a mapping")
 
 
 def _refusal(where: str, value: Any, expected: str) -> BadInput:
