@@ -4,7 +4,7 @@ python fit.py runs=runs/quickstart                        writes runs/quickstart
 python fit.py runs=T.csv columns.params=n out=fits/x      a table with names of its own
 python fit.py runs=T.csv units.tokens=1e9                 tokens counted in billions
 python fit.py runs=[runs.csv,chart.csv]                   two exports of Weights & Biases
-python fit.py runs=T.csv where.recipe=tuned               rows with that value
+python fit.py runs=T.csv where.recipe=tuned               rows with that value; or [tuned,plain]
 python fit.py runs=T.csv by=recipe                        one fit a value: fits/T/<value>
 python fit.py runs=T.csv predict.flops=[1e20]             what the laws say of a budget
 python fit.py runs=T.csv predict.params=[7e10]            what makes that size the best

@@ -26,6 +26,7 @@ from omegaconf import OmegaConf
 from configs.check import check_folder
 from configs.errors import BadInput, ExitStatus, StopRequested, shown
 from configs.explain import explain
+from configs.overrides import for_hydra
 
 CONFIG_DIR = Path(__file__).resolve().parent
 T = TypeVar("T")
@@ -114,21 +115,14 @@ def compose_config(
 
     `open_keys` may be given though no file has them (a command's own keys); values of `path_keys`
     are taken literally, `=` and commas included. What follows `where.` for a `map_keys` of
-    ("where",) is a name of the user's, with any dots and spaces, and its value is text as typed
-    (or null). Interpolation reaches other keys only, never the environment. Raises BadInput.
+    ("where",) is a name of the user's, with any dots and spaces, and its value is text as typed,
+    null, or a list of them in brackets; quotes keep brackets, commas and null as text.
+    Interpolation reaches other keys only, never the environment. Raises BadInput.
     """
     if not (config_dir / f"{root}.yaml").is_file():
         raise BadInput(f"{config_dir / root}.yaml: not found; --config-dir and --config-name say")
     check_folder(config_dir, root, overrides)
-    maps: dict[str, dict[str, str | None]] = {}
-    lines = []
-    for override in overrides:
-        group, dot, rest = override.partition(".")
-        if group in map_keys and dot and "=" in rest:
-            name, _, value = rest.partition("=")
-            maps.setdefault(group, {})[name] = None if value == "null" else _unquoted(value)
-        else:
-            lines.append(_quote(override, open_keys, path_keys))
+    lines, maps = for_hydra(overrides, open_keys, path_keys, map_keys)
     OmegaConf.clear_resolver("oc.env")
     try:
         GlobalHydra.instance().clear()
@@ -283,18 +277,3 @@ def _choices() -> str:
 def _speaks() -> bool:
     """Whether this process tells the user of errors: of torchrun's ranks the first alone."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK") == "0"
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
-
-
-def _quote(override: str, open_keys: Sequence[str], path_keys: Sequence[str]) -> str:
-    key, equals, value = override.partition("=")
-    if not equals and not override.startswith("~"):
-        raise BadInput(f"{override!r}: found no '=', expected key=value")
-    if key in path_keys and value and value[0] not in "['\"" and value != "null":
-        value = "'" + value.replace("'", "\\'") + "'"
-    if key.split(".")[0] in open_keys:
-        key = "++" + key
-    return key + equals + value

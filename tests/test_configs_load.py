@@ -175,6 +175,24 @@ def test_paths_and_open_keys_are_taken_as_typed(tmp_path):
     assert values == {"out": "a=b,c's", "where": {"lr": "0.1", "n (M).x/y": "x-y", "z": None}}
 
 
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("[a]", ["a"]),
+        ("[a b, 0.1 ,null]", ["a b", "0.1", None]),
+        ("""['a,b', "[c]", 'null']""", ["a,b", "[c]", "null"]),
+        ("'[a,b]'", "[a,b]"),
+        ("[]", []),
+        ("[a", "[a"),
+        ("", ""),
+    ],
+)
+def test_a_list_in_brackets_is_one_of_several_values(tmp_path, typed, value):
+    (tmp_path / "root.yaml").write_text("where: {}\n")
+    values = compose_config("root", [f"where.k={typed}"], tmp_path, map_keys=("where",))
+    assert values == {"where": {"k": value}}
+
+
 @dataclass(frozen=True)
 class Leaf:
     count: int

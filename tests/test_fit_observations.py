@@ -111,6 +111,18 @@ def test_where_keeps_rows_with_that_value(tmp_path):
     assert "did you mean kind?" in refusal(path, "where.kinds=x")
 
 
+def test_where_keeps_rows_with_one_of_several_values(tmp_path):
+    rows = [row(run_id=name, kind=name, params=k * 1e6) for k, name in enumerate("xyz", 1)]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    assert sorted(admitted(path, "where.kind=[x,z]").run_id) == ["x", "z"]
+    assert admitted(path, "where.kind=[x,z]", "where.run_id=[z,y]").run_id == ("z",)
+    assert "where.kind: no row with 'w'; there are x, y, z" in refusal(path, "where.kind=[x,w]")
+    assert "where.run_id: no row with 'y'; there are x" in refusal(
+        path, "where.kind=[x]", "where.run_id=[y]"
+    )
+    assert "where.kind: found an empty list" in refusal(path, "where.kind=[]")
+
+
 def test_values_are_the_same_as_numbers_or_as_text():
     assert same_value("0", 0) and same_value("1e3", 1000) and same_value("a", "a")
     assert not same_value("a", 0) and not same_value(None, 0) and not same_value("01x", "1x")

@@ -47,6 +47,8 @@ def test_the_title_names_the_runs_and_the_rows_chosen() -> None:
     document = document | {"provenance": {"runs": runs}}
     document["inputs"] = document["inputs"] | {"where": {"recipe": "wiki"}}
     assert title_of_study(document) == "Scaling-law fit of a.csv and b, recipe wiki"
+    document["inputs"]["where"] = {"recipe": ["wiki", "code"]}
+    assert title_of_study(document) == "Scaling-law fit of a.csv and b, recipe wiki or code"
 
 
 def test_markdown_states_the_result_and_its_limits(written: Path) -> None:

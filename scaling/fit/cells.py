@@ -30,6 +30,11 @@ def plural(n: int, singular: str, many: str | None = None) -> str:
     return f"{n:,} {singular if n == 1 else many or singular + 's'}"
 
 
+def either(wanted: object) -> str:
+    """A value of `where`, or its list of them, in words: `tuned or plain`."""
+    return " or ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+
+
 def number(row: Row, name: str) -> float:
     """A number of a row; BadInput says what stands there instead."""
     value = row.values.get(name)

@@ -71,7 +71,7 @@ class FitConfig:
     compare      a table, a sweep or an earlier fit.json to set beside this fit; null: none
     runs         a sweep directory, a CSV, JSON-lines or Parquet table, or a list of them
     out          folder for the results; null: `fit` in the sweep, else fits/<name of the table>
-    where        column: value; only rows with those values
+    where        column: value, or a list of them; only rows with one of those values
     columns      our name: the table's name
     units        our name: what one unit of the column is, as tokens: 1e9 for billions
     by           a column; each of its values is fitted apart, into out/<value>

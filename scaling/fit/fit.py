@@ -10,6 +10,7 @@ import numpy as np
 import scipy
 
 from configs.errors import BadInput
+from scaling.fit.cells import either
 from scaling.fit.columns import Row
 from scaling.fit.config import FitConfig
 from scaling.fit.conventions import conventions
@@ -60,7 +61,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     observations = observe(rows, config)
     if not len(observations):
         reasons = ", ".join(sorted({exclusion.reason for exclusion in observations.excluded}))
-        where = ", ".join(f"{name}={value}" for name, value in config.where.items())
+        where = ", ".join(f"{name}={either(wanted)}" for name, wanted in config.where.items())
         of = f"{observations.planned}" + (f" with {where}" if where else "")
         raise NoUsableRun(f"runs: none of {of} can be used: {reasons[:300]}")
     has_tuning = any(row.values.get("arm") == "tuning" for row in rows)

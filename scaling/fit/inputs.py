@@ -184,16 +184,22 @@ def _renamed(table: Table, columns: Mapping[str, str]) -> Table:
 
 
 def _where(table: Table, where: Mapping[str, Any]) -> np.ndarray:
-    """The mask of the rows with those values. Raises BadInput where none has."""
+    """The mask of the rows with those values. Raises BadInput where none has one of them."""
     keep = np.ones(table.size, dtype=bool)
     for name, wanted in where.items():
         check_known(name, f"where.{name}", table.columns)
-        same = [_same(cells, wanted) for cells in table.cells(name)]
-        before, keep = keep, keep & np.concatenate(same)
-        if not keep.any():
+        if wanted == []:
+            raise BadInput(f"where.{name}: found an empty list, expected a value or more")
+        values = wanted if isinstance(wanted, list) else [wanted]
+        columns = [[_same(cells, value) for cells in table.cells(name)] for value in values]
+        having = [np.concatenate(same) for same in columns]
+        before, keep = keep, keep & np.any(having, axis=0)
+        absent = [value for value, rows in zip(values, having, strict=True) if not rows.any()]
+        if absent or not keep.any():
             cells = [cell for block in table.cells(name) for cell in block]
             there = sorted({str(cells[index]) for index in np.flatnonzero(before).tolist()})
-            raise BadInput(f"where.{name}: no row with {wanted!r}; there are {listed(there[:12])}")
+            no = repr(absent[0]) if absent else " or ".join(map(repr, values))
+            raise BadInput(f"where.{name}: no row with {no}; there are {listed(there[:12])}")
     return keep
 
 

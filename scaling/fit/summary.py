@@ -6,7 +6,7 @@ Everything else that a fit found stands in fit.md and fit.json.
 from typing import Any
 
 from configs.errors import shown
-from scaling.fit.cells import plural
+from scaling.fit.cells import either, plural
 
 _WIDTH = 15
 _HEADLINE = ("isoflop", "parametric")
@@ -21,7 +21,8 @@ def summary(document: dict[str, Any]) -> str:
     """Lines of text for a terminal, from the document of fit.json."""
     inputs, laws = document["inputs"], document["laws"]
     # Of several fits on one screen, which this is.
-    chosen = ", ".join(f"{name}={value}" for name, value in (inputs["where"] or {}).items())
+    where = (inputs["where"] or {}).items()
+    chosen = ", ".join(f"{name}={either(wanted)}" for name, wanted in where)
     lines = [f"{chosen}:"] if chosen else []
     used = f"{inputs['used']} used + {len(inputs['excluded'])} excluded"
     points = plural(inputs["observations"], "point")

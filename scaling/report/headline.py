@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fit.cells import plural
+from scaling.fit.cells import either, plural
 from scaling.fit.observations import Observations
 from scaling.report import wording
 from scaling.report.numbers import (
@@ -25,7 +25,7 @@ def title_of_study(document: dict[str, Any]) -> str:
     runs = [run["path"] for run in (document.get("provenance") or {}).get("runs") or []]
     chosen = ((document.get("inputs") or {}).get("where") or {}).items()
     of = f" of {listed([PurePath(path).name or path for path in runs])}" if runs else ""
-    return f"Scaling-law fit{of}" + "".join(f", {name} {value}" for name, value in chosen)
+    return f"Scaling-law fit{of}" + "".join(f", {name} {either(wanted)}" for name, wanted in chosen)
 
 
 def headline(document: dict[str, Any]) -> str:
