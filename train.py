@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from torch.distributed.elastic.multiprocessing.errors import record as report_to_torchrun
 
-from configs.errors import BadInput, ExitStatus
+from configs.errors import BadInput, ExitStatus, StopRequested
 from configs.files import digest
 from configs.load import Arguments, build, run_entry
 from training.attempt import Attempt, beating, remove_checkpoints
@@ -27,8 +27,9 @@ from training.distributed import Ranks, joined
 from training.hardware import rank_sequences
 from training.loop import train_and_publish
 from training.measure import measure, plan
+from training.peers import cause
 from training.process import stop_at_once
-from training.record import RunRecord, code_version
+from training.record import RunRecord, blank_record, code_version, publish
 from training.run import initial_weights
 from training.tracking import Labels, tracked
 from training.trial import finished, take
@@ -94,16 +95,26 @@ def run(config: TrainConfig, out: Path, keep: str, ranks: Ranks) -> int:
 
 
 def train_in(config: TrainConfig, out: Path, ranks: Ranks) -> RunRecord:
-    """Claim the trial in `out`, train it and publish its record."""
+    """Claim the trial in `out`, train it and publish its record.
+
+    Several ranks leave one of their failure, too, which nobody may be left to tell otherwise.
+    """
     ranks.everywhere(lambda: rank_sequences(config, ranks))
     data = open_data(config, ranks)
     if config.init_from is not None:
         ranks.from_main(lambda: str(initial_weights(config).origin))  # before anything is written
     attempt = Attempt(out, ranks.from_main(lambda: take(out, config).number))
-    if not ranks.is_main:
-        return train_and_publish(config, attempt, ranks, data)
-    with beating(attempt), tracked(attempt, config, Labels()):
-        return train_and_publish(config, attempt, ranks, data)
+    try:
+        if not ranks.is_main:
+            return train_and_publish(config, attempt, ranks, data)
+        with beating(attempt), tracked(attempt, config, Labels()):
+            return train_and_publish(config, attempt, ranks, data)
+    except StopRequested:
+        raise
+    except Exception:
+        if ranks.world_size > 1 and (reason := cause(attempt, ranks)):
+            publish(attempt, blank_record(config, attempt.number, "failed", reason))
+        raise
 
 
 def say(ranks: Ranks, text: str) -> None:

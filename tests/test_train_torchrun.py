@@ -20,15 +20,15 @@ from training.trial import write_config
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def torchrun(config, folder: Path, out: Path) -> subprocess.Popen[str]:
-    """Two ranks of train.py on `config`."""
+def torchrun(config, folder: Path, out: Path, script="train.py", **more) -> subprocess.Popen[str]:
+    """Two ranks of train.py on `config`; `more` goes into their environment."""
     write_config(folder / "config", config)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = ["train.py", "--config-dir", str(folder / "config"), "--config-name", "config"]
+    script = [script, "--config-dir", str(folder / "config"), "--config-name", "config"]
     return subprocess.Popen(
         [*launcher, *script, f"out={out}"],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -86,3 +86,43 @@ def test_ranks_end_with_their_launcher_and_are_owners_until_then(tmp_path):
     [saved] = out.glob("attempt-001/checkpoints/*")
     assert int(saved.name[5:]) == read_metrics(out)[-1]["step"]
     assert not isinstance(claim(out, Watch()), Busy)
+
+
+RANKS_TIMEOUT_S = 4
+FAULTS = {
+    "1:30:SIGKILL": ("its process ended without a word", "Signal 9 (SIGKILL)", 15),
+    "0:30:SIGSTOP": ("no answer (runtime.timeout_s=4)", "no answer", RANKS_TIMEOUT_S + 10),
+    "0:30:SIGKILL": ("its process ended without a word", "Signal 9 (SIGKILL)", 15),
+    "0:30:raise": ("ValueError: something strange", "ValueError: something strange", 15),
+    "1:30:raise": ("ValueError: something strange", "ValueError: something strange", 15),
+    "0:30:exit": ("its process ended without a word", "ended without a word", 15),
+    "1:30:exit": ("its process ended without a word", "ended without a word", 15),
+    "1:30:SIGSTOP": ("no answer (runtime.timeout_s=4)", "no answer", RANKS_TIMEOUT_S + 10),
+}
+QUICK = ["1:30:SIGKILL", "0:30:SIGSTOP"]
+
+
+@pytest.mark.parametrize(
+    "fault", [*QUICK, *(pytest.param(f, marks=pytest.mark.slow) for f in FAULTS if f not in QUICK)]
+)
+def test_a_rank_that_fails_ends_the_job_soon_and_is_named(tmp_path, fault):
+    """`python -m pytest -s -m "" tests/test_train_torchrun.py -k soon` prints the seconds."""
+    rank = fault[0]
+    reason, said, limit_s = FAULTS[fault]
+    config = prepared_config(tmp_path, 40_000, runtime__checkpoint_every_s=1e6)
+    config = replace(config, runtime=replace(config.runtime, timeout_s=RANKS_TIMEOUT_S))
+    out, time_file = tmp_path / "out", tmp_path / "time"
+    launcher = torchrun(
+        config, tmp_path, out, "tests/faulty_rank.py", FAULT=fault, FAULT_TIME=str(time_file)
+    )
+    _, errors = launcher.communicate(timeout=120)
+    seconds = time.time() - float(time_file.read_text())
+    print(f"\n{fault}: {seconds:.1f} s")
+    assert launcher.returncode == 1 and seconds < limit_s
+    record = read_record(out)
+    assert record is not None and record.status == "failed" and record.reason is not None
+    assert record.reason.startswith(f"rank {rank}") and ", after step 30: " in record.reason
+    assert reason in record.reason
+    summary = errors[errors.index("FAILED") :]  # torchrun's own: who, how, and what was raised
+    assert said in summary
+    assert f"rank      : {rank} " in summary or fault.endswith("exit")  # that is no failure to it

@@ -4,8 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_training_distributed import together
-from tiny_training import claimed, prepared_config, train_once
+from tiny_training import claimed, prepared_config, together, train_once
 
 from training.config import TrainConfig
 from training.distributed import Ranks

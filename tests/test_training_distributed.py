@@ -1,48 +1,43 @@
 """Ranks: they agree, fail together, wait for a limited time, and do not change the science."""
 
-import json
 import math
 import os
 import signal
-import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from kill_harness import fork_ranks
-from tiny_training import claimed, prepared_config, tiny_config, train_once
+from kill_harness import Child
+from tiny_training import (
+    claimed,
+    joined_ranks,
+    prepared_config,
+    tiny_config,
+    together,
+    train_once,
+)
 
 from configs.errors import BadInput
 from data.loader import Loader
 from model.gpt import GPT
 from training.attempt import Attempt
+from training.config import TrainConfig
 from training.distributed import Ranks, joined
 from training.loop import train, train_and_publish
 from training.metrics import read_metrics
 from training.record import publish, read_record
 from training.run import Run
 
-ROOT = Path(__file__).resolve().parent.parent
 GPT_FORWARD = GPT.forward
 
 
-def together(config, folder: Path, body: Callable[[Ranks], object], n: int = 2) -> list[object]:
-    """What `body` returned (or the BadInput it raised, as text) on each of `n` forked ranks."""
+def refuse(text: str) -> None:
+    raise BadInput(text)
 
-    def rank() -> None:
-        with joined(config.runtime) as ranks:
-            try:
-                answer = body(ranks)
-            except BadInput as error:
-                answer = f"BadInput: {error}"
-            (folder / f"answer{ranks.rank}.json").write_text(json.dumps(answer))
 
-    children = fork_ranks(rank, n, folder)
-    for child in children:
-        assert child.wait() == 0, child.log.read_text()
-    return [json.loads((folder / f"answer{rank}.json").read_text()) for rank in range(n)]
+def training_ranks(config: TrainConfig, attempt: Attempt, folder: Path) -> list[Child]:
+    """Two forked ranks that train and publish nothing."""
+    return joined_ranks(config, folder, lambda ranks: train(config, attempt, ranks, quiet=True))
 
 
 def test_sums_and_messages_reach_every_rank(tmp_path):
@@ -61,37 +56,26 @@ def test_sums_and_messages_reach_every_rank(tmp_path):
 
 @pytest.mark.parametrize("guilty", [0, 1])
 def test_bad_input_on_one_rank_is_bad_input_on_all(tmp_path, guilty):
-    def body(ranks: Ranks) -> object:
-        def look() -> None:
-            if ranks.rank == guilty:
-                raise BadInput("shard 7: found nothing")
-
-        return ranks.everywhere(look)
+    def body(ranks: Ranks) -> None:
+        ranks.everywhere(lambda: ranks.rank == guilty and refuse("shard 7: found nothing"))
 
     text = "shard 7: found nothing" if guilty == 0 else "rank 1: shard 7: found nothing"
     assert together(tiny_config(tmp_path), tmp_path, body) == [f"BadInput: {text}"] * 2
 
 
 def test_bad_input_of_rank_0_alone_does_not_leave_the_others_waiting(tmp_path):
-    def body(ranks: Ranks) -> object:
-        def refuse() -> None:
-            raise BadInput("out: a file")
-
-        return ranks.from_main(refuse)
+    def body(ranks: Ranks) -> None:
+        ranks.from_main(lambda: refuse("out: a file"))
 
     assert together(tiny_config(tmp_path), tmp_path, body) == ["BadInput: out: a file"] * 2
 
 
 def test_ranks_with_another_config_are_refused(tmp_path):
-    def body(ranks: Ranks) -> object:
+    def body(ranks: Ranks) -> None:
         ranks.require_same("the config of the ranks", f"digest{ranks.rank}")
-        return None
 
-    [first, second] = together(tiny_config(tmp_path), tmp_path, body)
-    assert first == second
-    assert first == (
-        "BadInput: rank 1: the config of the ranks: found digest1, expected digest0 as on rank 0"
-    )
+    text = "rank 1: the config of the ranks: found digest1, expected digest0 as on rank 0"
+    assert together(tiny_config(tmp_path), tmp_path, body) == [f"BadInput: {text}"] * 2
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused_by_all(tmp_path):
@@ -160,12 +144,9 @@ def test_memory_that_ends_on_one_rank_alone_is_recorded_by_it_and_ends_all(tmp_p
     monkeypatch.setattr(GPT, "forward", forward)
     config = prepared_config(tmp_path)
     attempt = claimed(tmp_path / "trial")
-
-    def body() -> None:
-        with joined(config.runtime) as ranks:
-            train_and_publish(config, attempt, ranks, quiet=True)
-
-    children = fork_ranks(body, 2, tmp_path)
+    children = joined_ranks(
+        config, tmp_path, lambda ranks: train_and_publish(config, attempt, ranks, quiet=True)
+    )
     assert [child.wait(20) for child in children] == [1, 1]
     assert "RuntimeError: rank 1: out of memory: step 1" in children[1].log.read_text()
     record = read_record(attempt.trial)
@@ -190,12 +171,7 @@ def test_bad_input_met_by_one_rank_while_it_trains_is_told_by_it(
     monkeypatch.setattr(Loader, "batch", truncated)
     config = prepared_config(tmp_path)
     attempt = claimed(tmp_path / "trial")
-
-    def body() -> None:
-        with joined(config.runtime) as ranks:
-            train(config, attempt, ranks, quiet=True)
-
-    children = fork_ranks(body, 2, tmp_path)
+    children = training_ranks(config, attempt, tmp_path)
     assert [child.wait(20) for child in children] == [1, 1]
     assert said in children[guilty].log.read_text().splitlines()[-1]
 
@@ -205,12 +181,7 @@ def test_two_ranks_killed_and_continued_end_in_the_same_bits(tmp_path, monkeypat
     train_on_two(config, tmp_path / "whole", tmp_path)
     trial = tmp_path / "trial"
     attempt = claimed(trial)
-
-    def body() -> None:
-        with joined(config.runtime) as ranks:
-            train(config, attempt, ranks, quiet=True)
-
-    children = fork_ranks(body, 2, tmp_path)
+    children = training_ranks(config, attempt, tmp_path)
     children[0].until(lambda: len(read_metrics(trial)) >= 3)
     children[1].kill()
     assert children[1].wait() == -9
@@ -224,52 +195,10 @@ def test_two_ranks_killed_and_continued_end_in_the_same_bits(tmp_path, monkeypat
     assert record.weights_digest == whole.weights_digest
 
 
-def test_the_loss_of_a_rank_ends_the_other_soon(tmp_path):
-    config = prepared_config(tmp_path, 4000, runtime__checkpoint_every_s=1e6)
-    attempt = claimed(tmp_path / "trial")
-
-    def body() -> None:
-        with joined(config.runtime) as ranks:
-            train(config, attempt, ranks, quiet=True)
-
-    children = fork_ranks(body, 2, tmp_path)
-    children[0].until(lambda: read_metrics(attempt.trial))
-    children[1].kill()
-    start = time.monotonic()
-    assert children[0].wait(15) == 1
-    assert time.monotonic() - start < 15
-    assert "rank 0, after step" in children[0].log.read_text()
-    children[1].wait()
-
-
-def test_a_rank_that_hangs_ends_the_other_at_the_limit(tmp_path):
-    config = prepared_config(tmp_path, 4000, runtime__checkpoint_every_s=1e6)
-    config = replace(config, runtime=replace(config.runtime, timeout_s=2))
-    attempt = claimed(tmp_path / "trial")
-
-    def body() -> None:
-        with joined(config.runtime) as ranks:
-            train(config, attempt, ranks, quiet=True)
-
-    children = fork_ranks(body, 2, tmp_path)
-    children[0].until(lambda: read_metrics(attempt.trial))
-    children[1].kill(signal.SIGSTOP)
-    start = time.monotonic()
-    assert children[0].wait(20) == 1
-    assert time.monotonic() - start < 12
-    children[1].kill()
-    children[1].wait()
-
-
 def test_a_signal_to_one_rank_stops_all_at_the_same_step(tmp_path, behind):
     config = prepared_config(tmp_path, 4000, runtime__checkpoint_every_s=0.1)
     attempt = claimed(tmp_path / "trial")
-
-    def body() -> None:
-        with joined(config.runtime) as ranks:
-            train(config, attempt, ranks, quiet=True)
-
-    children = fork_ranks(body, 2, tmp_path)
+    children = training_ranks(config, attempt, tmp_path)
     children[0].until(lambda: read_metrics(attempt.trial))
     children[1].kill(signal.SIGTERM)
     assert [child.wait(15) for child in children] == [1, 1]

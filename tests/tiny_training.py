@@ -1,13 +1,17 @@
 """The smallest honest run: a model of 16 wide over bytes, on text made up in a test's folder."""
 
 import itertools
+import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from kill_harness import Child, fork_ranks
 
+from configs.errors import BadInput
 from data.config import DataConfig
 from model.config import GPTConfig
 from training.attempt import Attempt, Busy, Watch, claim
@@ -18,7 +22,7 @@ from training.config import (
     ScheduleConfig,
     TrainConfig,
 )
-from training.distributed import Ranks
+from training.distributed import Ranks, joined
 from training.loop import train
 from training.record import RunRecord, publish
 
@@ -112,3 +116,32 @@ def train_once(config: TrainConfig, trial: Path) -> RunRecord:
     finally:
         attempt.release()
     return record
+
+
+def joined_ranks(
+    config: TrainConfig, folder: Path, body: Callable[[Ranks], object], n: int = 2
+) -> list[Child]:
+    """`n` forked ranks in which `body` runs, over gloo; their logs lie in `folder`."""
+
+    def rank() -> None:
+        with joined(config.runtime) as ranks:
+            body(ranks)
+
+    return fork_ranks(rank, n, folder)
+
+
+def together(
+    config: TrainConfig, folder: Path, body: Callable[[Ranks], object], n: int = 2
+) -> list[object]:
+    """What `body` returned (or the BadInput it raised, as text) on each of `n` forked ranks."""
+
+    def answer(ranks: Ranks) -> None:
+        try:
+            value = body(ranks)
+        except BadInput as error:
+            value = f"BadInput: {error}"
+        (folder / f"answer{ranks.rank}.json").write_text(json.dumps(value))
+
+    for child in joined_ranks(config, folder, answer, n):
+        assert child.wait() == 0, child.log.read_text()
+    return [json.loads((folder / f"answer{rank}.json").read_text()) for rank in range(n)]

@@ -95,8 +95,8 @@ class Watch:
         except (BadInput, KeyError, TypeError):
             silent_s, _ = self._silence(folder, None)
             return Busy("an unknown process", False) if silent_s < OWNERLESS_S else None
-        if _is_local(owner):
-            return Busy(name, True) if _lives(owner) else None
+        if is_local(owner):
+            return Busy(name, True) if lives(owner) else None
         silent_s, has_moved = self._silence(folder, _heartbeat(folder))
         return Busy(name, has_moved) if silent_s < self.lease_s else None
 
@@ -128,7 +128,7 @@ def claim(trial: Path, watch: Watch) -> Attempt | Busy | Finished:
     except FileExistsError:
         return Busy("a process that claimed it just now", True)
     attempt.beat()
-    write_atomic(attempt.folder / "owner.json", to_json(_myself()))
+    write_atomic(attempt.folder / "owner.json", to_json(myself()))
     if (trial / RECORD).exists():  # published while this claim was made
         shutil.rmtree(attempt.folder)
         return Finished()
@@ -193,7 +193,8 @@ def _heartbeat(folder: Path) -> int:
         return 0
 
 
-def _myself() -> dict[str, Any]:
+def myself() -> dict[str, Any]:
+    """Who this process is, for others to look up: host, boot, pid namespace, pid and its start."""
     return {
         **_machine(),
         "pid": os.getpid(),
@@ -212,8 +213,8 @@ def _machine() -> dict[str, Any]:
     return {"host": socket.gethostname(), "boot_id": boot_id, "pid_namespace": namespace}
 
 
-def _is_local(owner: dict[str, Any]) -> bool:
-    """Whether an owner's pid can be looked up here.
+def is_local(owner: dict[str, Any]) -> bool:
+    """Whether the pid of a `myself` can be looked up here.
 
     Cloned machines share a name: another boot may be this machine before it was started anew, or
     another machine, and only silence tells which.
@@ -221,8 +222,8 @@ def _is_local(owner: dict[str, Any]) -> bool:
     return all(owner.get(name) == value for name, value in _machine().items())
 
 
-def _lives(owner: dict[str, Any]) -> bool:
-    """Whether a local owner is the process that it was: same pid, same start."""
+def lives(owner: dict[str, Any]) -> bool:
+    """Whether a local process is the one that it was: same pid, same start."""
     start = _pid_start(owner["pid"])
     return start is not None and start == owner.get("pid_start")
 

@@ -20,6 +20,10 @@ from training.config import RuntimeConfig
 from training.process import end_with_parent
 
 
+class RanksLost(RuntimeError):
+    """Other ranks are gone or did not answer in time."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process among the `world_size` that train one model; `local_*`: on this machine."""
@@ -115,7 +119,7 @@ class Ranks:
         try:
             collective()
         except RuntimeError as error:
-            raise RuntimeError(
+            raise RanksLost(
                 f"rank {self.rank} of {self.world_size} lost the others while it waited for "
                 f"{what} (limit: runtime.timeout_s={self.timeout_s:g}): {error}"
             ) from error

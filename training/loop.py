@@ -20,6 +20,7 @@ from training.hardware import peak_memory
 from training.journal import Journal, utc_now
 from training.metrics import Row, read_metrics, spikes
 from training.peaks import mfu
+from training.peers import last_words
 from training.process import stop_flag
 from training.record import RunRecord, Status, blank_record, publish
 from training.run import Run, set_up
@@ -68,7 +69,7 @@ def _train_or_run_out(
     run: Run | None = None
     try:
         run = set_up(config, attempt, ranks, journal, data)
-        with stop_flag() as stop:
+        with last_words(attempt, ranks, lambda: run.step), stop_flag() as stop:
             return _loop(run, attempt, journal, stop), run.environment.micro_batch
     except BadInput as error:
         # Set-up agrees among the ranks; later a rank is alone with it, and rank 0 alone speaks.

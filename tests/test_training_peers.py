@@ -1,0 +1,134 @@
+"""When a rank dies or hangs: the others end soon, and the record names rank, step and cause."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from kill_harness import Child
+from tiny_training import joined_ranks, prepared_config, train_once
+
+import training.step
+from configs.errors import BadInput
+from train import train_in
+from training import peers
+from training.config import TrainConfig
+from training.record import RunRecord, read_record
+from training.run import Run
+
+STEP = 2  # finished steps when it happens
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exits 0": lambda: os._exit(0),
+    "leaves": lambda: sys.exit(0),
+    "raises": lambda: [][0],
+    "bad input": lambda: refuse("shard 7: found nothing"),
+    "stopped": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "sleeps": lambda: time.sleep(100),
+}
+GONE = "its process ended without a word, as when it is killed"
+REASONS = {
+    "killed": GONE,
+    "exits 0": GONE,
+    "leaves": "SystemExit: 0",
+    "raises": "IndexError: list index out of range",
+    "bad input": "shard 7: found nothing",
+    "stopped": "no answer (runtime.timeout_s=2)",
+    "sleeps": "no answer (runtime.timeout_s=2)",
+}
+
+
+def refuse(text: str) -> None:
+    raise BadInput(text)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[TrainConfig, RunRecord]:
+    """A trial and the record of its one rank; its data are prepared by then."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = prepared_config(folder, runtime__timeout_s=2)
+    return config, train_once(config, folder / "trial")
+
+
+@pytest.fixture
+def config(whole) -> TrainConfig:
+    return whole[0]
+
+
+def ended(children: list[Child]) -> list[int]:
+    return [child.wait(15) for child in children]
+
+
+def fail(config, folder: Path, monkeypatch, guilty: int, fault: str, n: int = 2) -> RunRecord:
+    """The record of `n` ranks one of which meets its fault at the step."""
+    begin_step = training.step.begin_step
+
+    def faulty(run: Run, *arguments: object, **options: object) -> object:
+        if run.ranks.rank == guilty and run.step == STEP:
+            FAULTS[fault]()
+        return begin_step(run, *arguments, **options)
+
+    monkeypatch.setattr(training.step, "begin_step", faulty)
+    monkeypatch.setattr(peers, "PATIENCE_S", 1.0)
+    out = folder / "out"
+    children = joined_ranks(config, folder, lambda ranks: train_in(config, out, ranks), n)
+    start = time.monotonic()
+    statuses = ended(children)
+    assert time.monotonic() - start < 10
+    assert statuses[1 - guilty] == 1 and all(statuses[rank] for rank in range(n) if rank != guilty)
+    monkeypatch.undo()
+    record = read_record(out)
+    assert record is not None
+    return record
+
+
+@pytest.mark.parametrize("guilty", [0, 1])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_record_names_rank_step_and_cause(config, tmp_path, monkeypatch, guilty, fault):
+    record = fail(config, tmp_path, monkeypatch, guilty, fault)
+    assert record.status == "failed" and record.reason is not None
+    assert record.reason.startswith(f"rank {guilty}")
+    assert record.reason.endswith(f", after step {STEP}: {REASONS[fault]}")
+    said = (tmp_path / f"rank{1 - guilty}.log").read_text().splitlines()
+    assert any(REASONS[fault] in line and f"rank {guilty}" in line for line in said)
+
+
+@pytest.mark.parametrize("fault", ["killed", "stopped", "raises"])
+def test_of_three_ranks_the_guilty_one_is_named(config, tmp_path, monkeypatch, fault):
+    config = replace(config, schedule=replace(config.schedule, batch_tokens=16 * 9))
+    record = fail(config, tmp_path, monkeypatch, 1, fault, n=3)
+    assert record.reason is not None and record.reason.startswith("rank 1")
+    assert record.reason.endswith(REASONS[fault])
+
+
+@pytest.mark.parametrize("guilty", [0, 1])
+def test_memory_that_ends_on_one_rank_is_told_by_it(config, tmp_path, monkeypatch, guilty):
+    def run_out() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(FAULTS, "no memory", run_out)
+    record = fail(config, tmp_path, monkeypatch, guilty, "no memory")
+    assert record.status == "oom"
+    assert record.reason == "step 3, 4 sequences a pass: CUDA out of memory"
+
+
+def test_the_same_command_goes_on_after_a_rank_was_killed(whole, tmp_path, monkeypatch):
+    config, undisturbed = whole
+    assert fail(config, tmp_path, monkeypatch, 1, "killed").attempts == 1
+    out = tmp_path / "out"
+    assert ended(joined_ranks(config, tmp_path, lambda ranks: train_in(config, out, ranks))) == [
+        0,
+        0,
+    ]
+    record = read_record(out)
+    assert record is not None
+    assert (record.status, record.attempts, record.steps) == ("done", 2, undisturbed.steps)
+    assert record.loss == pytest.approx(undisturbed.loss, abs=1e-5)
+    assert "resumed at step 2" in (out / "attempt-002/log.txt").read_text()
+    assert read_record(out / "attempt-001").status == "failed"

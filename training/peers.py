@@ -1,0 +1,115 @@
+"""The ranks of one run to each other: who they are, and which of them ended it.
+
+Each has a file in the attempt's folder, which a rank that is killed or hangs cannot take along:
+
+    attempt-NNN/ranks/1.json   host and pid of rank 1, and in the end its last words
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from configs.errors import BadInput
+from configs.files import read_json, to_json, write_atomic
+from training.attempt import Attempt, is_local, lives, myself
+from training.distributed import Ranks, RanksLost
+
+PATIENCE_S = 3.0  # for the last words of the others
+
+
+@contextmanager
+def last_words(attempt: Attempt, ranks: Ranks, step: Callable[[], int]) -> Iterator[None]:
+    """Around the steps of a run: what ends them early can be had from `cause` on every rank left.
+
+    A rank that only lost the others finds out which of them failed, ends it if it hangs on this
+    machine, and raises RanksLost with that. `step` tells the finished steps.
+    """
+    if ranks.world_size == 1:
+        yield
+        return
+    _write(attempt, ranks.rank, None)
+    try:
+        yield
+    except BaseException as error:
+        if threading.current_thread() is threading.main_thread():
+            # torchrun's, since another rank ended: here it would only cost the record.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if not _is_loss(error):
+            kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
+            text = f"rank {ranks.rank}, after step {step()}: {kind}{' '.join(str(error).split())}"
+            _write(attempt, ranks.rank, text)
+            raise
+        _write(attempt, ranks.rank, "")
+        text = _of_others(attempt, ranks, step(), error)
+        _write(attempt, ranks.rank, text)
+        raise RanksLost(text) from None
+
+
+def cause(attempt: Attempt, ranks: Ranks) -> str | None:
+    """What ended the steps early as this rank tells it: rank, step, reason; None if nothing did."""
+    return _read(attempt, ranks.rank)["words"]
+
+
+def _of_others(attempt: Attempt, ranks: Ranks, step: int, error: BaseException) -> str:
+    """What another rank says that it was; else which of them say nothing, though all should."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        all_ranks = [_read(attempt, rank) for rank in range(ranks.world_size)]
+        late = time.monotonic() > deadline
+        for there in all_ranks:
+            if there["words"] and (late or not _is_here(there)):  # its record is the better one
+                return there["words"]
+        silent = [rank for rank, there in enumerate(all_ranks) if there["words"] is None]
+        gone = [rank for rank in silent if _is_gone(all_ranks[rank])]
+        if gone or late:
+            break
+        time.sleep(0.05)
+    if gone:
+        rank, reason = gone[0], "its process ended without a word, as when it is killed"
+    elif silent:
+        rank, reason = silent[0], f"no answer (runtime.timeout_s={ranks.timeout_s:g})"
+        for there in (all_ranks[rank] for rank in silent):
+            if _is_here(there):  # torchrun would wait half a minute for it
+                os.kill(there["pid"], signal.SIGKILL)
+    else:
+        return f"rank {ranks.rank}, after step {step}: the ranks lost each other: {error}"
+    there = all_ranks[rank]
+    place = f" ({there['host']}:{there['pid']})" if "pid" in there else ""
+    return f"rank {rank}{place}, after step {step}: {reason}"
+
+
+def _is_loss(error: BaseException) -> bool:
+    """Whether an error only says that others are gone: ours, NCCL's, or gloo's bare one."""
+    return isinstance(error, RanksLost | dist.DistError) or "/gloo/" in str(error)
+
+
+def _is_here(there: dict[str, Any]) -> bool:
+    return "pid" in there and is_local(there) and lives(there)
+
+
+def _is_gone(there: dict[str, Any]) -> bool:
+    return "pid" in there and is_local(there) and not lives(there)
+
+
+def _file(attempt: Attempt, rank: int) -> Path:
+    return attempt.folder / "ranks" / f"{rank}.json"
+
+
+def _write(attempt: Attempt, rank: int, words: str | None) -> None:
+    """`words`: None while all is well, "" for a rank that lost the others and knows no more."""
+    with suppress(OSError):  # a full disk, or a folder that this node does not see
+        write_atomic(_file(attempt, rank), to_json({**myself(), "words": words}))
+
+
+def _read(attempt: Attempt, rank: int) -> dict[str, Any]:
+    try:
+        return read_json(_file(attempt, rank))
+    except BadInput:
+        return {"words": None}
