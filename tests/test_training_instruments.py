@@ -14,6 +14,7 @@ from torch._dynamo.utils import counters
 from training.dataset import open_data
 from training.hardware import decide
 from training.instruments import NoiseScale, two_batches
+from training.kernels import compiled
 from training.loop import train
 from training.metrics import read_metrics
 from training.run import Run, build_run
@@ -93,6 +94,7 @@ def test_they_only_look_and_stand_in_the_rows_that_are_logged(tmp_path, optimize
     assert all(1e-5 < row["update_ratio"] < 1 for row in rows)
     assert all(row["noise_scale_tokens"] is None or row["noise_scale_tokens"] > 0 for row in rows)
     assert any(row["noise_scale_tokens"] for row in rows)
+    assert all(row["peak_memory"] > 1e7 and row["mfu"] is None for row in rows)  # on a CPU
     assert "update_ratio" not in read_metrics(tmp_path / "plain")[0]
 
 
@@ -129,8 +131,7 @@ def test_two_ranks_compare_what_each_has_with_the_whole(tmp_path, run):
 
 def test_the_compiler_does_not_see_them(tmp_path, monkeypatch):
     """One graph serves steps with and without; hooks in it would break or recompile it."""
-    compile_ = torch.compile
-    monkeypatch.setattr(torch, "compile", partial(compile_, backend="aot_eager", fullgraph=True))
+    monkeypatch.setattr("training.run.compiled", partial(compiled, backend="aot_eager"))
     config = prepared_config(tmp_path, 4, runtime__micro_batch=4, runtime__instruments=True)
     config = replace(config, runtime=replace(config.runtime, log_every_steps=2, compile=True))
     run = build_run(config, alone(), decide(config, alone(), None), open_data(config, alone()))

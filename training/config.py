@@ -129,7 +129,8 @@ class RuntimeConfig:
     timeout_s             longest wait of one rank for another
     tracking              wandb: a process of its own sends the rows (training/tracking.py)
     stage                 folder on a disk of each node, to which shards are copied once; null: none
-    instruments           logged rows tell the size of the update and the gradient's noise scale
+    instruments           logged rows tell the size of the update, the gradient's noise scale, MFU
+                          and memory
     """
 
     device: str

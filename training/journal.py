@@ -90,7 +90,8 @@ def utc_now() -> str:
 
 def _line(row: dict[str, Any], steps: int) -> str:
     held_out = f"  held-out {row['val_loss']:.4f}" if "val_loss" in row else ""
+    mfu = f"  MFU {row['mfu']:.1%}" if row.get("mfu") else ""
     return (
         f"step {row['step']}/{steps}  loss {row['loss']:.4f}{held_out}  "
-        f"lr {row['lr']:.2e}  norm {row['grad_norm']:.2f}  {row['tokens_per_s']:,.0f} tokens/s"
+        f"lr {row['lr']:.2e}  norm {row['grad_norm']:.2f}  {row['tokens_per_s']:,.0f} tokens/s{mfu}"
     )

@@ -228,17 +228,21 @@ def utilisation(run: Run, tokens_per_s: float) -> float | None:
 
 def _row(run: Run, step: Step) -> Row:
     tokens = step.number * run.config.schedule.batch_tokens
-    return {
+    tokens_per_s = run.config.schedule.batch_tokens / step.seconds
+    row = {
         "step": step.number,
         "tokens": tokens,
         "flops": tokens * flops_per_token_exact(run.config.model),
         "loss": step.loss,
         "lr": step.lr,
         "grad_norm": step.grad_norm,
-        "tokens_per_s": run.config.schedule.batch_tokens / step.seconds,
+        "tokens_per_s": tokens_per_s,
         "time": utc_now(),
-        **step.instruments,
     }
+    if not step.instruments:
+        return row
+    speed = {"mfu": utilisation(run, tokens_per_s), "peak_memory": peak_memory(run.ranks.device)}
+    return {**row, **step.instruments, **speed}
 
 
 def _is_due(step: int, every: int) -> bool:

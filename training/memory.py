@@ -17,6 +17,10 @@ _LOGIT = 12  # bytes of a logit: in bf16, in float32 and its gradient
 _CHUNKS = 3 * 2**30  # what the chunked head holds at a time (model/loss.py), and its gradients
 _FILLS_A_GPU = 16_384  # tokens of a pass; not measured
 
+# From so many bytes on a checkpoint is copied and a thread writes the copy; a disk takes less in a
+# fraction of a second.
+BACKGROUND_BYTES = 2**28
+
 
 def state_bytes(config: TrainConfig) -> int:
     """Weights, gradients and the optimizer's moments in float32: what every rank must hold.
@@ -91,5 +95,8 @@ def run_bytes(config: TrainConfig, kind: Kind, memory_bytes: int | None, ranks: 
     width = 1 if config.precision == "bf16" else 2
     kept = tokens * activation_bytes(model, head) * width + (_CHUNKS if head == "chunked" else 0)
     copy = 2 * params_allocated(model) if config.precision == "bf16" else 0
-    process = _PROCESS if kind == "cpu" else 0
-    return process + state_bytes(config) + copy + kept
+    if kind == "cuda":
+        return state_bytes(config) + copy + kept
+    saved = state_bytes(config) - 4 * params_allocated(model)
+    saving = saved if saved >= BACKGROUND_BYTES else 0  # the copy that a thread writes
+    return _PROCESS + state_bytes(config) + copy + kept + saving

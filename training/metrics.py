@@ -2,7 +2,8 @@
 
 metrics.jsonl, one row per logged step: step tokens flops loss lr grad_norm tokens_per_s time,
 val_loss where it was taken, and with runtime.instruments update_ratio and noise_scale_tokens
-(training/instruments.py). `step` counts finished updates; `flops` is exact, cumulative.
+(training/instruments.py), mfu (null where the device's peak is not known) and peak_memory in bytes.
+`step` counts finished updates; `flops` is exact, cumulative.
 """
 
 import json

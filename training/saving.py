@@ -13,12 +13,10 @@ from configs.errors import BadInput
 from training import checkpoint
 from training.attempt import Attempt
 from training.journal import Journal
+from training.memory import BACKGROUND_BYTES
 from training.run import Run
 
 MAX_FAILURES = 3
-# From so many bytes on a checkpoint is copied and a thread writes the copy. A disk takes less in
-# a fraction of a second.
-BACKGROUND_BYTES = 2**28
 
 
 class Saver:
@@ -69,7 +67,7 @@ class Saver:
         if checkpoint.tensor_bytes(state) < BACKGROUND_BYTES:
             self._count(lambda: self._save(meta, state))
         else:
-            self._writing = self._thread.submit(self._save, meta, _copied(state))
+            self._writing = self._thread.submit(self._save, meta, _copied(state, {}))
         self._last_s = time.monotonic()
 
     def save_now(self) -> None:
@@ -99,10 +97,15 @@ class Saver:
                 raise BadInput(f"{error}; {MAX_FAILURES} times in a row") from error
 
 
-def _copied(state: Any) -> Any:
-    """The same with every tensor copied to the CPU, out of reach of further steps."""
+def _copied(state: Any, copies: dict[Any, torch.Tensor]) -> Any:
+    """The same with every tensor copied to the CPU, one that stands in it twice once."""
     if isinstance(state, torch.Tensor):
-        return state.detach().to("cpu", copy=True)
+        key = state.data_ptr(), state.shape
+        if key not in copies:
+            copies[key] = state.detach().to("cpu", copy=True)
+        return copies[key]
     if isinstance(state, dict):
-        return {key: _copied(value) for key, value in state.items()}
-    return type(state)(map(_copied, state)) if isinstance(state, list | tuple) else state
+        return {key: _copied(value, copies) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_copied(value, copies) for value in state)
+    return state
