@@ -117,7 +117,7 @@ class RuntimeConfig:
     device                cpu, cuda, or auto: a GPU where there is one
     threads               CPU threads of a rank; null: cores / ranks of this machine
     compile               torch.compile; null: on a GPU only
-    micro_batch           sequences per forward pass and rank; null: by rule
+    micro_batch           sequences per forward pass and rank; null: by rule, tried on a GPU
     loss_head             plain, or chunked: without all logits at once; null: by rule
     sdpa                  attention kernel: flash, efficient, cudnn or math; null: on a GPU the
                           quickest by trial, on a CPU flash

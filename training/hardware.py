@@ -20,7 +20,15 @@ from training.attempt import Attempt, attempts
 from training.config import TrainConfig
 from training.distributed import Ranks
 from training.kernels import KERNELS, choose_sdpa
-from training.memory import Head, head_that_fits, parts, small_pass_tokens, tokens_that_fit
+from training.memory import (
+    Head,
+    head_that_fits,
+    parts,
+    small_pass_tokens,
+    state_bytes,
+    tokens_that_fit,
+    too_large,
+)
 from training.process import usable_cores
 
 NAME = "runtime.json"
@@ -58,7 +66,8 @@ def micro_batch_sequences(
 ) -> int:
     """Sequences per forward pass, by rule and never by a clock, so that a repeat does the same.
 
-    A CPU takes little at a time, a GPU what is estimated to fit (training/memory.py).
+    A CPU takes little at a time, a GPU what is estimated to fit (training/memory.py) and then
+    tried (training/room.py).
     """
     if device.type == "cuda":
         limit_tokens = tokens_that_fit(config, torch.cuda.mem_get_info(device)[1], head)
@@ -94,10 +103,14 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
     """What the config says; where it says null, what an attempt decided earlier, else the rules.
 
     What was decided for another device does not bind, nor the threads of another number of ranks:
-    the last bits differ there anyway.
+    the last bits differ there anyway. torch.OutOfMemoryError for a model that no GPU here holds.
     """
     runtime, device = config.runtime, device_name(ranks.device)
     rank_batch = rank_sequences(config, ranks)
+    if ranks.device.type == "cuda":
+        memory = torch.cuda.mem_get_info(ranks.device)[1]
+        if state_bytes(config) > memory:
+            raise torch.OutOfMemoryError(too_large(config, "chunked", memory))
     threads = max(1, usable_cores() // ranks.local_world_size)
     if earlier is None or earlier.device != device:
         compiled = ranks.device.type == "cuda"

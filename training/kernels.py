@@ -4,6 +4,7 @@ Shape key: B sequences, T positions, E embedding.
 """
 
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -133,6 +134,12 @@ def compiled(
     """
     global _traced
     if traced_for != _traced:
-        torch.compiler.reset()
+        forget_graphs()
         _traced = traced_for
     return torch.compile(network, dynamic=False, fullgraph=True, backend=backend)  # type: ignore
+
+
+def forget_graphs() -> None:
+    """Drop the graphs of this process, if it has compiled any."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()

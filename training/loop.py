@@ -23,6 +23,7 @@ from training.peaks import mfu
 from training.peers import last_words
 from training.process import stop_flag
 from training.record import RunRecord, Status, blank_record, publish
+from training.room import is_out_of_memory
 from training.run import Run, set_up
 from training.saving import Saver
 from training.step import Step, train_steps
@@ -46,7 +47,7 @@ def train(
 
     One rank that runs out of memory goes on from its newest checkpoint with half the sequences a
     pass, which changes no science, until a single one is too much; unless runtime.micro_batch says
-    how many. Several ranks, which would have to agree on it, end.
+    how many. Several ranks, which would have to agree on it, end; on GPUs they tried it at set-up.
     """
     may_halve = ranks.world_size == 1 and config.runtime.micro_batch is None
     with Journal(attempt, config.schedule.steps, ranks.is_main, quiet) as journal:
@@ -79,7 +80,7 @@ def _train_or_run_out(
     except StopRequested:
         raise
     except Exception as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             error.add_note(f"rank {ranks.rank}, after step {run.step if run else 0}")
             raise
         detail = str(error).partition("\n")[0]
@@ -247,10 +248,3 @@ def _row(run: Run, step: Step) -> Row:
 
 def _is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """torch raises its own error for a GPU and a plain RuntimeError for the CPU."""
-    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):
-        return True
-    return isinstance(error, torch.OutOfMemoryError | MemoryError)

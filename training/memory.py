@@ -46,6 +46,17 @@ def tokens_that_fit(model: GPTConfig, memory_bytes: int, head: Head = "plain") -
     return max(0, (memory_bytes - held) // (2 * activation_bytes(model, head)))
 
 
+def too_large(config: TrainConfig, head: Head, memory_bytes: int | None) -> str:
+    """One line for a model of which not a single sequence fits, that says what would."""
+    there = "" if memory_bytes is None else f" in {memory_bytes / 1e9:.1f} GB"
+    remedy = "runtime.loss_head=chunked, " if head == "plain" else ""
+    return (
+        f"one sequence of {config.model.block_size} tokens does not fit{there} beside "
+        f"{state_bytes(config) / 1e9:.1f} GB of weights, gradients and moments; try {remedy}"
+        "a smaller model.block_size or model, or a device with more memory (more ranks do not help)"
+    )
+
+
 def head_that_fits(model: GPTConfig, rank_tokens: int, memory_bytes: int) -> Head:
     """The loss head for a GPU: chunked where the logits alone would make its passes too small.
 

@@ -5,8 +5,9 @@ Shape key: B sequences of a rank, T positions.
 
 import hashlib
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from configs.load import build
 from data.manifest import Manifest, compare
 from model.gpt import GPT
 from model.pretrained import Pretrained, read_pretrained
-from training import checkpoint
+from training import checkpoint, room
 from training.attempt import Attempt
 from training.config import TrainConfig, differing_fields, science, trial_id
 from training.dataset import Data, open_data
@@ -117,6 +118,25 @@ class Run:
         parts = [min(size, sequences - start) for start in range(0, sequences, size)]
         return Reading(self.parameters, parts, self.ranks.world_size, block_size)
 
+    def try_passes(self, note: Callable[[str], None]) -> Environment:
+        """On a GPU make sure, before the first step, that passes fit; what is so from now on."""
+        before, start = self.environment, time.monotonic()
+        if self.ranks.device.type in room.TRIED_ON:
+            size = room.sequences_that_fit(
+                self.network,
+                self.config,
+                self.ranks,
+                self.autocast,
+                before.micro_batch,
+                before.head,
+            )
+            self.environment = replace(before, micro_batch=size)
+            note(
+                f"{size} sequences a pass fit, of {before.micro_batch} estimated; tried in "
+                f"{time.monotonic() - start:.1f} s, compilation included"
+            )
+        return self.environment
+
     def has_finite_weights(self) -> bool:
         """Whether every weight is a number; one wait for the device."""
         verdicts = [parameter.detach().isfinite().all() for parameter in self.parameters]
@@ -173,10 +193,13 @@ def set_up(
     data = data or open_data(config, ranks)
     earlier = ranks.from_main(lambda: (e := earlier_environment(attempt)) and asdict(e))
     environment = decide(config, ranks, build(Environment, earlier) if earlier else None)
+    run = build_run(config, ranks, environment, data)
+    where = {"device": environment.device, "world_size": environment.world_size}
+    if config.runtime.micro_batch is None and not (earlier and earlier.items() >= where.items()):
+        environment = run.try_passes(journal.note)
     if ranks.is_main:
         write_environment(attempt, environment)
         checkpoint.remove_leftovers(attempt)
-    run = build_run(config, ranks, environment, data)
     found = _find_checkpoint(run, attempt, journal)
     if found is not None:
         run.restore(found)
