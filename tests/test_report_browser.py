@@ -41,11 +41,14 @@ FRAME = """<!DOCTYPE html><body><iframe id="f" src="{page}" style="width:{width}
     page.defaultView.Plotly.Fx.hover(box, [{{curveNumber: 0, pointNumber: 0}}]);
     return page.querySelector(`#${{box}} .hoverlayer`).textContent;
   }};
+  page.querySelectorAll("details").forEach((folded) => {{ folded.open = true; }});
+  const tables = [...page.querySelectorAll(".table")];
   act("model-n", "30k");
   act("model-d", "0.8M");
   document.body.textContent = JSON.stringify({{
     title: page.title, images: page.images.length,
     overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
+    cut: tables.filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.innerText),
     plots: page.querySelectorAll(".plot .main-svg").length,
     inside, beyond, far, invalid, model: read("model-answers"), hover: hover("plot-valleys"),
   }});
@@ -70,6 +73,7 @@ def test_the_page_works_at_every_width(report: Path, width: int, tmp_path: Path)
     assert seen["title"] == "Scaling-law fit of quickstart" and seen["images"] == 0
     assert seen["plots"] >= 5
     assert seen["overflow"] <= 0
+    assert seen["cut"] == []
     assert "CONSOLE" not in log
 
 

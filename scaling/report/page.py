@@ -27,6 +27,8 @@ from scaling.report.wording import HEADLINE_LAWS, STATES, law_name, visible
 _HERE = Path(__file__).parent
 _SCRIPTS = ("look.js", "plots.js", "charts.js", "allocation.js")
 _POWER = re.compile(r"\b([CND])\^(\d\.\d+|[abαβ])(?!\w)")
+_INTERVAL = re.compile(r"(\S+) (\(\S+ to \S+\))")
+_ROOM = 110  # characters that columns of numbers may have abreast
 _MARKS = {"ok": "✓", "flagged": "!", "refused": "✕"}
 
 
@@ -212,21 +214,34 @@ def _table(table: Table) -> str:
     rows = "".join(
         "<tr>"
         + "".join(
-            f'<td data-label="{_text(name)}"{_width(cell)}><span>{_sentence(cell)}</span></td>'
+            f'<td data-label="{_text(name)}"{_cell(cell)}</td>'
             for name, cell in zip(table.columns, row, strict=True)
         )
         + "</tr>"
         for row in table.rows
     )
+    columns = [
+        [cell for cell in cells if _is_short(cell)] for cells in zip(*table.rows, strict=True)
+    ]
+    widest = sum(max(map(len, cells), default=0) for cells in columns)
+    wide = " wide" if widest > _ROOM else ""
     return (
-        f'<div class="table"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="table{wide}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
 
-def _width(cell: str) -> str:
-    """Numbers with their intervals stay on one line where there is room; sentences wrap."""
-    return ' class="short"' if len(cell) <= 24 else ""
+def _cell(cell: str) -> str:
+    """A number stays on one line; in a wide table its interval may stand below. Sentences wrap."""
+    if found := _INTERVAL.fullmatch(cell):
+        value, interval = map(_sentence, found.groups())
+        return f' class="short"><span>{value} <span class="interval">{interval}</span></span>'
+    short = ' class="short"' if _is_short(cell) else ""
+    return f"{short}><span>{_sentence(cell)}</span>"
+
+
+def _is_short(cell: str) -> bool:
+    return len(cell) <= 24 or _INTERVAL.fullmatch(cell) is not None
 
 
 def _method() -> str:
