@@ -66,6 +66,7 @@ def tokenize(
     state = _State(config, folder)
     if config.tokenizer == "bpe":
         learn(config, folder, lambda document: not state.is_validation(document))
+        state.save()  # so that it is not learnt again
     progress = Progress(input_size(config), state.input_bytes)
     encode = encode_in_parallel if parallel else encode_here
     try:
@@ -121,7 +122,7 @@ class _State:
             self._empty += 1
         # Duplicates of the library's files are known from the beginning alone.
         if self._config.source != "python" and time.monotonic() - self._saved > SAVE_S:
-            self._save()
+            self.save()
 
     @property
     def is_full(self) -> bool:
@@ -133,7 +134,7 @@ class _State:
             return self._writers["val"].n_tokens < self._config.val_tokens
         return _place(document.utf8) < self._threshold
 
-    def _save(self) -> None:
+    def save(self) -> None:
         shards = {name: writer.flush() for name, writer in self._writers.items()}
         progress = {
             "after": self.after,

@@ -128,17 +128,26 @@ def test_the_file_is_the_same_from_every_process(prepared, corpus, tmp_path) -> 
         assert read_manifest(folder) == read_manifest(prepared)
 
 
-def test_killed_while_it_learns_it_is_learnt_again(prepared, corpus, tmp_path) -> None:
+@pytest.mark.parametrize("killed_in, learns_again", [
+    ("data.bpe.write_atomic", True),
+    ("data.tokenizing.encode_here", False),
+])  # fmt: skip
+def test_killed_it_learns_again_only_what_was_not_learnt(
+    prepared, corpus, tmp_path, capfd, killed_in, learns_again
+) -> None:
     out = tmp_path / "out"
     code = (
-        "import os, sys, data.bpe; from pathlib import Path; from data.config import DataConfig\n"
+        "import os, sys, data.bpe, data.tokenizing; from pathlib import Path\n"
+        "from data.config import DataConfig\n"
         "from data.prepare import build_folder\n"
-        "data.bpe.write_atomic = lambda *_: os.kill(os.getpid(), 9)\n"
+        f"{killed_in} = lambda *_: os.kill(os.getpid(), 9)\n"
         f"config = DataConfig('files', {corpus.path!r}, 'bpe', 0.2, 1, vocab_size={SIZE})\n"
         "Path(sys.argv[1]).mkdir(); build_folder(config, Path(sys.argv[1]))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(out)]).returncode == -9
+    capfd.readouterr()
     folder = prepare(corpus, out)
+    assert ("learning" in capfd.readouterr().err) == learns_again
     assert read_manifest(folder) == read_manifest(prepared)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert prepare(corpus, out) == folder
