@@ -20,7 +20,7 @@ from torch.distributed.elastic.multiprocessing.errors import record as report_to
 from configs.errors import BadInput, ExitStatus, StopRequested
 from configs.files import digest
 from configs.load import Arguments, build, run_entry
-from training.attempt import Attempt, beating, remove_checkpoints
+from training.attempt import RECORD, Attempt, beating, remove_checkpoints
 from training.config import TrainConfig, as_mapping, trial_id
 from training.dataset import open_data
 from training.distributed import Ranks, joined
@@ -85,7 +85,7 @@ def run(config: TrainConfig, out: Path, keep: str, ranks: Ranks) -> int:
     ended = ranks.from_main(lambda: (record := finished(out, config)) and asdict(record))
     if ended is None:
         record = train_in(config, out, ranks)
-        say(ranks, f"{out}: {record.summary}")
+        say(ranks, f"{out}: {record.summary}; more in {out / RECORD}")
     else:
         record = RunRecord(**ended)
         say(ranks, f"{out}: nothing to do, it has ended: {record.summary}")

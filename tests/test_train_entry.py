@@ -69,7 +69,9 @@ def test_a_run_leaves_the_folder_of_a_trial(command, tmp_path, capsys):
         "attempt-001/checkpoints/step-00000006/meta.json",
     } <= names
     output = capsys.readouterr().out
-    assert "step 6/6" in output and f"{out}: loss" in output
+    assert "step 6/6" in output
+    end = f"{out}: held-out loss {record.loss:.4f} nats per token ({record.loss_bpb:.4f} bits per"
+    assert end in output and f"more in {out}/record.json" in output
 
 
 def test_a_finished_run_is_not_touched(command, tmp_path, capsys):

@@ -101,7 +101,8 @@ class RunRecord:
     def summary(self) -> str:
         """One line for people."""
         if self.status == "done":
-            return f"loss {self.loss:.4f} after {self.tokens:,} tokens"
+            bits = "" if self.loss_bpb is None else f" ({self.loss_bpb:.4f} bits per byte)"
+            return f"held-out loss {self.loss:.4f} nats per token{bits}, {self.tokens:,} tokens"
         return f"{self.status}: {self.reason}"
 
 
