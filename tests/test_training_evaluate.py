@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_training import alone, prepared_config, tiny_config
+from torch._dynamo.testing import CompileCounterWithBackend
 
 import training.evaluate
 from data.manifest import read_manifest
@@ -15,6 +16,7 @@ from data.shards import open_split
 from model.gpt import GPT
 from training.dataset import open_data
 from training.evaluate import evaluate
+from training.kernels import compiled
 
 
 @pytest.fixture
@@ -69,3 +71,18 @@ def test_the_held_out_windows_are_of_the_validation_split(tmp_path):
     text = np.concatenate([shard.read(0, shard.n_tokens) for shard in split.shards]).tobytes()
     assert data.windows.shape == (37, 17)
     assert all(window.astype(np.uint16).tobytes() in text for window in data.windows)
+
+
+@pytest.mark.parametrize(("k", "graphs"), [(36, 1), (37, 2)])
+def test_compiled_it_is_the_same_and_few_sizes_of_chunk_are_compiled(
+    model, windows, monkeypatch, k, graphs
+):
+    """Of at most 7 windows: 36 are cut into 6 times 6, 37 into 5 times 7 and the rest."""
+    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda *_: 7 * 16)
+    expected = evaluate(model, windows[:k], alone(), nullcontext)
+    counter = CompileCounterWithBackend("eager")
+    network = compiled(model, k, backend=counter)
+    for _ in range(2):
+        found = evaluate(model, windows[:k], alone(), nullcontext, network)
+        assert found == pytest.approx(expected, abs=1e-6)
+    assert counter.frame_count == graphs

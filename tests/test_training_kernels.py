@@ -6,13 +6,19 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.distributed as dist
+from functorch.compile import make_boxed_func
+from test_training_distributed import together
 from tiny_training import alone, claimed, prepared_config, tiny_config, train_once
+from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.attention import SDPBackend
+from torch.nn.parallel import DistributedDataParallel
 
 from configs.errors import BadInput, StopRequested
 from model.config import GPTConfig
 from model.gpt import GPT
+from training.distributed import Ranks
 from training.hardware import decide
 from training.kernels import KERNELS, choose_sdpa, compiled, kernel_times, set_switches
 from training.loop import train
@@ -151,3 +157,41 @@ def test_graphs_on_disk_are_told_apart_by_their_kernel():
         set_switches(1, sdpa)
         tags.append(torch.compiler.config.cache_key_tag)
     assert tags == ["sdpa=flash", "sdpa=math"]
+
+
+def test_compiled_ranks_send_gradients_round_while_they_still_compute_others(tmp_path):
+    """DDP around a compiled network cuts its one graph where its buckets end (DDPOptimizer)."""
+    config = tiny_config(tmp_path)
+    wide = replace(MODEL, n_layer=4, n_embd=128)  # 3 MB of gradients, in buckets of 1 and 2
+
+    def body(ranks: Ranks) -> object:
+        done: list[str] = []
+
+        def traced_backward(graph, _):
+            def run(*inputs):
+                outputs = graph.forward(*inputs)
+                done.append("backward")
+                return outputs
+
+            return make_boxed_func(run)
+
+        def traced_bucket(_, bucket):
+            done.append("bucket")
+            future = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
+            return future.then(lambda sums: sums.value()[0])
+
+        backend = aot_autograd(
+            fw_compiler=lambda graph, _: make_boxed_func(graph.forward),
+            bw_compiler=traced_backward,
+        )
+        model = GPT(wide, torch.Generator().manual_seed(0))
+        network = DistributedDataParallel(compiled(model, ranks.rank, backend), bucket_cap_mb=2)
+        network.register_comm_hook(None, traced_bucket)
+        for _ in range(2):  # the first step settles the buckets
+            done.clear()
+            passed(network, 2)
+        return done
+
+    first, second = together(config, tmp_path, body)
+    assert first == second and first.count("backward") > 1 and first.count("bucket") > 1
+    assert first.index("bucket") < len(first) - 1 - first[::-1].index("backward")

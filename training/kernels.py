@@ -129,8 +129,9 @@ def compiled(
     """`network` as one graph for each shape of a batch, kept for all runs of equal `traced_for`.
 
     A graph holds its attention kernel, of which torch's guards (2.13, GlobalStateGuard) do not
-    know, so it belongs to `traced_for`. Other graphs are dropped: torch keeps 8 of a function,
-    which a process that serves the shapes of a sweep in turn would soon have.
+    know, so it belongs to `traced_for`. Other graphs are dropped, since torch keeps 8 of a function
+    and refuses a ninth. Of one kind of run there are at most four: a step's passes and its last,
+    smaller one, an evaluation's and its last.
     """
     global _traced
     if traced_for != _traced:
