@@ -34,7 +34,6 @@ from training.step import train_step
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERVAL_S = 60.0  # the default
-STARTS = 5
 
 
 def main(words: Sequence[str]) -> None:
@@ -46,12 +45,13 @@ def main(words: Sequence[str]) -> None:
     )
     parser.add_argument("models", nargs="*", choices=[*CASES, []], metavar="MODEL")
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--starts", type=int, default=5, help="beside the one that prepares data")
     options = parser.parse_args(words)
     for name in options.models or ("cpu-a", "cpu-b"):
         with tempfile.TemporaryDirectory(prefix="run-costs-") as folder:
             print(f"{name}: {costs(CASES[name], Path(folder), options.steps)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="run-costs-") as folder:
-        first, *others = (first_step_s(Path(folder), index) for index in range(STARTS))
+        first, *others = (first_step_s(Path(folder), index) for index in range(options.starts + 1))
     print(f"start to first step: {spread(others)} s; data prepared first {first:.1f} s")
 
 

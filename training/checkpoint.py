@@ -119,12 +119,19 @@ def remove_leftovers(attempt: Attempt) -> None:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def tensor_bytes(value: Any) -> int:
-    """Bytes of the tensors in a state; one that stands in it twice counts twice."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    items = value.values() if isinstance(value, dict) else value
-    return sum(map(tensor_bytes, items)) if isinstance(value, dict | list | tuple) else 0
+def tensor_bytes(state: Any) -> int:
+    """Bytes of the tensors in a state, one that stands in it twice counted once."""
+    found: dict[tuple[int, torch.Size], int] = {}
+
+    def collect(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            found[value.data_ptr(), value.shape] = value.numel() * value.element_size()
+        elif isinstance(value, dict | list | tuple):
+            for item in value.values() if isinstance(value, dict) else value:
+                collect(item)
+
+    collect(state)
+    return sum(found.values())
 
 
 def _all(trial: Path) -> list[Path]:
