@@ -199,8 +199,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             try:
                 return _convert(option, value, where)
             except BadInput:
+                # Of a list or a group the refusal says which part is wrong.
                 if get_origin(option) is tuple and isinstance(value, list | tuple):
-                    raise  # it says which item is wrong
+                    raise
+                if is_dataclass(option) and isinstance(value, Mapping):
+                    raise
         raise _refusal(where, value, ", or ".join(map(_expected, options)))
     if origin is Literal:
         if type(value) is not bool and value in arguments:
@@ -249,7 +252,7 @@ def _expected(hint: Any) -> str:
     if origin is tuple:
         return "a list" if arguments[-1] is Ellipsis else f"{len(arguments)} values"
     names = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
-    return names.get(hint, "a mapping")
+    return names.get(hint, "a group of fields" if is_dataclass(hint) else "a mapping")
 
 
 def _refusal(where: str, value: Any, expected: str) -> BadInput:

@@ -209,12 +209,14 @@ def test_what_is_foreseen_is_said_in_lines_that_fit_a_terminal():
     [
         ({"law": "kaplan"}, "foresight.law: found 'kaplan', expected one of hoffmann"),
         ({"law": {"E": 1}}, "foresight.law.A: missing"),
+        ({"law": [1]}, "foresight.law: found [1] (list), expected text, or a group of fields"),
         (
             {"law": {"E": 1, "A": 0, "B": 1, "alpha": 1, "beta": 1}},
             "foresight.law.A: found 0.0, expected more",
         ),
         ({"noise": -0.1}, "foresight.noise: found -0.1, expected nats"),
-        ({"target_flops": 0}, "foresight.target_flops: found 0.0"),
+        ({"target_flops": 0}, "foresight.target_flops: found 0, expected above 0"),
+        ({"target_flops": 1e300}, "foresight.target_flops: found 1e+300, expected above 0 and"),
         ({"simulations": 3}, "foresight.simulations: found 3, expected 40"),
         ({"seed": -1}, "foresight.seed: found -1"),
     ],

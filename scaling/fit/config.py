@@ -20,6 +20,7 @@ LAWS: tuple[Law, ...] = (
     "batch",
 )
 HEADLINE: tuple[Law, ...] = LAWS[:2]
+MOST_FLOPS = 1e35  # of a budget that anything is foretold of: beyond is a slip
 # Columns that a table may count in a unit of its own.
 UNITS = (
     *("params", "params_total", "params_non_embedding", "params_matmul", "params_effective"),
@@ -45,7 +46,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         for name, values, top in (
-            ("flops", self.flops, 1e35),
+            ("flops", self.flops, MOST_FLOPS),
             ("params", self.params, 1e18),
             ("tokens", self.tokens, 1e21),
             ("pairs", tuple(value for pair in self.pairs for value in pair), 1e21),

@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.errors import BadInput, require_positive
 from configs.files import read_json
+from scaling.fit.config import MOST_FLOPS
 from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.uncertainty import FEWEST_RESAMPLES
 from scaling.plan.config import CentreConfig
@@ -77,8 +78,11 @@ class ForesightConfig:
             )
         if self.noise is not None and not 0 <= self.noise < 1:
             raise BadInput(f"foresight.noise: found {self.noise}, expected nats, 0 to 1")
-        if self.target_flops is not None:
-            require_positive("foresight", self, "target_flops")
+        if self.target_flops is not None and not 0 < self.target_flops < MOST_FLOPS:
+            raise BadInput(
+                f"foresight.target_flops: found {self.target_flops:g}, expected above 0 and below "
+                f"{MOST_FLOPS:g}"
+            )
         if not FEWEST_RESAMPLES <= self.simulations <= 10_000:
             raise BadInput(
                 f"foresight.simulations: found {self.simulations}, expected {FEWEST_RESAMPLES} to "
