@@ -103,6 +103,21 @@ def test_controls_repeat_the_middle_budget_with_one_mistake_each():
     assert long.cosine_tokens == 2 * long.tokens
 
 
+def test_a_control_that_a_run_is_too_short_for_is_left_out_by_name():
+    """Warmed up for longer than its run, it would be no control."""
+    grid = replace(GRID, controls=ControlsConfig(None, long_warmup_steps=2000, long_cosine=None))
+    plan = plan_grid(BASE, grid, None)
+    middle = {
+        t.config.model.n_embd: t.config for t in of_arm(plan, "grid") if t.flops_budget == 1.4e11
+    }
+    made = {trial.config.model.n_embd for trial in of_arm(plan, "control_long_warmup")}
+    lost = {cell.n_embd: cell.reason for cell in plan.left_out}
+    assert made | set(lost) == set(middle) and made and lost
+    for width, reason in lost.items():
+        assert f"{middle[width].schedule.steps} steps, expected more than" in reason
+        assert "control_long_warmup" in reason and "long_warmup_steps 2000" in reason
+
+
 @pytest.mark.parametrize("rule", ["porian", "step_law"])
 def test_a_cell_where_a_rule_does_not_hold_is_left_out_with_the_nearest_rule(rule):
     grid = replace(GRID, budgets=(8e11, 1e17), sizes=3, ladder=("2x8", "2x64", "12x768"))

@@ -131,7 +131,11 @@ def plan_grid(
         controlled = grid.controls and (grid.controls.budgets or (middle,))
         if controlled and budget in controlled:
             for config in cells:
-                trials += _controls(config, grid, budget, step_time)
+                for made in _controls(config, grid, budget, step_time):
+                    if isinstance(made, Trial):
+                        trials.append(made)
+                    else:
+                        left_out.append(made)
     if not trials:
         refuse_empty(left_out)
     for budget, shape in _horizons(base, grid):
@@ -222,8 +226,8 @@ def _repeat(cells: list[TrainConfig], grid: GridConfig, budget: float) -> Iterat
 
 def _controls(
     config: TrainConfig, grid: GridConfig, budget: float, step_time: Rate | None
-) -> Iterator[Trial]:
-    """The cell once more for each mistake asked for that it is long enough to make."""
+) -> Iterator[Trial | LeftOut]:
+    """The cell once more for each mistake asked for, if it is long enough to make it."""
     assert grid.controls
     schedule = config.schedule
     if grid.controls.long_warmup_steps is not None:
@@ -231,6 +235,12 @@ def _controls(
         if warmup < schedule.tokens:
             long = replace(config, schedule=replace(schedule, warmup_tokens=warmup))
             yield trial_of(long, budget, "control_long_warmup", step_time)
+        else:
+            reason = (
+                f"control_long_warmup: {schedule.steps} steps, expected more than "
+                f"grid.controls.long_warmup_steps {grid.controls.long_warmup_steps}"
+            )
+            yield LeftOut(budget, config.model.n_layer, config.model.n_embd, reason)
     if grid.controls.long_cosine is not None:
         end = round(grid.controls.long_cosine * schedule.tokens)
         long = replace(config, schedule=replace(schedule, cosine_tokens=end))
