@@ -3,6 +3,7 @@
 python sweep.py experiment=quickstart out=runs/quickstart
 python sweep.py experiment=quickstart mode=plan               cost, and the intervals to expect
 python sweep.py grid=mine out=runs/x extend=true              add trials to the plan there
+python sweep.py out=runs/x extend=true                        add sizes where a valley is open
 python sweep.py grid=mine launcher=slurm out=/shared/x        submit workers to Slurm, and leave
 python sweep.py mode=work out=/shared/x                       join as a worker, by plan.json
 python sweep.py mode=status out=runs/x [watch=true]

@@ -16,12 +16,14 @@ from tiny_sweep import LAUNCHER, alive, child_pids, eventually, request
 
 from configs.errors import BadInput, ExitStatus
 from configs.files import write_atomic
+from configs.load import CONFIG_DIR, Arguments
 from scaling.fit.sweeps import write_runs_csv
 from scaling.plan.grid import plan_grid
 from scaling.plan.stages import foreseen
 from scaling.run import local, steps, store
 from scaling.run.machine import this_machine
 from scaling.run.planning import prepared_data
+from scaling.run.request import read_request
 from scaling.run.store import StoredPlan
 from training.attempt import Watch, claim
 from training.record import blank_record, publish
@@ -96,6 +98,9 @@ def test_the_same_request_is_the_same_sweep_at_whatever_stage(undisturbed, capsy
     assert (folder / "out" / "plan.json").read_bytes() == before
     more = request(folder, folder / "out", *STAGES, "extend=true")
     local.place_sweep(more, machine)
+    assert "extend: " in capsys.readouterr().out
+    bare = read_request(Arguments("sweep", (f"out={folder / 'out'}", "extend=true"), CONFIG_DIR))
+    local.place_sweep(bare, machine)
     assert "extend: " in capsys.readouterr().out
 
 

@@ -29,11 +29,6 @@ from scaling.plan.space import that_fit
 from scaling.plan.tuning import lengthened, tuned, tuning_trials
 from training.config import TrainConfig, science
 
-# Porian et al. 2024 (2406.19146), the steps from Kaplan's exponent to Hoffmann's.
-UNTUNED = (
-    "no tuning before the grid: a rate or batch off by a constant factor moved the exponent a by "
-    "0.03 to 0.13 in published studies, and no interval shows it"
-)
 # A scout's valley that is still open at so many times its sizes is given up.
 _SCOUT_GROWTH = 2
 

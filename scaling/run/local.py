@@ -7,7 +7,8 @@ from pathlib import Path
 from configs.errors import ExitStatus
 from data.stage import staged
 from scaling.fit.sweeps import write_runs_csv
-from scaling.plan.stages import UNTUNED, foreseen, is_request_of, learned_by
+from scaling.plan.doubts import doubts
+from scaling.plan.stages import foreseen, is_request_of, learned_by
 from scaling.plan.table import total_line
 from scaling.run import leftovers, nodes, steps, store
 from scaling.run.machine import Machine, this_machine
@@ -86,11 +87,9 @@ def place_sweep(request: Request, machine: Machine | None) -> StoredPlan:
     tokens = data.tokens_per_epoch
     if known:
         store.check_data(out, known, data.digest)
-    if known and request.grid is None:
-        return known
-    assert request.grid is not None
-    if known and is_request_of(known.plan, base, request.grid):
+    if known and (request.grid is None or is_request_of(known.plan, base, request.grid)):
         return steps.widen(out, known) if extend else known
+    assert request.grid is not None
     learned = learned_by(known.plan) if known else None
     if known:
         there = known.plan.memory_bytes
@@ -103,8 +102,8 @@ def place_sweep(request: Request, machine: Machine | None) -> StoredPlan:
         plans = stated_plans(request, tokens, learned)
     slots = machine.n_slots if machine else request.launcher.stated_slots
     print(total_line(total_cost(plans, slots)), flush=True)
-    if not request.command.tune:
-        print(UNTUNED, flush=True)
+    for doubt in doubts(plans[-1], request.command.tune):
+        print(doubt, flush=True)
     print(expectation(request, plans[-1]), flush=True)
     placed = StoredPlan(plans[0], data.digest, request.launcher, fit=request.fit_changes)
     return store.place_plan(out, placed, extend)

@@ -13,11 +13,12 @@ from data.prepare import is_prepared, prepare
 from data.shards import open_split
 from scaling.plan import bill
 from scaling.plan.cost import Rate, StatedRate, stated_rate
+from scaling.plan.doubts import doubts
 from scaling.plan.foresight import Foresight, foresight_lines, law_line
 from scaling.plan.grid import Learned, Plan, united
 from scaling.plan.prior import prior_of
 from scaling.plan.space import Device, disk, memory_of
-from scaling.plan.stages import UNTUNED, foreseen
+from scaling.plan.stages import foreseen
 from scaling.plan.table import Totals, print_plan, total_line, totals
 from scaling.run.machine import Machine, this_machine
 from scaling.run.measure import measure
@@ -58,7 +59,7 @@ def show_plan(request: Request) -> ExitStatus:
     sharing = slots if device.kind == "cpu" else launcher.trials_per_device
     needed = disk(every, slots, request.command.keep == "final", tokens)
     lines = [
-        *([] if request.command.tune else [UNTUNED]),
+        *doubts(whole, request.command.tune),
         bill.data_line(every, tokens, request.base.data.path or request.base.data.name),
         bill.time_line(whole.step_time),
         bill.memory_line(every, device, sharing),

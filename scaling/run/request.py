@@ -22,7 +22,8 @@ class SweepCommand:
 
     out     the sweep directory; with mode=plan none is needed and none is written
     keep    final: leave the checkpoints of trials that are done
-    extend  unite the grid with the plan that is in `out`
+    extend  unite the grid with the plan that is in `out`; without one, and with the same, add
+            sizes where a valley of that plan is open
     retry   statuses whose trials run again
     tune    false: leave out the grid's tuning stage
     watch   with mode=status: show it again until nothing is left to run
@@ -122,7 +123,7 @@ def _fit_config(command: SweepCommand, changes: Any, stored: dict[str, Any]) -> 
 
 
 def _stored_plan(command: SweepCommand) -> store.StoredPlan:
-    if command.mode == "plan" or command.extend:
+    if command.mode == "plan":
         raise BadInput("grid: missing; name an experiment with a grid, or a grid, as grid=smoke")
     return store.read_plan(command.folder)
 
