@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import nn
 
 from benchmarks.cases import Case
 from benchmarks.checks import TOLERANCE, Check, check_device, mean_loss
@@ -17,7 +18,7 @@ from configs.errors import BadInput
 from model import flops
 from model.config import GPTConfig
 from model.gpt import GPT
-from training import hardware, peaks
+from training import hardware, kernels, peaks
 from training.config import OptimizerConfig
 from training.optimizer import build_optimizer
 
@@ -71,7 +72,8 @@ def _measure(
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    ours, loss = _fitted(own_trainee(network, settings, case.micro_batch), batch)
+    ours, sdpa = own_trainee(network, settings, case.micro_batch)
+    ours, loss = _fitted(ours, batch)
     checks.append(
         Check("first step's loss against the uncompiled", expected, loss, TOLERANCE[precision])
     )
@@ -81,6 +83,7 @@ def _measure(
         "status": "ok" if all(check.passed for check in checks) else "wrong",
         "checks": [check.as_json() for check in checks],
         "micro_batch": ours.micro_batch,
+        "sdpa": sdpa,
         "batch_tokens": batch.tokens_BT.numel(),
         "peak_memory_bytes": memory,
         **_speed(config, settings, batch, steps),
@@ -88,13 +91,17 @@ def _measure(
     }
 
 
-def own_trainee(network: GPT, settings: Settings, micro_batch: int) -> Trainee:
-    """Our network as the trainer steps it."""
-    loss = torch.compile(network, dynamic=False, fullgraph=True) if settings.compiled else network
+def own_trainee(network: GPT, settings: Settings, micro_batch: int) -> tuple[Trainee, str]:
+    """Our network as the trainer steps it, and its attention kernel."""
+    device, precision = settings.device, settings.precision
+    micro_batch = settings.micro_batch or micro_batch
+    sdpa = kernels.choose_sdpa(network.config, precision, device, micro_batch, None)
+    kernels.set_switches(torch.get_num_threads(), sdpa)
+    loss: nn.Module = network
+    if settings.compiled:
+        loss = kernels.compiled(network, (network.config, precision, sdpa))
     optimizer = build_optimizer(network, OPTIMIZER)
-    return Trainee(
-        loss, network, optimizer, settings.precision, settings.micro_batch or micro_batch
-    )
+    return Trainee(loss, network, optimizer, precision, micro_batch, casts_once=True), sdpa
 
 
 def _sequences(case: Case, settings: Settings) -> int:

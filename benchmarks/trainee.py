@@ -23,7 +23,8 @@ Moment = float | torch.cuda.Event
 class Trainee:
     """Something that learns: a loss, its weights and the optimizer, in one precision.
 
-    `loss` maps tokens_BT and targets_BT to the mean loss. `micro_batch` is B.
+    `loss` maps tokens_BT and targets_BT to the mean loss. `micro_batch` is B. `casts_once`: weights
+    are cast once a step, as ours are, where nothing is compiled (training/step.py).
     """
 
     loss: Loss
@@ -31,6 +32,7 @@ class Trainee:
     optimizer: Optimizer
     precision: str
     micro_batch: int
+    casts_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,18 @@ def timed_step(trainee: Trainee, batch: Batch) -> tuple[StepTime, Tensor]:
     _wait(device)
     cpu_start = time.process_time()
     start = _now(device)
-    for tokens_BT, targets_BT in micro_batches:
-        before = _now(device)
-        with autocast(device, trainee.precision):
-            loss = trainee.loss(tokens_BT, targets_BT) / len(micro_batches)
-        between = _now(device)
-        loss.backward()
-        after = _now(device)
-        losses.append(loss.detach())
-        forwards.append((before, between))
-        backwards.append((between, after))
+    with autocast(device, trainee.precision if trainee.casts_once else "float32"):
+        for tokens_BT, targets_BT in micro_batches:
+            before = _now(device)
+            with autocast(device, trainee.precision):
+                loss = trainee.loss(tokens_BT, targets_BT) / len(micro_batches)
+            between = _now(device)
+            with autocast(device, "float32"):
+                loss.backward()
+            after = _now(device)
+            losses.append(loss.detach())
+            forwards.append((before, between))
+            backwards.append((between, after))
     update = _now(device)
     torch.nn.utils.clip_grad_norm_(trainee.network.parameters(), GRAD_CLIP)
     trainee.optimizer.step()

@@ -103,7 +103,7 @@ def test_figures_of_a_tiny_model_on_a_bare_machine(tmp_path: Path) -> None:
     (model,) = report["models"]
     seconds = model["seconds"]
     assert model["status"] == "ok" and all(check["passed"] for check in model["checks"])
-    assert model["batch_tokens"] == 64 and model["micro_batch"] == 2
+    assert model["batch_tokens"] == 64 and model["micro_batch"] == 2 and model["sdpa"] == "flash"
     assert model["tokens_per_s"] == pytest.approx(64 / seconds["step_s"])
     assert model["mfu"] is None and report["machine"]["peak_flops"] is None
     assert model["peak_memory_bytes"] > 0 and model["peer"] is None

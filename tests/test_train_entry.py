@@ -116,7 +116,8 @@ def test_measure_says_how_fast_and_leaves_no_run(command, tmp_path, capsys, monk
     monkeypatch.setattr("training.measure.MEASURE_S", 0.1)
     assert command("mode=measure", f"out={tmp_path / 'out'}") == 0
     text = capsys.readouterr().out
-    assert "tokens/s" in text and "MFU" in text and "MiB" in text
+    assert "tokens/s" in text and "MFU" in text and "MiB" in text and "first step" in text
+    assert "8 sequences, plain loss head, flash attention" in text
     assert not (tmp_path / "out").exists()
 
 

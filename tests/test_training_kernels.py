@@ -57,6 +57,15 @@ def test_the_switches_leave_torch_no_other_choice():
         assert torch_would_take(q_BHTK) == KERNELS[name]
 
 
+def test_float32_is_exact_and_sums_of_bf16_are_float32_whatever_was_set_before():
+    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    torch.set_float32_matmul_precision("medium")
+    cuda.allow_bf16_reduced_precision_reduction = True
+    set_switches(1, "flash")
+    assert (cuda.fp32_precision, cpu.fp32_precision) == ("ieee", "ieee")
+    assert not cuda.allow_bf16_reduced_precision_reduction
+
+
 @pytest.mark.parametrize("asked", ["cudnn", "efficient"])
 def test_a_kernel_that_the_device_lacks_is_refused_in_one_line(asked):
     with pytest.raises(BadInput) as caught:

@@ -2,8 +2,6 @@
 
 import time
 
-import torch
-
 from model import flops
 from training.config import TrainConfig, trial_id
 from training.dataset import open_data
@@ -12,7 +10,7 @@ from training.hardware import decide, peak_memory
 from training.loop import utilisation
 from training.run import Run, build_run
 from training.schedule import drawing, warmup_steps
-from training.step import train_step
+from training.step import Begun, begin_step
 
 WARMUP_STEPS = 3
 MEASURE_S = 10.0
@@ -42,24 +40,28 @@ def plan(config: TrainConfig) -> str:
 def measure(config: TrainConfig, ranks: Ranks) -> str:
     """Time steps for some ten seconds and say how fast they are; nothing is written but data."""
     data = open_data(config, ranks)
-    environment = decide(config, ranks, None)
-    run = build_run(config, ranks, environment, data)
-    for _ in range(WARMUP_STEPS):
-        _step_from_start(run)
-    start, steps = time.perf_counter(), 0
-    while ranks.from_main(lambda: time.perf_counter() - start < MEASURE_S):
-        _step_from_start(run)
-        steps += 1
-    if ranks.device.type == "cuda":
-        torch.cuda.synchronize(ranks.device)
-    seconds = (time.perf_counter() - start) / steps
+    run = build_run(config, ranks, decide(config, ranks, None), data)
+    start = time.perf_counter()
+    environment = run.try_passes(lambda _: None)
+    _steps(run, 1)
+    first_s = time.perf_counter() - start
+    warm_s = _steps(run, WARMUP_STEPS) / WARMUP_STEPS
+    block = ranks.from_main(lambda: max(1, round(MEASURE_S / 10 / warm_s)))
+    blocks: list[float] = []
+    while ranks.from_main(lambda: sum(blocks) < MEASURE_S):
+        blocks.append(_steps(run, block))
+    steps = block * len(blocks)
+    seconds = sum(blocks) / steps
     tokens_per_s = config.schedule.batch_tokens / seconds
     used = utilisation(run, tokens_per_s)
     rows = {
         "device": f"{ranks.world_size} x {environment.device}",
         "tokens/s": f"{tokens_per_s:,.0f}",
-        "step": f"{seconds * 1e3:.2f} ms, {environment.micro_batch} sequences a pass, "
-        f"{environment.head} loss head",
+        "step": f"{seconds * 1e3:.2f} ms, the mean of {steps}",
+        "first step": f"{first_s:.1f} s"
+        + (", compilation included" if environment.compile else ""),
+        "pass": f"{environment.micro_batch} sequences, {environment.head} loss head, "
+        f"{environment.sdpa} attention",
         "MFU": "unknown for this device" if used is None else f"{used:.1%}",
         "memory": f"{peak_memory(ranks.device) / 2**20:,.0f} MiB",
         "whole run": f"{config.schedule.steps * seconds:,.0f} s at this rate",
@@ -67,7 +69,18 @@ def measure(config: TrainConfig, ranks: Ranks) -> str:
     return "\n".join(f"{name:<30}{value}" for name, value in rows.items())
 
 
-def _step_from_start(run: Run) -> None:
-    """One step; a run shorter than the measurement begins again."""
-    run.step %= run.config.schedule.steps
-    train_step(run)
+def _steps(run: Run, count: int) -> float:
+    """Seconds of so many steps, each handed over before the last is read, as in training.
+
+    A run shorter than the measurement begins again.
+    """
+    start = time.perf_counter()
+    begun: list[Begun] = []
+    for _ in range(count):
+        run.step %= run.config.schedule.steps
+        begun.append(begin_step(run))
+        if len(begun) > run.is_behind:
+            begun.pop(0).result()
+    for step in begun:
+        step.result()
+    return time.perf_counter() - start
