@@ -68,8 +68,8 @@ def learn(config: DataConfig, folder: Path, is_training: Callable[[Document], bo
 
 
 def load_encoding(folder: Path) -> Any:
-    """The tiktoken encoding of `folder`/tokenizer.json; BadInput if it is not one of ours."""
-    path = folder / NAME
+    """The tiktoken encoding of a tokenizer.json or of the folder with it; BadInput if not ours."""
+    path = folder if folder.is_file() else folder / NAME
     try:
         return _encoding(path, read_json(path)["model"]["vocab"])
     except (KeyError, TypeError, ValueError) as error:

@@ -44,15 +44,17 @@ def vocabulary(tokenizer: str, vocab_size: int | None = None) -> Vocabulary:
 
 
 @lru_cache
-def load_encoder(tokenizer: str, folder: Path | None = None) -> Callable[[str], Ids]:
+def load_encoder(
+    tokenizer: str, folder: Path | None = None, vocab_size: int | None = None
+) -> Callable[[str], Ids]:
     """A function from text to ids, uint16 of shape (n_tokens,); `folder` holds a bpe's file.
 
-    Raises BadInput when the tokenizer's files cannot be had; the function raises ValueError for
-    text that it cannot hold.
+    `vocab_size` is how many ids a bpe is to have, if that is known. Raises BadInput when the
+    tokenizer's files cannot be had; the function raises ValueError for text that it cannot hold.
     """
     if tokenizer == "bytes":
         return _encode_bytes
-    encoding = _learnt_encoding(folder) if tokenizer == "bpe" else _gpt2_encoding()
+    encoding = _learnt_encoding(folder, vocab_size) if tokenizer == "bpe" else _gpt2_encoding()
     return lambda text: np.array(encoding.encode_ordinary(text), dtype=np.uint16)
 
 
@@ -64,7 +66,7 @@ def load_decoder(tokenizer: str, folder: Path | None = None) -> Callable[[list[i
     if tokenizer == "bytes":
         return lambda ids: bytes(ids).decode(errors="replace")
     if tokenizer == "bpe":
-        return _learnt_encoding(folder).decode
+        return _learnt_encoding(folder, None).decode
     return _gpt2_encoding().decode
 
 
@@ -148,12 +150,17 @@ def _gpt2_encoding() -> Any:
         ) from error
 
 
-def _learnt_encoding(folder: Path | None) -> Any:
+def _learnt_encoding(folder: Path | None, vocab_size: int | None) -> Any:
     from data.bpe import load_encoding
 
     if folder is None:
         raise BadInput(
-            "tokenizer: missing; this one was learnt: give the folder of its tokenizer.json, "
-            "which lies beside its shards"
+            "tokenizer: missing; this one was learnt: give tokenizer=FOLDER with its "
+            "tokenizer.json, which lies beside its shards (runtime.data_dir)"
         )
-    return load_encoding(folder)
+    encoding = load_encoding(folder)
+    if vocab_size not in (None, encoding.n_vocab):
+        raise BadInput(
+            f"tokenizer: {folder}: found {encoding.n_vocab} ids, expected the model's {vocab_size}"
+        )
+    return encoding

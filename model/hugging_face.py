@@ -27,7 +27,9 @@ _TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 # Causal masks that old checkpoints keep beside the weights.
 _MASKS = (".attn.bias", ".attn.masked_bias")
 
-GPT2_VOCAB_SIZE = 50257
+TOKENIZER_OF_SIZE = {256: "bytes", 50257: "gpt2"}  # any other was learnt
+TOKENIZER = "tokenizer.json"
+_END_OF_TEXT = "<|endoftext|>"
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 _WANTED = {"model_type": "gpt2", "activation_function": "gelu_new"}
 _NEEDS = "needs `pip install safetensors transformers` (the extra hf)"
@@ -175,15 +177,24 @@ def write_gpt2_tokenizer(folder: Path, config: GPTConfig) -> None:
             pattern=encoding._pat_str,
             extra_special_tokens=encoding._special_tokens,
         )
-        converter.converted().save(str(folder / "tokenizer.json"))
+        converter.converted().save(str(folder / TOKENIZER))
     _describe_tokenizer(folder, config)
 
 
-def copy_tokenizer(file: Path, folder: Path, config: GPTConfig) -> None:
-    """A learnt tokenizer.json beside the weights."""
+def copy_tokenizer(source: Path, folder: Path, config: GPTConfig) -> None:
+    """A learnt tokenizer.json, or that of a folder, beside the weights; BadInput if not theirs."""
+    file = source / TOKENIZER if source.is_dir() else source
     if not file.is_file():
         raise BadInput(f"tokenizer: {file}: not found, expected a tokenizer.json")
-    shutil.copyfile(file, folder / "tokenizer.json")
+    try:
+        size = len({*read_json(file)["model"]["vocab"], _END_OF_TEXT})  # ours has that apart
+    except (KeyError, TypeError):
+        raise BadInput(f"tokenizer: {file}: found no vocabulary in it") from None
+    if size != config.vocab_size:
+        raise BadInput(
+            f"tokenizer: {file}: found {size} ids, expected the model's {config.vocab_size}"
+        )
+    shutil.copyfile(file, folder / TOKENIZER)
     _describe_tokenizer(folder, config)
 
 
@@ -191,8 +202,8 @@ def _describe_tokenizer(folder: Path, config: GPTConfig) -> None:
     values = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": config.block_size,
-        "bos_token": "<|endoftext|>",
-        "eos_token": "<|endoftext|>",
-        "unk_token": "<|endoftext|>",
+        "bos_token": _END_OF_TEXT,
+        "eos_token": _END_OF_TEXT,
+        "unk_token": _END_OF_TEXT,
     }
     (folder / "tokenizer_config.json").write_text(to_json(values))

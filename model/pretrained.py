@@ -5,7 +5,8 @@ python -m model.pretrained import checkpoint=gpt2 out=released          a checkp
 
 `checkpoint` is a trial's folder (its newest checkpoint), one checkpoint, a folder with config.json
 and model.safetensors, or the name of such a one on the Hugging Face hub (gpt2, gpt2-medium,
-gpt2-large, gpt2-xl). `tokenizer=FILE` puts a learnt tokenizer.json into the export.
+gpt2-large, gpt2-xl). `tokenizer=FOLDER` puts the learnt tokenizer.json of that folder beside the
+weights; one that lies beside those that are read goes along by itself.
 """
 
 import sys
@@ -41,6 +42,11 @@ class Pretrained:
     state: dict[str, Tensor]
     tokenizer: str
     origin: Path
+
+    @property
+    def tokenizer_folder(self) -> Path | None:
+        """Where a learnt tokenizer.json lies beside the weights; None if there is none."""
+        return self.origin if (self.origin / hugging_face.TOKENIZER).is_file() else None
 
     def network(self) -> GPT:
         """The network with these weights, on the CPU, in evaluation mode."""
@@ -85,8 +91,8 @@ def _read_released(folder: Path, source: str) -> Pretrained:
         state = hugging_face.from_hugging_face(weights, config)
     except BadInput as error:
         raise BadInput(f"checkpoint: {source}: {error}") from None
-    learnt = config.vocab_size != hugging_face.GPT2_VOCAB_SIZE
-    return Pretrained(config, state, "bpe" if learnt else "gpt2", folder)
+    tokenizer = hugging_face.TOKENIZER_OF_SIZE.get(config.vocab_size, "bpe")
+    return Pretrained(config, state, tokenizer, folder)
 
 
 @dataclass(frozen=True)
@@ -106,10 +112,10 @@ def export_weights(words: Words) -> str:
         last = found.config.vocab_size - 1
         end_of_text = 0 if found.tokenizer == "bytes" else last
         hugging_face.write(folder, found.state, found.config, end_of_text)
-        if words.tokenizer is not None:
-            hugging_face.copy_tokenizer(Path(words.tokenizer), folder, found.config)
-        elif found.tokenizer == "gpt2":
+        if found.tokenizer == "gpt2" and words.tokenizer is None:
             hugging_face.write_gpt2_tokenizer(folder, found.config)
+        else:
+            _bring_tokenizer(words, found, folder)
 
     _create(Path(words.out), fill)
     has = sorted(path.name for path in Path(words.out).iterdir())
@@ -122,8 +128,20 @@ def import_weights(words: Words) -> str:
     model = {name: getattr(found.config, name) for name in GPTConfig.__dataclass_fields__}
     meta = {"step": 0, "config": {"model": model}, "data": {"tokenizer": found.tokenizer}}
     state: dict[str, Any] = {"step": 0, "model": found.state}
-    _create(Path(words.out), lambda folder: write_sealed(folder, meta, state))
+
+    def fill(folder: Path) -> None:
+        write_sealed(folder, meta, state)
+        if found.tokenizer == "bpe":
+            _bring_tokenizer(words, found, folder)
+
+    _create(Path(words.out), fill)
     return f"{words.out}: {found.config.n_layer} layers of {found.config.n_embd}, for init_from="
+
+
+def _bring_tokenizer(words: Words, found: Pretrained, folder: Path) -> None:
+    source = Path(words.tokenizer) if words.tokenizer else found.tokenizer_folder
+    if source is not None:
+        hugging_face.copy_tokenizer(source, folder, found.config)
 
 
 def _create(out: Path, fill: Callable[[Path], None]) -> None:

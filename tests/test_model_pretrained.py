@@ -57,6 +57,7 @@ def test_transformers_computes_the_same_logits_and_it_comes_back_unchanged(trial
 
     command("import", f"checkpoint={tmp_path / 'hf'}", f"out={tmp_path / 'back'}")
     back = read_pretrained(str(tmp_path / "back"))
+    assert back.tokenizer == "bytes" and back.tokenizer_folder is None
     for name, weight in ours.state_dict().items():
         assert torch.equal(back.state[name], weight), name
 

@@ -1,12 +1,15 @@
 """Sampling: the likeliest at temperature 0, the right frequencies above it, the same by seed."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_training import prepared_config, train_once
 
 from configs.errors import BadInput
+from data.prepare import prepare
+from model import pretrained
 from model.pretrained import read_pretrained
 from training import sample
 from training.sample import Words, choose, write_samples
@@ -47,6 +50,40 @@ def test_samples_begin_with_the_prompt_and_repeat_by_seed(trial):
     assert len(set(texts)) == 3 and all(text.startswith("ab") for text in texts)
     assert write_samples(words, found) == texts
     assert all(len(text) <= 42 for text in texts)
+
+
+def test_greedy_text_is_that_of_transformers_with_the_exported_tokenizer(tmp_path, capsys):
+    """A model over a learnt tokenizer, out and back: nothing but the folder is needed."""
+    transformers = pytest.importorskip("transformers")
+    config = prepared_config(tmp_path, 30, model__vocab_size=300)
+    learnt = replace(config.data, tokenizer="bpe", vocab_size=300)
+    config = replace(config, data=learnt)
+    train_once(config, tmp_path / "trial")
+    [shards] = (tmp_path / "shards").iterdir()
+    trial, out, back = (f"{tmp_path / name}" for name in ("trial", "hf", "back"))
+    pretrained.main(["export", f"checkpoint={trial}", f"out={out}", f"tokenizer={shards}"])
+    pretrained.main(["import", f"checkpoint={out}", f"out={back}"])
+    capsys.readouterr()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(out)
+    begin = tokenizer("return self", return_tensors="pt")["input_ids"]
+    begin = torch.cat([torch.tensor([[tokenizer.eos_token_id]]), begin], dim=1)
+    room = config.model.block_size - begin.shape[1]
+    ids = theirs.generate(begin, do_sample=False, max_new_tokens=room)[0, 1:]
+    for source, more in {
+        trial: [f"tokenizer={shards / 'tokenizer.json'}"],
+        out: [],
+        back: [],
+    }.items():
+        words = ["temperature=0", f"tokens={room}", "device=cpu", "prompt=return self", *more]
+        assert sample.main([f"checkpoint={source}", *words]) == 0
+        assert capsys.readouterr().out == tokenizer.decode(ids, skip_special_tokens=True) + "\n"
+    with pytest.raises(BadInput, match=r"^tokenizer: missing; .* tokenizer=FOLDER"):
+        sample.main([f"checkpoint={trial}"])
+    folder = prepare(replace(learnt, vocab_size=299), tmp_path / "other")
+    for command in (sample.main, lambda words: pretrained.main(["export", *words, "out=x"])):
+        with pytest.raises(BadInput, match=r"^tokenizer: .*: found 299 ids, expected .* 300$"):
+            command([f"checkpoint={trial}", f"tokenizer={folder}"])
 
 
 def test_the_command_prints_and_refuses(trial, capsys):

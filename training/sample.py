@@ -6,7 +6,8 @@ checkpoint   a trial's folder, one checkpoint, a folder of Hugging Face form, or
 prompt       how the text begins; none: a new document
 temperature  0 always takes the likeliest token
 top_k        choose among the k likeliest; null: among all
-tokenizer    folder with a learnt tokenizer.json, for a model over tokenizer bpe
+tokenizer    for a model over tokenizer bpe: folder with its tokenizer.json, which lies beside its
+             shards (runtime.data_dir) and in an export of it, which needs none named
 """
 
 import sys
@@ -77,10 +78,11 @@ def choose(logits_V: Tensor, words: Words, generator: torch.Generator) -> int:
 
 def write_samples(words: Words, found: Pretrained) -> list[str]:
     """The samples, each with its prompt; the same for the same seed on the same machine."""
-    folder = Path(words.tokenizer) if words.tokenizer else None
+    folder = Path(words.tokenizer) if words.tokenizer else found.tokenizer_folder
     end = vocabulary(found.tokenizer, found.config.vocab_size).end_of_text
     network = found.network().to(choose_device(words.device))
-    prompt = load_encoder(found.tokenizer, folder)(words.prompt).tolist()
+    encode = load_encoder(found.tokenizer, folder, found.config.vocab_size)
+    prompt = encode(words.prompt).tolist()
     decode = load_decoder(found.tokenizer, folder)
     generator = torch.Generator().manual_seed(words.seed)
     texts = []

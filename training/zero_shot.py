@@ -14,7 +14,8 @@ tasks       hellaswag and lambada (lm-evaluation-harness's hellaswag and lambada
 text        a text file instead, as it is: loss, perplexity, bits per byte
 limit       the first so many questions, passages or articles of a task; null: all
 out         a JSON file for the results
-tokenizer   folder with a learnt tokenizer.json, for a model over tokenizer bpe
+tokenizer   for a model over tokenizer bpe: folder with its tokenizer.json, which lies beside its
+            shards (runtime.data_dir) and in an export of it, which needs none named
 """
 
 import sys
@@ -149,7 +150,8 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _vocabulary(words: Words, found: Pretrained) -> Vocabulary:
-    encode = load_encoder(found.tokenizer, Path(words.tokenizer) if words.tokenizer else None)
+    folder = Path(words.tokenizer) if words.tokenizer else found.tokenizer_folder
+    encode = load_encoder(found.tokenizer, folder, found.config.vocab_size)
     known = vocabulary(found.tokenizer, found.config.vocab_size)
     if known.size != found.config.vocab_size:
         raise BadInput(
