@@ -85,12 +85,23 @@ def test_this_machine_has_a_name_and_memory():
 def test_threads_are_decided_again_for_another_number_of_ranks(tmp_path, monkeypatch):
     monkeypatch.setattr("training.hardware.usable_cores", lambda: 16)
     config = tiny_config(tmp_path, runtime__threads=None)
+    schedule = replace(config.schedule, batch_tokens=8 * 1024, tokens=8 * 1024, warmup_tokens=0)
+    evaluation = replace(config.evaluation, tokens=1024)
+    config = replace(config, model=SMALL, schedule=schedule, evaluation=evaluation)
     first = decide(config, alone(), None)
     assert first.threads == 16
     eight = decide(config, Ranks(0, 8, 8, CPU, timeout_s=60), first)
     assert (eight.world_size, eight.threads) == (8, 2)
     monkeypatch.setattr("training.hardware.usable_cores", lambda: 4)
     assert decide(config, alone(), first).threads == 16  # as before: the bits depend on it
+
+
+def test_little_work_is_not_divided_among_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.hardware.usable_cores", lambda: 16)
+    config = tiny_config(tmp_path, runtime__threads=None)
+    assert decide(config, alone(), None).threads == 1
+    asked = replace(config, runtime=replace(config.runtime, threads=3))
+    assert decide(asked, alone(), None).threads == 3
 
 
 def test_logits_are_kept_whole_where_there_is_room():

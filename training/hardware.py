@@ -16,6 +16,7 @@ import torch
 from configs.errors import BadInput
 from configs.files import read_json, to_json, write_atomic
 from model.config import GPTConfig
+from model.flops import flops_per_token_exact
 from training.attempt import Attempt, attempts
 from training.config import TrainConfig
 from training.distributed import Ranks
@@ -32,6 +33,7 @@ from training.memory import (
 from training.process import usable_cores
 
 NAME = "runtime.json"
+THREAD_FLOPS = 1e10  # of a pass, for each thread: a tenth of a second of a core
 
 
 def device_name(device: torch.device) -> str:
@@ -76,6 +78,19 @@ def micro_batch_sequences(
     return parts(rank_batch, limit_tokens // config.block_size)
 
 
+def threads_that_pay(config: GPTConfig, micro_batch: int, ranks: Ranks) -> int:
+    """Threads of a rank: all the cores there are for it, but on a CPU none for little work.
+
+    Threads that meet after every operation wait for each other, and on a busy machine for other
+    programs: there the two threads of a toy model took twenty times as long as one.
+    """
+    cores = max(1, usable_cores() // ranks.local_world_size)
+    if ranks.device.type != "cpu":
+        return cores
+    pass_flops = flops_per_token_exact(config) * micro_batch * config.block_size
+    return max(1, min(cores, int(pass_flops / THREAD_FLOPS)))
+
+
 @dataclass(frozen=True)
 class Environment:
     """Where and how a run computes; `micro_batch` in sequences, `threads` per rank.
@@ -111,7 +126,6 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
         memory = torch.cuda.mem_get_info(ranks.device)[1]
         if state_bytes(config) > memory:
             raise torch.OutOfMemoryError(too_large(config, "chunked", memory))
-    threads = max(1, usable_cores() // ranks.local_world_size)
     if earlier is None or earlier.device != device:
         compiled = ranks.device.type == "cuda"
         head = runtime.loss_head or loss_head(config.model, rank_batch, ranks.device)
@@ -119,9 +133,11 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
     else:
         compiled, micro_batch = earlier.compile, earlier.micro_batch
         head = runtime.loss_head or earlier.head
-        if earlier.world_size == ranks.world_size:
-            threads = earlier.threads
     micro_batch = min(rank_batch, runtime.micro_batch or micro_batch)
+    if earlier and earlier.device == device and earlier.world_size == ranks.world_size:
+        threads = earlier.threads
+    else:
+        threads = threads_that_pay(config.model, micro_batch, ranks)
     is_chosen = earlier is not None and earlier.device == device and earlier.sdpa in KERNELS
     if earlier is not None and is_chosen and runtime.sdpa is None:
         sdpa = earlier.sdpa
