@@ -115,7 +115,7 @@ class RuntimeConfig:
     """Where and how to run; nothing here may change the science, so no id digests it.
 
     device                cpu, cuda, or auto: a GPU where there is one
-    threads               CPU threads of a rank; null: cores / ranks of this machine, one for little work
+    threads               CPU threads of a rank; null: cores / ranks, one for little work
     compile               torch.compile; null: on a GPU only
     micro_batch           sequences per forward pass and rank; null: by rule, tried on a GPU
     loss_head             plain, or chunked: without all logits at once; null: by rule
