@@ -103,3 +103,16 @@ def test_runs_without_a_name_are_named_by_their_place(tmp_path):
     texts = {remark["code"]: remark["text"] for remark in found}
     assert texts["stale_runs"].endswith("t.csv:5")
     assert texts["loss_spikes"].endswith("highest by 0.70 nats in " + f"{table}:5")
+
+
+def test_runs_of_an_earlier_grid_are_said_to_be_so_and_those_of_another_rate_counted():
+    """Stale: one as the grid has it, one at another rate, one of a size that it has not."""
+    kept = {"flops_budget": 1e17, "n_layer": 2, "n_embd": 64, "lr": 0.01, "batch_tokens": 512}
+    others = [{}, {"lr": 0.02}, {"n_embd": 96, "lr": 0.02}]
+    runs = [kept, *(kept | {"stale": 1} | other for other in others)]
+    rows = [Row("", run | {"run_id": f"r{index}"}) for index, run in enumerate(runs)]
+    found = remarks(rows, observations(ROWS), HeadlineFits(None, None), config("runs=x"))
+    (text,) = [remark["text"] for remark in found if remark["code"] == "stale_runs"]
+    assert text.startswith("3 runs of cells that the grid asked for last has not")
+    assert "1 of them at another rate or batch" in text and "where.stale=0" in text
+    assert text.endswith("r1, r2, r3")

@@ -89,6 +89,8 @@ def test_stale_trials_are_fitted_and_listed(tmp_path):
     document = fitted(f"runs={sweep(tmp_path / 's', stale=1)}", QUICK).document
     assert document["inputs"]["used"] == 15
     assert "stale_runs" in {warning["code"] for warning in document["warnings"]}
+    document = fitted(f"runs={tmp_path / 's'}", QUICK, "where.stale=0").document
+    assert document["inputs"]["used"] == 14
 
 
 def test_a_loss_that_jumped_is_said_with_step_and_height(tmp_path):

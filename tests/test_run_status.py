@@ -158,6 +158,15 @@ def test_the_command_prints_plain_lines_and_then_only_what_changed(
     assert (out / "runs.csv").exists()
 
 
+def test_stale_trials_are_marked_and_their_fate_is_said(tmp_path, plan, capsys):
+    out = tmp_path / "out"
+    store.place_plan(out, stored(plan, stale=(plan.trials[0].id,)), False)
+    assert run_entry(sweep.main, "sweep", "", ["mode=status", f"out={out}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.endswith("stale")] == [plan.trials[0].id]
+    assert lines[-1].startswith("1 stale: of an earlier grid") and "in the fit" in lines[-1]
+
+
 def test_watching_goes_on_between_two_stages(tmp_path, plan, capsys, monkeypatch):
     out = tmp_path / "out"
     early = stored(replace(plan, stage="tuning"))

@@ -16,6 +16,8 @@ from scaling.fit.observations import TOGETHER, Observations, admitted, observe
 Remark = dict[str, str]
 # Median tokens per parameter: those of published studies lie well inside, at about 1 to 1000.
 _FEWEST_TOKENS, _MOST_TOKENS = 1e-3, 1e6
+_CELL = ("flops_budget", "n_layer", "n_head", "n_embd")
+_RECIPE = ("lr", "batch_tokens")
 _APART = 0.01  # of a; methods nearer each other than this agree for any use of the exponent
 
 
@@ -30,12 +32,7 @@ def remarks(
             f"{len(observations.excluded)} of {observations.planned} planned runs {verb} not used"
         )
         found.append({"code": "excluded_runs", "text": text})
-    stale = sorted(_name(row) for row in rows if row.values.get("stale"))
-    if stale:
-        text = (
-            f"{plural(len(stale), 'run')} that the plan no longer asks for: {', '.join(stale[:5])}"
-        )
-        found.append({"code": "stale_runs", "text": text})
+    found += _stale(rows)
     found += _unknown_setting(rows)
     epochs = observations.columns.get("epochs")
     if epochs is not None and np.nanmax(epochs) > 1:
@@ -66,6 +63,32 @@ def _slipped_unit(observations: Observations) -> list[Remark]:
         "parameter; if a column counts in millions or billions, say so, as units.tokens=1e9"
     )
     return [{"code": "units", "text": text}]
+
+
+def _stale(rows: Sequence[Row]) -> list[Remark]:
+    """Runs of cells that the grid asked for last does not have, and why they may not belong."""
+    stale = [row for row in rows if row.values.get("stale")]
+    if not stale:
+        return []
+    asked: dict[Any, set[Any]] = {}
+    for row in rows:
+        if not row.values.get("stale"):
+            asked.setdefault(_of(row, *_CELL), set()).add(_of(row, *_RECIPE))
+    other = [row for row in stale if asked.get(_of(row, *_CELL), set()) - {_of(row, *_RECIPE)}]
+    names = sorted(map(_name, stale))
+    text = (
+        f"{plural(len(stale), 'run')} of cells that the grid asked for last has not (of an earlier "
+        "grid, or added where its valleys were open), fitted with the others; where.stale=0 leaves "
+        "them out"
+    )
+    if other:
+        text += f"; {len(other)} of them at another rate or batch than that grid has there"
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return [{"code": "stale_runs", "text": f"{text}: {', '.join(names[:5])}{more}"}]
+
+
+def _of(row: Row, *names: str) -> tuple[Any, ...]:
+    return tuple(row.values.get(name) for name in names)
 
 
 def _unknown_setting(rows: Sequence[Row]) -> list[Remark]:

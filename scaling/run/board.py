@@ -15,7 +15,7 @@ from scaling.plan.grid import Stage
 from scaling.plan.table import duration
 from scaling.run import store
 from scaling.run.config import LauncherConfig
-from scaling.run.progress import count_line, name
+from scaling.run.progress import count_line, name, stale_line
 from scaling.run.request import Request
 from scaling.run.status import Overview, TrialView, overview, view
 from training.attempt import Watch
@@ -114,6 +114,8 @@ def _print_plain(
             print("  ".join(words).rstrip())
     for line in (*_problems(views), *_total_lines(total, launcher, stored.plan.stage)):
         print(line)
+    if stored.stale:
+        print(stale_line(stored))
     print(end="", flush=True)
 
 

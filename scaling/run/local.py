@@ -19,7 +19,7 @@ from scaling.run.planning import (
     stated_plans,
     total_cost,
 )
-from scaling.run.progress import Progress, count_line, name
+from scaling.run.progress import Progress, count_line, name, stale_line
 from scaling.run.request import Request
 from scaling.run.store import StoredPlan, TrialState
 from scaling.run.worker import Worker
@@ -106,7 +106,10 @@ def place_sweep(request: Request, machine: Machine | None) -> StoredPlan:
         print(doubt, flush=True)
     print(expectation(request, plans[-1]), flush=True)
     placed = StoredPlan(plans[0], data.digest, request.launcher, fit=request.fit_changes)
-    return store.place_plan(out, placed, extend)
+    united = store.place_plan(out, placed, extend)
+    if united.stale:
+        print(stale_line(united), flush=True)
+    return united
 
 
 def work(

@@ -16,7 +16,7 @@ from scaling.plan.cost import makespan_s
 from scaling.plan.grid import Trial
 from scaling.plan.table import duration
 from scaling.run.slots import Slot
-from scaling.run.store import TrialState
+from scaling.run.store import StoredPlan, TrialState
 from training.attempt import Attempt
 from training.record import RunRecord
 
@@ -126,3 +126,11 @@ def count_line(counts: dict[str, int]) -> str:
     """planned = done + diverged + oom + failed + running + waiting, in numbers."""
     parts = [f"{count} {state}" for state, count in counts.items() if state != "planned"]
     return f"{counts['planned']} planned = " + " + ".join(parts)
+
+
+def stale_line(stored: StoredPlan) -> str:
+    """How many trials the grid asked for last does not ask for, and what becomes of them."""
+    return (
+        f"{len(stored.stale)} stale: of an earlier grid, or added where its valleys were open; they "
+        "stay in the plan and in the fit (fit.where.stale=0 leaves them out)"
+    )
