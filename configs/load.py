@@ -195,16 +195,16 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         options = [option for option in arguments if option is not type(None)]
         if len(options) == 1:
             return _convert(options[0], value, where)
+        within: BadInput | None = None
         for option in options:
             try:
                 return _convert(option, value, where)
-            except BadInput:
+            except BadInput as error:
                 # Of a list or a group the refusal says which part is wrong.
-                if get_origin(option) is tuple and isinstance(value, list | tuple):
-                    raise
-                if is_dataclass(option) and isinstance(value, Mapping):
-                    raise
-        raise _refusal(where, value, ", or ".join(map(_expected, options)))
+                is_list = get_origin(option) is tuple and isinstance(value, list | tuple)
+                if is_list or (is_dataclass(option) and isinstance(value, Mapping)):
+                    within = error
+        raise within or _refusal(where, value, ", or ".join(dict.fromkeys(map(_expected, options))))
     if origin is Literal:
         if type(value) is not bool and value in arguments:
             return value

@@ -208,6 +208,27 @@ class Tree:
     anything: dict[str, float] | None = None
 
 
+@dataclass(frozen=True)
+class Forest:
+    of: Leaf | Tree | Literal["none"] = "none"
+    counts: int | tuple[int, ...] = 1
+
+
+def test_a_field_of_several_kinds_takes_each_and_names_what_is_wrong():
+    assert build(Forest, {"of": {"count": 1}}).of == Leaf(1)
+    assert build(Forest, {"of": {"leaf": {"count": 1}}}).of == Tree(Leaf(1))
+    assert build(Forest, {"of": "none", "counts": [1, 2]}) == Forest(counts=(1, 2))
+    for values, said in (
+        ({"of": {"leaf": {"count": "a"}}}, "of.leaf.count: found 'a'"),
+        ({"of": 3}, "of: found 3 (int), expected a group of fields, or one of none"),
+        ({"counts": [1, "a"]}, "counts[1]: found 'a'"),
+        ({"counts": "a"}, "counts: found 'a' (str), expected a whole number, or a list"),
+    ):
+        with pytest.raises(BadInput) as error:
+            build(Forest, values)
+        assert said in str(error.value)
+
+
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 values = st.recursive(
     scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=5), v, max_size=3)

@@ -131,6 +131,6 @@ def count_line(counts: dict[str, int]) -> str:
 def stale_line(stored: StoredPlan) -> str:
     """How many trials the grid asked for last does not ask for, and what becomes of them."""
     return (
-        f"{len(stored.stale)} stale: of an earlier grid, or added where its valleys were open; they "
-        "stay in the plan and in the fit (fit.where.stale=0 leaves them out)"
+        f"{len(stored.stale)} stale: of an earlier grid, or added where its valleys were open; "
+        "they stay in the plan and in the fit (fit.where.stale=0 leaves them out)"
     )
