@@ -21,6 +21,10 @@ NEEDS = {
     ),
     "browser": (lambda: shutil.which("chromium"), "Chromium (apt-get install chromium)"),
     "root": (lambda: os.geteuid() == 0, "root"),
+    "weights": (
+        lambda: Path(os.environ.get("GPT2_WEIGHTS", "/none")).exists(),
+        "OpenAI's 124M at GPT2_WEIGHTS",
+    ),
     "reference": (_has_reference, "folders named by REFERENCE_DIR and DATA_DIR"),
 }
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from configs.errors import BadInput
 from data.sources import Document
 from data.tokenizer import encode_here, encode_in_parallel, load_encoder, vocabulary
+from data.writer import ShardWriter
 
 
 def document(text: str, where: str = "somewhere:1") -> Document:
@@ -51,9 +52,29 @@ def gpt2(data_dir: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.needs_reference
-def test_gpt2_counts_tiny_shakespeare_as_published(gpt2, data_dir: Path) -> None:
+def test_tiny_shakespeare_has_the_published_counts_by_each_convention(gpt2, data_dir, tmp_path):
+    """Whole; nanoGPT: cut at 90% of the characters; llm.c: 50256 before each section, 32,768 ids
+    of validation first. The shards of both are those of others, byte by byte.
+    """
     with lzma.open(data_dir / "eval" / "tinyshakespeare.txt.xz", "rt", newline="\n") as file:
-        assert len(gpt2(file.read())) == 338_025
+        text = file.read()
+    assert len(gpt2(text)) == 338_025
+    cut = int(len(text) * 0.9)
+    for name, part, count in (("train", text[:cut], 301_966), ("val", text[cut:], 36_059)):
+        theirs = np.fromfile(data_dir / "shards" / f"nanogpt_shakespeare_{name}.bin", "<u2")
+        np.testing.assert_array_equal(gpt2(part), theirs)
+        assert len(theirs) == count
+    *sections, last = text.split("\n\n")
+    parts = [gpt2(f"{section}\n\n") for section in sections] + [gpt2(last)]
+    ids = np.concatenate([np.append(np.uint16(50256), part) for part in parts])
+    assert len(ids) == 338_028
+    for name, part, size in (("val", ids[:32_768], 66_560), ("train", ids[32_768:], 611_544)):
+        writer = ShardWriter(tmp_path, name)
+        writer.write(part)
+        [entry] = writer.close()
+        ours = (tmp_path / entry.name).read_bytes()
+        assert ours == (data_dir / "shards" / f"tiny_shakespeare_{name}.bin").read_bytes()
+        assert len(ours) == size
 
 
 @pytest.mark.needs_reference
