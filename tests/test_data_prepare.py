@@ -1,61 +1,29 @@
 """Text becomes shards once, whole or not at all, and the same from any number of processes."""
 
-import json
-import os
 import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_corpus import SPLITS, ids_of, prepare_command, tiny_corpus
 
-import data.building
-import data.linking
 import data.prepare
 import data.tokenizing
 from configs.errors import BadInput
-from data.building import building_folder
 from data.config import DataConfig
-from data.manifest import Manifest, compare, read_manifest
+from data.manifest import compare, read_manifest
 from data.prepare import prepare
 from data.shards import open_split, verify, verify_digests
 from data.sources import read_documents
 from data.tokenizer import vocabulary
 from data.tokenizing import is_validation
-from data.writer import ShardWriter
-
-SPLITS = ("train", "val")
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> DataConfig:
-    """200 short documents in two files."""
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    for name, numbers in (("a", range(100)), ("b", range(100, 200))):
-        rows = (json.dumps({"text": f"Document {n}: " + "word " * n}) for n in numbers)
-        (folder / f"{name}.jsonl").write_text("\n".join(rows))
-    return DataConfig("files", str(folder), "bytes", val_fraction=0.2, max_epochs=1)
-
-
-def ids_of(folder: Path, manifest: Manifest, name) -> np.ndarray:
-    shards = open_split(folder, manifest, name).shards
-    return np.concatenate([shard.read(0, shard.n_tokens) for shard in shards])
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "data.prepare", *arguments]
-
-
-def shards(folder: Path, **sizes: int) -> DataConfig:
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, (name, size) in enumerate(sizes.items()):
-        rng = np.random.default_rng(index)
-        rng.integers(0, 50257, size).astype("<u2").tofile(folder / f"{name}.bin")
-    return DataConfig("shards", str(folder), "gpt2", val_fraction=0.01, max_epochs=1)
+    return tiny_corpus(tmp_path)
 
 
 def test_every_document_stands_after_a_separator_in_its_split(corpus, tmp_path) -> None:
@@ -109,60 +77,6 @@ def test_the_same_text_elsewhere_is_the_same_data(corpus: DataConfig, tmp_path: 
     assert compare(first, second) is None
 
 
-def test_several_processes_prepare_one_folder(corpus: DataConfig, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    arguments = ("source=files", f"path={corpus.path}", "tokenizer=bytes", "val_fraction=0.2")
-    processes = [
-        subprocess.Popen(command(*arguments, f"out={out}"), stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    printed = {process.communicate()[0] for process in processes}
-    assert [process.returncode for process in processes] == [0] * 4
-    [folder] = out.iterdir()
-    [line] = printed
-    assert line.startswith(f"{folder}: ") and line.endswith(" validation tokens (bytes)\n")
-    assert folder == prepare(corpus, out)
-
-
-def test_a_failure_half_way_leaves_nothing(corpus, tmp_path, monkeypatch) -> None:
-    write, calls = ShardWriter.write, Counter[str]()
-
-    def fail_later(writer: ShardWriter, ids) -> None:
-        calls["write"] += 1
-        if calls["write"] == 150:
-            raise OSError(28, "No space left on device", "train_000000.bin")
-        write(writer, ids)
-
-    monkeypatch.setattr(ShardWriter, "write", fail_later)
-    with pytest.raises(BadInput, match="train_000000.bin: No space left on device"):
-        prepare(corpus, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_a_killed_preparation_is_cleared_away_by_the_next(corpus, tmp_path, monkeypatch) -> None:
-    out = tmp_path / "out"
-    dies = "import os, data.prepare as p; p.write_manifest = lambda *_: os.kill(os.getpid(), 9)"
-    config = f"DataConfig('files', {corpus.path!r}, 'bytes', 0.2, 1)"
-    code = f"{dies}; from data.config import DataConfig; p.prepare({config}, p.Path({str(out)!r}))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
-    [left] = out.iterdir()
-    folder = prepare(corpus, out)  # it may be at work still, as far as its age tells
-    assert left.exists()
-    (folder / "manifest.json").unlink()
-    folder.rename(tmp_path / "gone")
-    os.utime(left, (time.time() - 100, time.time() - 100))
-    prepare(corpus, out)
-    assert not left.exists()
-
-
-def test_a_preparation_at_work_is_not_cleared_away(corpus, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(data.building, "ABANDONED_S", -1)
-    folder = tmp_path / "data"
-    with building_folder(folder) as mine, building_folder(folder) as b:
-        assert mine.exists() and b.exists() and mine != b
-    assert list(tmp_path.iterdir()) == [tmp_path / "corpus"]
-
-
 @pytest.mark.parametrize(("share", "empty"), [(1e-9, "val"), (1 - 1e-9, "train")])
 def test_a_large_corpus_without_a_split_is_refused(
     corpus, tmp_path, monkeypatch, share, empty
@@ -183,81 +97,6 @@ def test_a_path_that_cannot_be_is_refused(corpus, tmp_path, name) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "file"]
 
 
-def test_ready_shards_stay_where_they_are(tmp_path: Path) -> None:
-    config = shards(tmp_path / "given", train=3000, val=500)
-    before = sorted((tmp_path / "given").iterdir())
-    folder = prepare(config, tmp_path / "out")
-    manifest = read_manifest(folder)
-    assert sorted((tmp_path / "given").iterdir()) == before
-    assert (manifest.train.tokens, manifest.val.tokens) == (3000, 500)
-    assert manifest.vocab_size == 50257
-    assert manifest.val.bytes_per_token is None
-    expected = np.fromfile(tmp_path / "given" / "val.bin", "<u2")
-    np.testing.assert_array_equal(ids_of(folder, manifest, "val"), expected)
-
-
-def test_ready_shards_are_digested_once(tmp_path, monkeypatch) -> None:
-    config = shards(tmp_path / "given", train=3000, val=500)
-    folder = prepare(config, tmp_path / "out")
-    monkeypatch.setattr(data.linking, "file_digest", lambda path: pytest.fail("read again"))
-    assert prepare(config, tmp_path / "out") == folder
-
-
-def test_added_and_renamed_shards_are_named_and_listing_order_is_not_seen(
-    tmp_path, monkeypatch
-) -> None:
-    config = shards(tmp_path / "given", a_train=300, b_train=300, val=300)
-    before = read_manifest(prepare(config, tmp_path / "out"))
-
-    glob = Path.glob
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "glob", lambda path, pattern: reversed(sorted(glob(path, pattern))))
-        assert read_manifest(prepare(config, tmp_path / "shuffled")) == before
-
-    (tmp_path / "given" / "a_train.bin").rename(tmp_path / "given" / "c_train.bin")
-    renamed = read_manifest(prepare(config, tmp_path / "out"))
-    assert compare(before, renamed) == (
-        "data: train shard 0: found b_train.bin, expected a_train.bin"
-    )
-    shards(tmp_path / "given", a_train=300, b_train=300, val=300, d_train=300)
-    added = read_manifest(prepare(config, tmp_path / "out"))
-    assert compare(before, added) == (
-        "data: train shard 2: found c_train.bin, expected no more shards"
-    )
-
-
-def test_a_validation_shard_that_is_trained_on_is_refused(tmp_path: Path) -> None:
-    config = shards(tmp_path / "given", a_train=300, b_train=300)
-    content = (tmp_path / "given" / "b_train.bin").read_bytes()
-    (tmp_path / "given" / "val.bin").write_bytes(content)
-    with pytest.raises(BadInput, match=r"the same content in val.bin and b_train.bin"):
-        prepare(config, tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("sizes", "why"),
-    [
-        ({"train": 300}, r"no \*val\*.bin"),
-        ({"val": 300}, r"no \*train\*.bin"),
-        ({"other": 300}, r"no \*train\*.bin"),
-        ({"train": 300, "val": 300, "val_train": 300}, "both train and val"),
-    ],
-)
-def test_a_folder_without_both_splits_is_refused(tmp_path, sizes, why) -> None:
-    with pytest.raises(BadInput, match=why):
-        prepare(shards(tmp_path / "given", **sizes), tmp_path / "out")
-
-
-def test_shards_prepared_elsewhere_keep_their_text_counts(corpus, tmp_path) -> None:
-    made = prepare(corpus, tmp_path / "out")
-    config = replace(corpus, source="shards", path=str(made))
-    manifest = read_manifest(prepare(config, tmp_path / "there"))
-    assert manifest.val == read_manifest(made).val
-    assert manifest.digest == read_manifest(made).digest
-    with pytest.raises(BadInput, match="found tokenizer 'gpt2', expected 'bytes'"):
-        prepare(replace(config, tokenizer="gpt2"), tmp_path / "there")
-
-
 def test_the_command_takes_defaults_from_the_group_of_its_source(tmp_path, corpus) -> None:
     for arguments, status, text in [
         (("source=files", "tokenizer=bytes"), 2, "data.path: found None, expected a path"),
@@ -266,7 +105,7 @@ def test_the_command_takes_defaults_from_the_group_of_its_source(tmp_path, corpu
         (("source=files", f"path={corpus.path}", "tokenizer=bytes", "val_fraction=0.2"), 0, ""),
     ]:
         result = subprocess.run(
-            command(*arguments, f"out={tmp_path / 'out'}"), capture_output=True, text=True
+            prepare_command(*arguments, f"out={tmp_path / 'out'}"), capture_output=True, text=True
         )
         assert result.returncode == status
         assert text in result.stderr
@@ -297,14 +136,6 @@ def test_the_reference_corpus_has_its_published_counts(tmp_path, data_dir, monke
     assert read_manifest(prepare(config, tmp_path / "parallel")) == serial
 
 
-@pytest.mark.needs_reference
-def test_the_reference_shards_are_a_data_set(tmp_path: Path, data_dir: Path) -> None:
-    config = DataConfig("shards", str(data_dir / "shards"), "gpt2", 0.01, 1)
-    manifest = read_manifest(prepare(config, tmp_path))
-    assert [entry.tokens for entry in manifest.train.shards] == [301_966, 305_260]
-    assert [entry.tokens for entry in manifest.val.shards] == [36_059, 32_768]
-
-
 def test_a_few_documents_are_divided_whatever_the_fraction(tmp_path: Path) -> None:
     folder = tmp_path / "text"
     folder.mkdir()
@@ -329,7 +160,7 @@ def test_the_command_prepares_what_an_experiment_trains_on(corpus, tmp_path) -> 
     out = tmp_path / "out"
     given = ["data=files", f"data.path={corpus.path}", "data.tokenizer=bytes"]
     done = subprocess.run(
-        command("experiment=smoke", *given, f"runtime.data_dir={out}"),
+        prepare_command("experiment=smoke", *given, f"runtime.data_dir={out}"),
         capture_output=True,
         text=True,
     )
@@ -337,5 +168,5 @@ def test_the_command_prepares_what_an_experiment_trains_on(corpus, tmp_path) -> 
     [folder] = out.iterdir()
     assert prepare(replace(corpus, val_fraction=0.01), out) == folder
     assert list(out.iterdir()) == [folder]
-    wrong = subprocess.run(command("experiment=smoke", "source=files"), capture_output=True)
+    wrong = subprocess.run(prepare_command("experiment=smoke", "source=files"), capture_output=True)
     assert wrong.returncode == 2 and b"source: unknown key" in wrong.stderr

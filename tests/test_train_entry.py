@@ -5,40 +5,26 @@ import hashlib
 import json
 import math
 import os
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from kill_harness import fork
 from tiny_training import claimed, prepared_config, tiny_config
+from train_command import entry, train_command
 
-import train
-from configs.load import run_entry
 from data.prepare import prepare
 from model.gpt import GPT
-from training import checkpoint, loop, step
-from training.config import TrainConfig, trial_id
+from training import loop
+from training.config import trial_id
 from training.metrics import read_metrics
 from training.record import read_record
-from training.trial import read_config, write_config
+from training.trial import read_config
 
 
 @pytest.fixture
 def command(tmp_path):
-    """Run train.py in this process on a tiny config; gives the exit status."""
-
-    def call(*overrides: str, config: TrainConfig | None = None) -> int:
-        folder = tmp_path / f"config{len(list(tmp_path.glob('config*')))}"
-        write_config(folder, config or prepared_config(tmp_path))
-        return entry("--config-dir", str(folder), "--config-name", "config", *overrides)
-
-    return call
-
-
-def entry(*arguments: str) -> int:
-    return run_entry(train.main, "train", train.__doc__ or "", list(arguments))
+    return train_command(tmp_path)
 
 
 def tree(folder: Path) -> dict[str, tuple[str, int]]:
@@ -210,71 +196,6 @@ def test_what_ran_out_of_memory_is_tried_again_when_asked(command, tmp_path, cap
     assert record is not None and (record.status, record.attempts) == ("done", 2)
     assert "resumed at step 2" in (out / "attempt-002/log.txt").read_text()
     assert json.loads((out / "attempt-001/record.json").read_text())["status"] == "oom"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_ends_in_75_and_the_same_command_goes_on(command, tmp_path, number):
-    config = prepared_config(tmp_path, 2000, runtime__checkpoint_every_s=1e6)
-    out = tmp_path / "out"
-    child = fork(lambda: command(f"out={out}", config=config), tmp_path / "log")
-    child.until(lambda: read_metrics(out))
-    child.kill(number)
-    assert child.wait() == 75
-    stopped = read_metrics(out)[-1]["step"]
-    assert f"stopped: after step {stopped} of 2000" in child.log.read_text()
-    assert read_record(out) is None
-
-    child = fork(lambda: command(f"out={out}", config=config), tmp_path / "log")
-    child.until(lambda: (out / "attempt-002/metrics.jsonl").exists() and read_metrics(out))
-    child.until(lambda: read_metrics(out)[-1]["step"] > stopped + 1)
-    child.kill(number)
-    assert child.wait() == 75
-    assert f"resumed at step {stopped}" in (out / "attempt-002/log.txt").read_text()
-
-
-def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):
-    def slow() -> int:
-        def sleep(*_: object) -> None:
-            (tmp_path / "asleep").touch()
-            signal.pause()
-
-        train.open_data = sleep
-        return command(f"out={tmp_path / 'out'}")
-
-    child = fork(slow, tmp_path / "log")
-    child.until((tmp_path / "asleep").exists)
-    child.kill(signal.SIGTERM)
-    assert child.wait() == 75
-    assert "by SIGTERM, outside of any step" in child.log.read_text()
-
-
-@pytest.mark.parametrize("phase", ["held_out_loss", "begin_step", "Journal.row", "save"])
-def test_a_stop_in_any_phase_of_a_step_loses_no_step(command, tmp_path, phase):
-    config = prepared_config(tmp_path, 2000, runtime__evaluate_every_steps=1)
-    out = tmp_path / "out"
-
-    def body() -> int:
-        owners = {"save": checkpoint, "Journal.row": loop.Journal, "begin_step": step}
-        owner: Any = owners.get(phase, loop)
-        name = phase.rpartition(".")[2]
-        original = getattr(owner, name)
-        calls = 0
-
-        def signalled(*arguments: Any, **options: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == 3:
-                signal.raise_signal(signal.SIGTERM)
-            return original(*arguments, **options)
-
-        setattr(owner, name, signalled)
-        return command(f"out={out}", config=config)
-
-    child = fork(body, tmp_path / "log")
-    assert child.wait() == 75
-    last = read_metrics(out)[-1]["step"]
-    assert last in (3, 4)  # the step in progress, or the one that the signal found begun
-    assert checkpoint.newest(out, print).meta.step == last
 
 
 def test_prepared_data_may_be_read_only(command, tmp_path, monkeypatch):

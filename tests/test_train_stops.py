@@ -1,0 +1,84 @@
+"""train.py asked to stop, in whatever phase: status 75, nothing lost, the same command goes on."""
+
+import signal
+from typing import Any
+
+import pytest
+from kill_harness import fork
+from tiny_training import prepared_config
+from train_command import train_command
+
+import train
+from training import checkpoint, loop, step
+from training.metrics import read_metrics
+from training.record import read_record
+
+
+@pytest.fixture
+def command(tmp_path):
+    return train_command(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_in_75_and_the_same_command_goes_on(command, tmp_path, number):
+    config = prepared_config(tmp_path, 2000, runtime__checkpoint_every_s=1e6)
+    out = tmp_path / "out"
+    child = fork(lambda: command(f"out={out}", config=config), tmp_path / "log")
+    child.until(lambda: read_metrics(out))
+    child.kill(number)
+    assert child.wait() == 75
+    stopped = read_metrics(out)[-1]["step"]
+    assert f"stopped: after step {stopped} of 2000" in child.log.read_text()
+    assert read_record(out) is None
+
+    child = fork(lambda: command(f"out={out}", config=config), tmp_path / "log")
+    child.until(lambda: (out / "attempt-002/metrics.jsonl").exists() and read_metrics(out))
+    child.until(lambda: read_metrics(out)[-1]["step"] > stopped + 1)
+    child.kill(number)
+    assert child.wait() == 75
+    assert f"resumed at step {stopped}" in (out / "attempt-002/log.txt").read_text()
+
+
+def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):
+    def slow() -> int:
+        def sleep(*_: object) -> None:
+            (tmp_path / "asleep").touch()
+            signal.pause()
+
+        train.open_data = sleep
+        return command(f"out={tmp_path / 'out'}")
+
+    child = fork(slow, tmp_path / "log")
+    child.until((tmp_path / "asleep").exists)
+    child.kill(signal.SIGTERM)
+    assert child.wait() == 75
+    assert "by SIGTERM, outside of any step" in child.log.read_text()
+
+
+@pytest.mark.parametrize("phase", ["held_out_loss", "begin_step", "Journal.row", "save"])
+def test_a_stop_in_any_phase_of_a_step_loses_no_step(command, tmp_path, phase):
+    config = prepared_config(tmp_path, 2000, runtime__evaluate_every_steps=1)
+    out = tmp_path / "out"
+
+    def body() -> int:
+        owners = {"save": checkpoint, "Journal.row": loop.Journal, "begin_step": step}
+        owner: Any = owners.get(phase, loop)
+        name = phase.rpartition(".")[2]
+        original = getattr(owner, name)
+        calls = 0
+
+        def signalled(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                signal.raise_signal(signal.SIGTERM)
+            return original(*arguments, **options)
+
+        setattr(owner, name, signalled)
+        return command(f"out={out}", config=config)
+
+    child = fork(body, tmp_path / "log")
+    assert child.wait() == 75
+    last = read_metrics(out)[-1]["step"]
+    assert last in (3, 4)  # the step in progress, or the one that the signal found begun
+    assert checkpoint.newest(out, print).meta.step == last
