@@ -40,6 +40,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 gpu-check: $(STAMP)
+	$(BIN)/python -m pytest -q -s tests/test_gpu.py
 	$(BIN)/python -m benchmarks.throughput
 
 install: $(STAMP)

@@ -14,7 +14,14 @@ def _has_reference() -> bool:
     )
 
 
+def _has_gpu() -> bool:
+    import torch  # here: most tests of fits do without
+
+    return torch.cuda.is_available()
+
+
 NEEDS = {
+    "gpu": (_has_gpu, "a GPU that torch can use"),
     "slurm": (
         lambda: all(map(shutil.which, ("munged", "slurmctld", "slurmd"))),
         "Slurm's daemons (apt-get install slurm-wlm munge)",

@@ -74,7 +74,7 @@ def test_powers_of_two_are_cut_into_powers_of_two():
 
 def test_a_large_vocabulary_makes_passes_small():
     assert small_pass_tokens(SMALL, "cpu") == 2**27 // 50304
-    assert small_pass_tokens(SMALL, "cuda") == 2**30 // 50304
+    assert small_pass_tokens(SMALL, "cuda") == 2**28 // 50304
 
 
 def test_this_machine_has_a_name_and_memory():

@@ -71,9 +71,10 @@ def head_that_fits(model: GPTConfig, rank_tokens: int, memory_bytes: int) -> Hea
 def small_pass_tokens(model: GPTConfig, kind: Kind) -> int:
     """Tokens of a pass that any machine of the kind holds, as are their logits.
 
-    CPU: 16k tokens, 2^27 logits (0.5 GB in float32); GPU: 64k tokens, 2^30 logits (4 GB).
+    CPU: 16k tokens, 2^27 logits (0.5 GB in float32); GPU: 64k tokens, 2^28 logits (1 GB, held
+    beside those in bf16 and their logarithms).
     """
-    tokens, logits = (65_536, 2**30) if kind == "cuda" else (16_384, 2**27)
+    tokens, logits = (65_536, 2**28) if kind == "cuda" else (16_384, 2**27)
     return min(tokens, logits // model.padded_vocab_size)
 
 

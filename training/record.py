@@ -30,7 +30,7 @@ class RunRecord:
     tokens          trained so far; tokens_planned: what the schedule asks for
     epochs          tokens over the training tokens there are
     weights_digest  of the final weights (model.gpt.weights_digest)
-    bitwise         whether an uninterrupted run would have ended in the same bits
+    bitwise         whether an uninterrupted run would have ended in the same bits; not on a GPU
     config_digest   of the whole config, `runtime` included (id leaves that out)
     train_s         inside training steps; wall_s: with set-up, evaluation and saving
     first_step_s    of the last attempt; where the model is compiled, with compilation

@@ -245,7 +245,10 @@ def build_run(config: TrainConfig, ranks: Ranks, environment: Environment, data:
         )
     optimizer = build_optimizer(model, config.optimizer)
     parameters = list(model.parameters())  # once: the walk shows in a small model's step
-    return Run(config, ranks, environment, data, model, network, parameters, optimizer)
+    run = Run(config, ranks, environment, data, model, network, parameters, optimizer)
+    # Gradients of attention and embeddings are summed on a GPU in no fixed order.
+    run.bitwise = ranks.device.type == "cpu"
+    return run
 
 
 def purpose_seed(seed: int, purpose: str) -> int:

@@ -46,7 +46,7 @@ class Difference:
         fields = [f for f in _DECIDE_BITS if getattr(one, f) != getattr(two, f)]
         why = f"{', '.join(fields)} differ, which changes the last bits"
         if not fields:
-            why = "one of them was resumed elsewhere, which changes the last bits"
+            why = "one was resumed elsewhere or is of a GPU, which changes the last bits"
             if one.bitwise and two.bitwise:
                 why = "on equal machines the bits should be equal: look into it"
         return f"{self.trial.id}  {name(self.trial)}: kept {ends[0]}; not {ends[1]} ({why})"
