@@ -40,8 +40,8 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 gpu-check: $(STAMP)
-	$(BIN)/python -m pytest -q -s tests/test_gpu.py
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m pytest -q -s tests/test_gpu.py; status=$$?; \
+	  $(BIN)/python -m benchmarks.throughput && exit $$status
 
 install: $(STAMP)
 
