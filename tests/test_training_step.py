@@ -56,7 +56,7 @@ def test_weights_are_cast_once_a_step_and_the_gradient_is_that_of_casting_in_eac
         (loss / 4).backward()
     expected = [p.grad.clone() for p in run.parameters]
     run.model.zero_grad()
-    with profile(record_shapes=True) as profiler:
+    with profile(record_shapes=True, acc_events=True) as profiler:
         accumulate_gradients(run.network, *run.batch(0), 2, run.autocast)
     assert all(torch.equal(p.grad, e) for p, e in zip(run.parameters, expected, strict=True))
 
