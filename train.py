@@ -18,13 +18,12 @@ from typing import Any, Literal
 from torch.distributed.elastic.multiprocessing.errors import record as report_to_torchrun
 
 from configs.errors import BadInput, ExitStatus, StopRequested
-from configs.files import digest
 from configs.load import Arguments, build, run_entry
 from training.attempt import RECORD, Attempt, beating, remove_checkpoints
 from training.config import TrainConfig, as_mapping, trial_id
 from training.dataset import open_data
 from training.distributed import Ranks, joined
-from training.hardware import rank_sequences
+from training.hardware import rank_sequences, require_room
 from training.loop import train_and_publish
 from training.measure import measure, plan
 from training.peers import cause
@@ -58,7 +57,7 @@ def main(arguments: Arguments) -> int:
         print(plan(config))
         return ExitStatus.DONE
     with stop_at_once(), joined(config.runtime) as ranks:
-        ranks.require_same("the config of the ranks", digest(as_mapping(config)))
+        ranks.require_same("the config of the ranks", as_mapping(config))
         ranks.require_same("the code of the ranks", str(code_version()))
         if command.mode == "run":
             return run(config, Path(command.out or f"runs/{trial_id(config)}"), command.keep, ranks)
@@ -100,6 +99,7 @@ def train_in(config: TrainConfig, out: Path, ranks: Ranks) -> RunRecord:
     Several ranks leave one of their failure, too, which nobody may be left to tell otherwise.
     """
     ranks.everywhere(lambda: rank_sequences(config, ranks))
+    ranks.everywhere(lambda: require_room(config, ranks))
     data = open_data(config, ranks)
     if config.init_from is not None:
         ranks.from_main(lambda: str(initial_weights(config).origin))  # before anything is written

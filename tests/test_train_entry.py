@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from kill_harness import fork
 from tiny_training import claimed, prepared_config, tiny_config
 from train_command import entry, train_command
 
@@ -120,6 +119,11 @@ def test_measure_says_how_fast_and_leaves_no_run(command, tmp_path, capsys, monk
         ("evaluation.tokens=100000000", "evaluation.tokens: found 100000000"),
         ("data.max_epochs=0.001", "expected at most data.max_epochs 0.001"),
         ("data.path=/nowhere", "/nowhere"),
+        ("schedule.batch_tokens=100", "found 100, expected a multiple of model.block_size 16"),
+        ("runtime.micro_batch=0", "runtime.micro_batch: found 0, expected more than 0"),
+        ("precision=fp16", "precision: found 'fp16' (str), expected one of float32, bf16"),
+        ("model.n_embd=131072", "expected less than the"),
+        ("model.block_size=48", "found 128, expected a multiple of model.block_size 48"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(command, tmp_path, capsys, override, expected):
@@ -215,14 +219,9 @@ def test_an_out_that_cannot_be_written_is_named(command, tmp_path, monkeypatch, 
     assert f"out: {tmp_path / 'out'}: Read-only file system" in capsys.readouterr().err
 
 
-def test_data_that_changes_under_a_run_stops_it_and_spares_the_checkpoint(command, tmp_path):
-    config = prepared_config(tmp_path, 2000)
-    out = tmp_path / "out"
-    child = fork(lambda: command(f"out={out}", config=config), tmp_path / "log")
-    child.until(lambda: read_metrics(out))
-    [shard] = (tmp_path / "shards").glob("*/train_000000.bin")
-    os.truncate(shard, 2000)
-    assert child.wait() == 2
-    assert "train_000000.bin" in child.log.read_text()
-    names = [path.name for path in (out / "attempt-001/checkpoints").iterdir()]
-    assert names and all(name.startswith("step-") for name in names)
+def test_data_of_the_hub_that_are_not_prepared_name_the_command(tmp_path, capsys):
+    out, data_dir = tmp_path / "out", tmp_path / "data"
+    assert entry("experiment=gpt2_124m", f"out={out}", f"runtime.data_dir={data_dir}") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "run python -m data.prepare with the same" in error
+    assert not out.exists() and not data_dir.exists()

@@ -1,14 +1,17 @@
 """train.py asked to stop, in whatever phase: status 75, nothing lost, the same command goes on."""
 
 import signal
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from kill_harness import fork
 from tiny_training import prepared_config
-from train_command import train_command
+from train_command import run_in, train_command
 
 import train
+from data.loader import Loader
 from training import checkpoint, loop, step
 from training.metrics import read_metrics
 from training.record import read_record
@@ -55,13 +58,18 @@ def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):
     assert "by SIGTERM, outside of any step" in child.log.read_text()
 
 
-@pytest.mark.parametrize("phase", ["held_out_loss", "begin_step", "Journal.row", "save"])
+@pytest.mark.parametrize("phase", ["held_out_loss", "begin_step", "batch", "Journal.row", "save"])
 def test_a_stop_in_any_phase_of_a_step_loses_no_step(command, tmp_path, phase):
     config = prepared_config(tmp_path, 2000, runtime__evaluate_every_steps=1)
     out = tmp_path / "out"
 
     def body() -> int:
-        owners = {"save": checkpoint, "Journal.row": loop.Journal, "begin_step": step}
+        owners = {
+            "begin_step": step,
+            "batch": Loader,
+            "Journal.row": loop.Journal,
+            "save": checkpoint,
+        }
         owner: Any = owners.get(phase, loop)
         name = phase.rpartition(".")[2]
         original = getattr(owner, name)
@@ -82,3 +90,33 @@ def test_a_stop_in_any_phase_of_a_step_loses_no_step(command, tmp_path, phase):
     last = read_metrics(out)[-1]["step"]
     assert last in (3, 4)  # the step in progress, or the one that the signal found begun
     assert checkpoint.newest(out, print).meta.step == last
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_twice_it_exits_at_once(tmp_path, number, status):
+    def save(self: object) -> None:
+        (tmp_path / "saving").touch()
+        time.sleep(60)
+
+    def stubborn() -> int:
+        loop.Saver.save_now = save
+        return run_in(tmp_path / "out", prepared_config(tmp_path, 4000))
+
+    child = fork(stubborn, tmp_path / "log")
+    child.until(lambda: read_metrics(tmp_path / "out"))
+    child.kill(number)
+    child.until((tmp_path / "saving").exists)
+    child.kill(number)
+    assert child.wait(5) == status
+
+
+def test_a_stop_while_data_are_prepared_leaves_nothing(tmp_path):
+    """In the process of its own that learns a tokenizer, which ends with its caller."""
+    config = prepared_config(tmp_path, model__vocab_size=300)
+    config = replace(config, data=replace(config.data, tokenizer="bpe", vocab_size=300))
+    child = fork(lambda: run_in(tmp_path / "out", config), tmp_path / "log")
+    child.until(lambda: list(tmp_path.glob("shards/.*")))
+    child.kill(signal.SIGINT)
+    assert child.wait(10) == 75
+    assert "stopped: by SIGINT, outside of any step" in child.log.read_text()
+    assert not (tmp_path / "out").exists()

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from kill_harness import Child
-from tiny_training import joined_ranks, prepared_config, train_once
+from tiny_training import joined_ranks, prepared_config, together, train_once
 
 import training.step
 from configs.errors import BadInput
 from train import train_in
 from training import peers
-from training.config import TrainConfig
+from training.config import TrainConfig, as_mapping
+from training.distributed import Ranks
 from training.record import RunRecord, read_record
 from training.run import Run
 
@@ -132,3 +133,12 @@ def test_the_same_command_goes_on_after_a_rank_was_killed(whole, tmp_path, monke
     assert record.loss == pytest.approx(undisturbed.loss, abs=1e-5)
     assert "resumed at step 2" in (out / "attempt-002/log.txt").read_text()
     assert read_record(out / "attempt-001").status == "failed"
+
+
+def test_ranks_of_different_configs_are_refused_with_the_fields(config, tmp_path):
+    def body(ranks: Ranks) -> None:
+        own = replace(config, seed=ranks.rank)
+        ranks.require_same("the config of the ranks", as_mapping(own))
+
+    [first, second] = together(config, tmp_path, body)
+    assert first == second == "BadInput: rank 1: the config of the ranks: on rank 0 seed: 0, now 1"

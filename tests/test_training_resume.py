@@ -155,25 +155,6 @@ def test_a_stop_is_saved_and_loses_no_step(tmp_path, number):
     assert claimed(trial).number == 2  # an owner that stopped is known to be gone
 
 
-def test_a_second_ctrl_c_exits_at_once(tmp_path):
-    config = prepared_config(tmp_path, 4000)
-
-    def save(self: object) -> None:
-        (tmp_path / "saving").touch()
-        time.sleep(60)
-
-    def stubborn() -> None:
-        training.loop.Saver.save_now = save
-        train_once(config, tmp_path / "trial")
-
-    child = fork(stubborn, tmp_path / "log")
-    child.until(lambda: read_metrics(tmp_path / "trial"))
-    child.kill(signal.SIGINT)
-    child.until((tmp_path / "saving").exists)
-    child.kill(signal.SIGINT)
-    assert child.wait(5) == 130
-
-
 def test_an_owner_that_was_taken_over_saves_and_publishes_nothing(config, tmp_path, monkeypatch):
     trial = tmp_path / "trial"
     attempt = claimed(trial)
@@ -201,17 +182,6 @@ def test_other_data_is_refused(tmp_path):
     write_text(tmp_path / "text", seed=1)
     with pytest.raises(BadInput, match="data: train shard 0"):
         train_once(config, tmp_path / "trial")
-
-
-def test_a_change_of_place_goes_on_and_is_told(config, reference, tmp_path):
-    trial = tmp_path / "trial"
-    killed(config, trial, lambda: die_before_saving(2))
-    elsewhere = replace(config, runtime=replace(config.runtime, micro_batch=3))
-    record = train_once(elsewhere, trial)
-    assert record.status == "done" and record.bitwise is False
-    assert record.loss == pytest.approx(reference.loss, abs=1e-5)
-    log = (trial / "attempt-002/log.txt").read_text()
-    assert "micro_batch: 8, now 3" in log
 
 
 def test_the_first_decisions_are_kept(config, tmp_path):

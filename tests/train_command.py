@@ -22,6 +22,14 @@ def train_command(within: Path) -> Callable[..., int]:
     return call
 
 
+def run_in(out: Path, config: TrainConfig) -> int:
+    """`train.py out=...` on a config, which is written beside its text; the exit status."""
+    assert config.data.path
+    folder = Path(config.data.path).parent / "config"
+    write_config(folder, config)
+    return entry("--config-dir", str(folder), "--config-name", "config", f"out={out}")
+
+
 def entry(*arguments: str) -> int:
     """The exit status of train.py."""
     return run_entry(train.main, "train", train.__doc__ or "", list(arguments))

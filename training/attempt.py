@@ -47,7 +47,11 @@ class Attempt:
         return self.folder / "checkpoints"
 
     def beat(self) -> None:
-        """Count the heartbeat up by one; observers compare the counts, never a time."""
+        """Count the heartbeat up by one; observers compare the counts, never a time.
+
+        OSError if the folder is gone: a new one in its place would hold half of what a run leaves.
+        """
+        os.stat(self.folder)
         write_atomic(self.folder / "heartbeat", str(_heartbeat(self.folder) + 1))
 
     def fenced(self) -> bool:

@@ -72,6 +72,8 @@ def save(attempt: Attempt, meta: Meta, state: dict[str, Any], keep: int = 2) -> 
         sync_folder(attempt.checkpoints)
     except (OSError, RuntimeError) as error:
         # torch reports a full disk as a RuntimeError about positions in its archive.
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)  # what it filled is free again
         free = shutil.disk_usage(attempt.trial).free if attempt.trial.exists() else 0
         sizes = f"needs {tensor_bytes(state):,} bytes, {free:,} are free"
         raise CannotSave(f"{final}: {error}; {sizes}") from error

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 from configs.errors import BadInput
-from training.config import RuntimeConfig
+from training.config import RuntimeConfig, differing_fields
 from training.process import end_with_parent
 
 
@@ -91,12 +91,18 @@ class Ranks:
         text = self._broadcast(error, source=first)
         raise BadInput(text if first == 0 else f"rank {first}: {text}")
 
-    def require_same(self, what: str, value: str) -> None:
-        """Refuse to train where ranks differ in `what`: their config, their code or their data."""
+    def require_same(self, what: str, value: str | dict[str, Any]) -> None:
+        """Refuse to train where ranks differ in `what`: their config, their code or their data.
+
+        `value`: text, or a mapping in JSON, of which the fields that differ are told.
+        """
         expected = self.from_main(lambda: value)
 
         def compare() -> None:
-            if value != expected:
+            if isinstance(value, dict):
+                if fields := differing_fields(expected, value):
+                    raise BadInput(f"{what}: on rank 0 {'; '.join(fields)}")
+            elif value != expected:
                 raise BadInput(f"{what}: found {value}, expected {expected} as on rank 0")
 
         self.everywhere(compare)

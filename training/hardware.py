@@ -16,7 +16,7 @@ import torch
 from configs.errors import BadInput
 from configs.files import read_json, to_json, write_atomic
 from model.config import GPTConfig
-from model.flops import flops_per_token_exact
+from model.flops import flops_per_token_exact, params_total
 from training.attempt import Attempt, attempts
 from training.config import TrainConfig
 from training.distributed import Ranks
@@ -30,7 +30,7 @@ from training.memory import (
     tokens_that_fit,
     too_large,
 )
-from training.process import usable_cores
+from training.process import usable_cores, usable_memory
 
 NAME = "runtime.json"
 THREAD_FLOPS = 1e10  # of a pass, for each thread: a tenth of a second of a core
@@ -168,6 +168,20 @@ def rank_sequences(config: TrainConfig, ranks: Ranks) -> int:
             f"tokens a step, expected a multiple of the {ranks.world_size} ranks"
         )
     return sequences // ranks.world_size
+
+
+def require_room(config: TrainConfig, ranks: Ranks) -> None:
+    """BadInput for a model whose state alone fills the machine: the kernel would kill the process.
+
+    (A GPU says itself that it is full, and the run ends with that.)
+    """
+    needed, there = state_bytes(config), usable_memory() // ranks.local_world_size
+    if ranks.device.type == "cpu" and needed > there:
+        raise BadInput(
+            f"model: found {params_total(config.model) / 1e6:,.0f}M parameters, of which weights, "
+            f"gradients and moments take {needed / 1e9:.1f} GB, expected less than the "
+            f"{there / 1e9:.1f} GB of memory of each rank: at most {there / 16e6:,.0f}M parameters"
+        )
 
 
 def write_environment(attempt: Attempt, environment: Environment) -> None:

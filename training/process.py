@@ -1,4 +1,4 @@
-"""This process on its machine: the cores it may use, what signals do to it, and its last moment.
+"""This process on its machine: what it may use of it, what signals do to it, and its last moment.
 
 Asked to stop, it does so at once while there is nothing to lose, else after the step in progress.
 Torch-free.
@@ -35,6 +35,15 @@ def usable_cores() -> int:
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroups, or "max"
         return cores
+
+
+def usable_memory() -> int:
+    """Bytes that this process may fill: the machine's, within the limit of a container."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(there, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no cgroups, or "max"
+        return there
 
 
 def end_with_parent(number: int, parent: int | None = None) -> None:

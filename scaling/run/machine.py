@@ -16,7 +16,7 @@ from scaling.run import execution
 from scaling.run.config import LauncherConfig
 from scaling.run.slots import ForkedSlot, ServedSlot, Slot
 from training.config import RuntimeConfig
-from training.process import usable_cores
+from training.process import usable_cores, usable_memory
 
 MOST_TRIALS_A_CORE = 4  # beyond, a mistyped number would only exhaust the machine
 SERVER = (sys.executable, "-m", "scaling.run.execution")
@@ -49,7 +49,7 @@ class Machine:
         if self.gpus:
             sizes = [int(mib) for mib in _nvidia_smi("memory.total") if mib.isdigit()]
             return 2**20 * min(sizes, default=0) or None
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return usable_memory()
 
     def slots(self, cache: Path) -> list[Slot]:
         """Free slots; what torch compiles is shared among them, and kept, in `cache`."""
