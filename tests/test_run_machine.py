@@ -96,6 +96,24 @@ def test_who_forks_has_one_thread(tmp_path):
     assert result.stdout.strip() == "1", result.stderr
 
 
+def test_a_trial_imports_next_to_nothing_that_its_worker_has_not(tmp_path):
+    """What a forked child imports it imports anew for every trial."""
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from pathlib import Path\n"
+        "from tiny_training import prepared_config, train_once\n"
+        "from scaling.run import execution\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "execution.warm_up()\n"
+        "before = set(sys.modules)\n"
+        "train_once(prepared_config(folder), folder / 'trial')\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.split()) < 20, result.stdout
+
+
 def test_more_trials_at_once_than_a_machine_bears_are_refused(runtime, monkeypatch):
     monkeypatch.setattr(machine, "visible_gpus", lambda: ())
     with pytest.raises(BadInput, match="launcher.devices: found 1000 x 1 trials at once"):

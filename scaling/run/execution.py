@@ -21,6 +21,10 @@ from training.tracking import Labels, tracked
 
 def warm_up() -> None:
     """Import what trials need, so that children forked from here start in milliseconds."""
+    # The first network and the first optimizer step of a process import torch._dynamo, compiled
+    # or not: 800 modules, of which every child would otherwise pay for its own.
+    import torch._dynamo  # noqa: F401
+
     import training.loop  # noqa: F401
 
     gc.collect()
