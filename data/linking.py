@@ -24,7 +24,8 @@ def shard_files(root: Path) -> list[Path]:
     files = sorted(path for path in root.glob("*.bin") if path.is_file() and _split_of(path))
     for name in ("train", "val"):
         if not any(_split_of(path) == name for path in files):
-            raise BadInput(f"data.path: {root}: found no *{name}*.bin, expected token shards")
+            found = f"no *{name}*.bin in it" if root.is_dir() else "no such folder"
+            raise BadInput(f"data.path: {root}: found {found}, expected token shards")
     return files
 
 

@@ -27,7 +27,6 @@ _TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 # Causal masks that old checkpoints keep beside the weights.
 _MASKS = (".attn.bias", ".attn.masked_bias")
 
-TOKENIZER_OF_SIZE = {256: "bytes", 50257: "gpt2"}  # any other was learnt
 TOKENIZER = "tokenizer.json"
 _END_OF_TEXT = "<|endoftext|>"
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
@@ -83,6 +82,11 @@ def _check(converted: Mapping[str, Tensor], config: GPTConfig) -> None:
             raise BadInput(
                 f"{name}: found shape {tuple(converted[name].shape)}, expected {tuple(shape)}"
             )
+
+
+def tokenizer_of(config: GPTConfig) -> str:
+    """The tokenizer of weights that do not say theirs: by its size, else a learnt one."""
+    return {256: "bytes", 50257: "gpt2"}.get(config.vocab_size, "bpe")
 
 
 def download(name: str) -> Path:

@@ -4,9 +4,9 @@ python -m model.pretrained export checkpoint=runs/gpt2 out=exported     for tran
 python -m model.pretrained import checkpoint=gpt2 out=released          a checkpoint of ours
 
 `checkpoint` is a trial's folder (its newest checkpoint), one checkpoint, a folder with config.json
-and model.safetensors, or the name of such a one on the Hugging Face hub (gpt2, gpt2-medium,
-gpt2-large, gpt2-xl). `tokenizer=FOLDER` puts the learnt tokenizer.json of that folder beside the
-weights; one that lies beside those that are read goes along by itself.
+and model.safetensors, a model's .bin of llm.c, or the name of a model on the Hugging Face hub
+(gpt2, gpt2-medium, gpt2-large, gpt2-xl). `tokenizer=FOLDER` puts the learnt tokenizer.json of that
+folder beside the weights; one that lies beside those that are read goes along by itself.
 """
 
 import sys
@@ -22,7 +22,7 @@ from configs.errors import BadInput, ExitStatus
 from configs.files import whole_folder
 from configs.load import build, exit_status
 from configs.words import read_words
-from model import hugging_face
+from model import hugging_face, llm_c
 from model.config import GPTConfig
 from model.gpt import GPT
 from model.sealed import read_sealed, write_sealed
@@ -35,7 +35,7 @@ class Pretrained:
     """Weights on the CPU, as `GPT.load_state_dict` takes them, and what is known of them.
 
     tokenizer   bytes, gpt2 or bpe
-    origin      the folder that was read
+    origin      the folder that was read, or the file of llm.c
     """
 
     config: GPTConfig
@@ -60,6 +60,9 @@ def read_pretrained(source: str) -> Pretrained:
     path = Path(source)
     if not path.exists():
         return _read_released(hugging_face.download(source), source)
+    if path.suffix == ".bin" and path.is_file():
+        config, state = llm_c.read(path)
+        return Pretrained(config, state, hugging_face.tokenizer_of(config), path)
     if (path / "meta.json").is_file():
         return _read_checkpoint(path)
     if (path / "config.json").is_file():
@@ -91,8 +94,7 @@ def _read_released(folder: Path, source: str) -> Pretrained:
         state = hugging_face.from_hugging_face(weights, config)
     except BadInput as error:
         raise BadInput(f"checkpoint: {source}: {error}") from None
-    tokenizer = hugging_face.TOKENIZER_OF_SIZE.get(config.vocab_size, "bpe")
-    return Pretrained(config, state, tokenizer, folder)
+    return Pretrained(config, state, hugging_face.tokenizer_of(config), folder)
 
 
 @dataclass(frozen=True)

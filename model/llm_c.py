@@ -1,0 +1,50 @@
+"""Checkpoints of karpathy/llm.c, as gpt2_124M.bin and model_00018865.bin.
+
+256 int32 (magic 20240326, version 3 for float32 or 5 for bfloat16, positions, vocabulary, layers,
+heads, width, padded vocabulary), then the weights kind by kind, all layers of a kind together.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from configs.errors import BadInput
+from configs.load import build
+from model.config import GPTConfig
+from model.gpt import GPT
+
+_MAGIC, _HEADER_BYTES = 20240326, 1024
+_TYPES = {3: torch.float32, 5: torch.bfloat16}
+_LAYERED = ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
+
+
+def read(path: Path) -> tuple[GPTConfig, dict[str, Tensor]]:
+    """Shape, and float32 weights as `GPT` takes them; BadInput for any other file."""
+    try:
+        raw = bytearray(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"checkpoint: {path}: cannot be read: {error.strerror}") from None
+    header = torch.frombuffer(raw[:_HEADER_BYTES].ljust(_HEADER_BYTES, b"\0"), dtype=torch.int32)
+    magic, version, block_size, vocab_size, n_layer, n_head, n_embd, _ = header[:8].tolist()
+    if len(raw) < _HEADER_BYTES or magic != _MAGIC or version not in _TYPES:
+        raise BadInput(
+            f"checkpoint: {path}: found magic {magic} and version {version}, expected a model of "
+            f"llm.c ({_MAGIC}, version 3 or 5)"
+        )
+    shape = {"n_layer": n_layer, "n_head": n_head, "n_embd": n_embd, "init_std": 0.02}
+    shape |= {"block_size": block_size, "vocab_size": vocab_size}
+    config = build(GPTConfig, shape, str(path))
+    state = GPT(config, None).state_dict()
+    names = ["wte.weight", "wpe.weight"]
+    for part in _LAYERED:
+        for kind in ("weight", "bias"):
+            names += [f"h.{layer}.{part}.{kind}" for layer in range(n_layer)]
+    sizes = [state[name].numel() for name in (*names, "ln_f.weight", "ln_f.bias")]
+    expected = _HEADER_BYTES + sum(sizes) * _TYPES[version].itemsize
+    if len(raw) != expected:
+        raise BadInput(f"checkpoint: {path}: found {len(raw)} bytes, expected {expected}")
+    parts = torch.frombuffer(raw, dtype=_TYPES[version], offset=_HEADER_BYTES).float().split(sizes)
+    for name, part in zip((*names, "ln_f.weight", "ln_f.bias"), parts, strict=True):
+        state[name] = part.view(state[name].shape)
+    return config, state | {"lm_head.weight": state["wte.weight"]}
