@@ -10,10 +10,14 @@ from scaling.fit.cells import either, plural
 
 _WIDTH = 15
 _HEADLINE = ("isoflop", "parametric")
-_NAMES = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
+_NAMES = {"a": "N* ~ C^a (90% interval)", "b": "D* ~ C^b (90% interval)"}
 _PARTS = {"L_N": "L(N)", "L_D": "L(D)", "L_C": "L(C)", "L_ND": "L(N, D)"}
-# What a line says of a law that has no a and b of its own.
-_TELLING = {"over_training": ("eta", "best_multiplier"), "lr": ("c", "p", "q"), "batch": ("c", "q")}
+# What a line says of a law that has no a and b of its own: its form, and names of its estimates.
+_TELLING = {
+    "over_training": ("L - E ~ C^-eta", {"eta": "eta", "best_multiplier": "best D/N"}),
+    "lr": ("lr = c N^p D^q", {"c": "c", "p": "p", "q": "q"}),
+    "batch": ("batch = c D^q", {"c": "c", "q": "q"}),
+}
 _MOST = {"excluded": 3, "flags": 6, "warnings": 4, "refused counts": 3}
 
 
@@ -76,7 +80,9 @@ def _told(name: str, law: dict[str, Any]) -> str:
         alphas = [s["alpha"]["value"] for s in law["sizes"] if s["status"] != "refused"]
         said = [f"alpha {min(alphas):.4g} to {max(alphas):.4g} over {plural(len(alphas), 'size')}"]
     else:
-        said = [f"{key} {_cell(law[key]).rstrip()}" for key in _TELLING[name] if key in law]
+        form, words = _TELLING[name]
+        said = [f"{word} {_cell(law[key]).rstrip()}" for key, word in words.items() if key in law]
+        said[0] = f"{form}: {said[0]}"
     codes = {flag["code"]: None for flag in law["flags"] if flag["code"] != "part_refused"}
     return ", ".join(said) + (f" [{', '.join(codes)}]" if codes else "")
 
@@ -151,7 +157,7 @@ def _asked(document: dict[str, Any]) -> list[str]:
 def _answer(given: str, row: dict[str, Any], n: Any, d: Any, c: Any) -> str:
     parts = [("N", n), ("D", d), ("C", c), ("loss", row["loss"])]
     values = ", ".join(f"{name} {_cell(e, 4).rstrip()}" for name, e in parts if e and e["value"])
-    reach = f"; {row['beyond']:.3g} times outside" if row["beyond"] else ""
+    reach = f"; {row['beyond']:.3g} times outside the runs' FLOP" if row["beyond"] else ""
     return f"predict {given} by {row['law']}: {values}{reach}"
 
 
