@@ -139,7 +139,8 @@ def test_what_fits_is_recorded_and_not_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(GPT, "forward", cramped(lambda: 2, tried))
     config = prepared_config(tmp_path, 1)
     attempt = claimed(tmp_path / "trial")
-    assert train(config, attempt, alone(), quiet=True).status == "done"
+    record = train(config, attempt, alone(), quiet=True)
+    assert record.status == "done" and record.first_step_s is not None
     assert json.loads((attempt.folder / "runtime.json").read_text())["micro_batch"] == 2
     assert tried[:7] == [8, 4, 2, 2, 2, 2, 2]  # the trial, and the four passes of the step
     assert "2 sequences a pass fit, of 8 estimated" in (attempt.folder / "log.txt").read_text()

@@ -130,9 +130,10 @@ def _loop(run: Run, attempt: Attempt, journal: Journal, stop: Callable[[], bool]
             if is_first:
                 is_first = False
                 freeze()  # what set-up and compilation made stays
-                run.first_step_s, run.warmed_up = step.seconds, (step.number, run.train_s)
+                run.first_step_s = run.tried_s + step.seconds
+                run.warmed_up = step.number, run.train_s
                 if run.environment.compile:
-                    journal.note(f"first step: {step.seconds:.1f} s, compilation included")
+                    journal.note(f"first step: {run.first_step_s:.1f} s, compilation included")
             row = _row(run, step)
             if must_evaluate(step.number):
                 run.loss = row["val_loss"] = held_out_loss(run)

@@ -41,10 +41,8 @@ def measure(config: TrainConfig, ranks: Ranks) -> str:
     """Time steps for some ten seconds and say how fast they are; nothing is written but data."""
     data = open_data(config, ranks)
     run = build_run(config, ranks, decide(config, ranks, None), data)
-    start = time.perf_counter()
     environment = run.try_passes(lambda _: None)
-    _steps(run, 1)
-    first_s = time.perf_counter() - start
+    first_s = run.tried_s + _steps(run, 1)
     warm_s = _steps(run, WARMUP_STEPS) / WARMUP_STEPS
     block = ranks.from_main(lambda: max(1, round(MEASURE_S / 10 / warm_s)))
     blocks: list[float] = []

@@ -33,7 +33,7 @@ class RunRecord:
     bitwise         whether an uninterrupted run would have ended in the same bits; not on a GPU
     config_digest   of the whole config, `runtime` included (id leaves that out)
     train_s         inside training steps; wall_s: with set-up, evaluation and saving
-    first_step_s    of the last attempt; where the model is compiled, with compilation
+    first_step_s    of the last attempt, with compilation and the trial of passes, if any
     tokens_per_s    of the last attempt's steps but the first, if there are any
     mfu             by the nanoGPT count over the device's dense peak; null if that is not known
     spikes          logged losses far above those before (metrics.spikes); the highest of them was

@@ -60,6 +60,7 @@ class Run:
     earlier_wall_s: float = 0.0
     began: float = field(default_factory=time.monotonic)
     noise: NoiseScale = field(default_factory=NoiseScale)
+    tried_s: float = 0.0
     first_step_s: float | None = None
     warmed_up: tuple[int, float] | None = None
     seen_at: float = 0.0
@@ -131,9 +132,10 @@ class Run:
                 before.head,
             )
             self.environment = replace(before, micro_batch=size)
+            self.tried_s = time.monotonic() - start
             note(
                 f"{size} sequences a pass fit, of {before.micro_batch} estimated; tried in "
-                f"{time.monotonic() - start:.1f} s, compilation included"
+                f"{self.tried_s:.1f} s"
             )
         return self.environment
 
