@@ -20,7 +20,7 @@ from model.config import GPTConfig
 from model.gpt import GPT
 from training.distributed import Ranks
 from training.hardware import decide
-from training.kernels import KERNELS, choose_sdpa, compiled, kernel_times, set_switches
+from training.kernels import KERNELS, choose_sdpa, compiled, kernel_times, quickest, set_switches
 from training.loop import train
 from training.metrics import read_metrics
 
@@ -88,6 +88,11 @@ def test_every_kernel_that_is_timed_takes_time():
     qkv_BTE = torch.randn(4, 64, 96)
     times = kernel_times(["flash", "math"], qkv_BTE, n_head=2)
     assert times.keys() == {"flash", "math"} and all(value > 0 for value in times.values())
+
+
+def test_a_kernel_that_is_hardly_quicker_is_not_taken_for_it():
+    assert quickest({"flash": 1.02, "efficient": 1.5, "cudnn": 1.0}) == "flash"
+    assert quickest({"flash": 1.04, "efficient": 1.5, "cudnn": 1.0}) == "cudnn"
 
 
 def test_the_kernel_is_recorded_and_changes_no_more_than_rounding(tmp_path):

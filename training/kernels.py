@@ -26,6 +26,7 @@ KERNELS = {
     "math": SDPBackend.MATH,
 }
 ROUNDS = 11
+ABOUT = 1.03
 _traced: object = None  # what the graphs of this process were traced for
 
 
@@ -53,8 +54,12 @@ def choose_sdpa(
         return next(working)
     if len(names := [name for name in working if name != "math"]) < 2:
         return names[0] if names else "math"
-    times = kernel_times(names, qkv_BTE.repeat(sequences, 1, 1).normal_(), model.n_head)
-    return min(times, key=lambda name: times[name])
+    return quickest(kernel_times(names, qkv_BTE.repeat(sequences, 1, 1).normal_(), model.n_head))
+
+
+def quickest(seconds: dict[str, float]) -> str:
+    """The first that is about as quick as any, so that like trials of a sweep take the same."""
+    return next(name for name in seconds if seconds[name] <= ABOUT * min(seconds.values()))
 
 
 def _works(name: str, qkv_BTE: Tensor, n_head: int) -> bool:
