@@ -186,6 +186,11 @@ def test_a_text_is_measured_as_it_is(network) -> None:
     )
 
 
+def test_a_text_without_spaces_has_no_perplexity_by_word(network) -> None:
+    found = measures(network, running_text("\u6f22\u5b57" * 400, BYTES))
+    assert found.keys() == {"loss", "perplexity", "byte_perplexity", "bits_per_byte"}
+
+
 @pytest.mark.parametrize("tokens", [1, 3 * BLOCK, 10**6])
 def test_the_size_of_the_batches_changes_nothing(network, monkeypatch, tokens) -> None:
     draws = torch.Generator().manual_seed(5)

@@ -167,7 +167,7 @@ def report(name: str, measures: dict[str, float]) -> str:
     """A task's measures as text, with what is published for GPT-2's weights."""
     values = ", ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
     published = PUBLISHED.get(name, ())  # type: ignore[call-overload]
-    return "\n".join([f"{name:<16}{values}", *(f"{'':<16}({line})" for line in published)])
+    return "\n".join([f"{name:<15} {values}", *(f"{'':<16}({line})" for line in published)])
 
 
 def main(argv: list[str]) -> int:

@@ -129,13 +129,10 @@ def _likelihood(texts: Sequence[str], words: int, size: int, vocabulary: Vocabul
 
     def measures(scores: Sequence[Score]) -> dict[str, float]:
         nats = -math.fsum(score.logprob for score in scores)
-        return {
-            "loss": nats / count,
-            "perplexity": math.exp(nats / count),
-            "word_perplexity": math.exp(nats / max(1, words)),
-            "byte_perplexity": math.exp(nats / size),
-            "bits_per_byte": nats / math.log(2) / size,
-        }
+        units = {"perplexity": count, "word_perplexity": words, "byte_perplexity": size}
+        # A text without white space is one word, whose perplexity may be more than a float holds.
+        per_unit = {name: math.exp(nats / n) for name, n in units.items() if nats / n < 700}
+        return {"loss": nats / count} | per_unit | {"bits_per_byte": nats / math.log(2) / size}
 
     requests = [
         request
