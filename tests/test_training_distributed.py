@@ -3,11 +3,12 @@
 import math
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
-from kill_harness import Child
+from kill_harness import Child, fork_ranks
 from tiny_training import (
     claimed,
     joined_ranks,
@@ -17,7 +18,7 @@ from tiny_training import (
     train_once,
 )
 
-from configs.errors import BadInput
+from configs.errors import BadInput, StopRequested
 from data.loader import Loader
 from model.gpt import GPT
 from training.attempt import Attempt
@@ -208,6 +209,18 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(tmp_path, behind):
     assert f"step {int(saved[5:])} of" in texts[0]
     rows = read_metrics(attempt.trial)
     assert [row["step"] for row in rows] == list(range(1, int(saved[5:]) + 1))
+
+
+@pytest.mark.parametrize("error", [BadInput, StopRequested])
+def test_ranks_that_end_by_agreement_leave_no_thread_of_the_group(tmp_path, error):
+    """At the end of the process such a thread aborted it now and then."""
+
+    def rank() -> int:
+        with suppress(error), joined(tiny_config(tmp_path).runtime):
+            raise error("as all do")
+        return 0 if not torch.distributed.is_initialized() else 1
+
+    assert [child.wait() for child in fork_ranks(rank, 2, tmp_path)] == [0, 0]
 
 
 def test_threads_and_device_are_this_process_own(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from configs.errors import BadInput
+from configs.errors import BadInput, StopRequested
 from training.config import RuntimeConfig, differing_fields
 from training.process import end_with_parent
 
@@ -150,7 +150,12 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
         timeout=timedelta(seconds=runtime.timeout_s),
         device_id=device if device.type == "cuda" else None,
     )
-    yield ranks
+    try:
+        yield ranks
+    except (BadInput, StopRequested):
+        if device.type == "cpu":  # else gloo's threads may abort the process at its very end
+            dist.destroy_process_group()
+        raise
     # Not after an error: the others may be waiting in a collective, and this would wait for them.
     dist.destroy_process_group()
 
