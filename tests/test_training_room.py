@@ -1,6 +1,7 @@
 """Passes found by trial: the largest that every rank has room for, and nothing else is changed."""
 
 import json
+import os
 from collections.abc import Callable
 
 import pytest
@@ -156,3 +157,17 @@ def test_a_trial_of_which_nothing_fits_ends_with_a_record(tmp_path, monkeypatch)
     record = train_once(prepared_config(tmp_path), tmp_path / "trial")
     assert record.status == "oom" and record.reason is not None
     assert record.reason.startswith("one sequence of 16 tokens does not fit beside")
+
+
+def test_ranks_of_which_one_is_short_of_memory_train_to_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.room.TRIED_ON", ("cpu",))
+    short = cramped(lambda: 1 if os.environ["RANK"] == "1" else 100, [])
+    monkeypatch.setattr(GPT, "forward", short)
+    config = prepared_config(tmp_path, 2)
+    attempt = claimed(tmp_path / "trial")
+
+    def body(ranks: Ranks) -> object:
+        return train(config, attempt, ranks, quiet=True).status
+
+    assert together(config, tmp_path, body) == ["done", "done"]
+    assert json.loads((attempt.folder / "runtime.json").read_text())["micro_batch"] == 1
