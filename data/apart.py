@@ -16,6 +16,8 @@ from configs.load import build
 from data.building import Interrupted
 from data.config import DataConfig
 
+# What the pool's tracker says when its processes are ended half-way, as they are meant to be.
+_QUIET = "ignore:resource_tracker:UserWarning"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,11 +25,13 @@ def build_apart(config: DataConfig, data_dir: Path, parallel: bool) -> None:
     """`data.prepare.build_folder` in a fresh interpreter; raises what it raised."""
     request = {"config": asdict(config), "data_dir": str(data_dir), "parallel": parallel}
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    warnings = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), _QUIET]
+    additions = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": ",".join(warnings)}
     process = subprocess.Popen(
         [sys.executable, "-m", "data.apart"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        env=os.environ | additions,
         start_new_session=True,  # Ctrl-C is for the caller, who ends this process
         text=True,
     )

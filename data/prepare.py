@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from configs.errors import BadInput, ExitStatus
+from configs.errors import BadInput, ExitStatus, StopRequested
 from configs.files import digest
 from configs.load import Arguments, build, run_entry
 from data import bpe, linking
@@ -158,7 +158,10 @@ def _manifest(
 def main(arguments: Arguments) -> int:
     """Prepare what the command line asks for and say where it is."""
     config, out = requested(arguments)
-    folder = prepare(config, out, fetch=True)
+    try:
+        folder = prepare(config, out, fetch=True)
+    except KeyboardInterrupt:
+        raise StopRequested("the same command goes on, at most half a minute back") from None
     manifest = read_manifest(folder)
     for name in ("train", "val"):
         verify(open_split(folder, manifest, name), manifest.vocab_size)

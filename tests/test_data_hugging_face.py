@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -165,3 +166,22 @@ def test_reading_goes_on_after_any_document(parquet: Path) -> None:
         assert list(hugging_face.read_documents(config, after)) == documents[done:]
     read = [document.input_bytes for document in documents]
     assert read == sorted(read) and read[-1] == sum(s for _, s in hugging_face.list_files(config))
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(parquet: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, time, data.prepare as p\n"
+        "from configs.load import run_entry\n"
+        "p.build_apart = lambda *_: (print('begun', flush=True), time.sleep(60))\n"
+        "sys.exit(run_entry(p.main, 'prepare', ''))"
+    )
+    words = ["data=hf", f"data.path={parquet}", "data.tokenizer=bytes", f"out={tmp_path / 'out'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 75
+    assert error == "stopped: the same command goes on, at most half a minute back\n"
