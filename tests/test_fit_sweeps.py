@@ -1,5 +1,6 @@
 """Sweep directories of our own: every trial accounted for, and fitted by every convention."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,9 @@ from fit_runs import QUICK, SURFACE, check, fitted
 
 from configs.errors import BadInput
 from configs.files import to_json
+from scaling.fit.observations import _OUTCOME_NAMES
 from scaling.fit.sweeps import read_sweep, write_runs_csv
+from training.record import RunRecord
 
 
 def sweep(folder, states=("done",) * 15, stale=0):
@@ -139,3 +142,17 @@ def test_a_damaged_plan_is_refused(tmp_path, content, says):
     (tmp_path / "plan.json").write_text(content)
     with pytest.raises(BadInput, match=says):
         read_sweep(tmp_path)
+
+
+# What of a record says what the run was, or is read as its N, D, C and loss.
+SETTING = """
+    n_layer n_head n_embd vocab_size block_size init_std batch_tokens lr warmup_tokens precision
+    dataset tokenizer data_digest eval_tokens tokens_planned tokens loss loss_bpb flops_6nd
+    flops_exact params_total params_non_embedding params_matmul params_effective
+"""
+
+
+def test_a_field_of_a_record_that_is_no_setting_keeps_no_seeds_apart():
+    """A new field is to be named here, or among the outcomes: else seeds are averaged no more."""
+    fields = {field.name for field in dataclasses.fields(RunRecord)}
+    assert fields - set(_OUTCOME_NAMES.split()) == set(SETTING.split())
