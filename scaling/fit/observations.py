@@ -27,9 +27,10 @@ LOSS_MAX = 50.0  # nats; a model that guesses evenly among 2^72 tokens
 TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", "eval_tokens")
 # What a run led to, against what it was: two runs equal in all but these and the seed are repeats.
 _OUTCOME_NAMES = """
-    run_id seed status reason attempts wall_s train_s first_step_s tokens_per_s mfu peak_memory train_loss step
-    steps is_final stale id schema weights_digest config_digest bitwise started ended torch device
-    threads world_size code_commit code_dirty spikes spike_step spike_nats epochs arm
+    run_id seed status reason attempts wall_s train_s first_step_s tokens_per_s mfu peak_memory
+    train_loss step steps is_final stale id schema weights_digest config_digest bitwise started
+    ended torch device threads world_size code_commit code_dirty spikes spike_step spike_nats epochs
+    arm
     Name ID State Notes User Tags Created Updated Runtime Hostname Sweep _step _runtime _timestamp
 """
 _OUTCOMES = frozenset(_OUTCOME_NAMES.split())  # ours, then those of a Weights & Biases export
