@@ -50,7 +50,7 @@ def test_two_ranks_train_the_same_model_as_one(tmp_path):
     launcher = torchrun(config, tmp_path, tmp_path / "two")
     output, errors = launcher.communicate(timeout=120)
     assert launcher.returncode == 0, errors
-    assert output.count("held-out") == 3  # rank 0 alone speaks
+    assert output.count("  held-out ") == 3  # rank 0 alone speaks
     two = read_record(tmp_path / "two")
     assert two is not None and two.status == "done" and two.world_size == 2
     assert two.loss == pytest.approx(one.loss, abs=1e-5)
