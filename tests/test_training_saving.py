@@ -3,6 +3,7 @@
 import errno
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -72,6 +73,19 @@ def test_an_attempt_that_was_taken_over_ends_soon_after(tmp_path, slow, monkeypa
     with pytest.raises(StopRequested, match="was taken over"):
         train(prepared_config(tmp_path, 400), attempt, alone(), quiet=True)
     assert len(read_metrics(tmp_path / "trial")) < 400
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_stop_after_a_step_that_was_saved_does_not_save_it_again(
+    tmp_path, monkeypatch, in_background
+):
+    monkeypatch.setattr(saving, "BACKGROUND_BYTES", 0 if in_background else 2**60)
+    monkeypatch.setattr("training.loop.stop_flag", lambda: nullcontext(lambda: True))
+    attempt = claimed(tmp_path / "trial")
+    with pytest.raises(StopRequested, match="after step 1 of 6"):
+        train(prepared_config(tmp_path), attempt, alone(), quiet=True)
+    assert list(states(tmp_path / "trial")) == ["step-00000001"]
+    assert "no checkpoint" not in (attempt.folder / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("keep", [1, 3])

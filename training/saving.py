@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -32,7 +31,8 @@ class Saver:
         self._last_s = time.monotonic()
         self._failures = 0
         self._thread = ThreadPoolExecutor(1, "checkpoint")
-        self._writing: Future[Path] | None = None
+        self._writing: Future[int] | None = None
+        self._saved: int | None = None  # the step of the newest that is on the disk
 
     def __enter__(self) -> "Saver":
         return self
@@ -72,13 +72,15 @@ class Saver:
 
     def save_now(self) -> None:
         """Save weights that are known to be finite, and return when they are on the disk."""
-        if self._run.ranks.is_main:
-            self._settle()
+        if not self._run.ranks.is_main:
+            return
+        self._settle()
+        if self._saved != self._run.step:  # else it was due after this very step
             self._count(lambda: self._save(self._run.meta(), self._run.state()))
 
-    def _save(self, meta: checkpoint.Meta, state: dict[str, Any]) -> Path:
-        keep = self._run.config.runtime.keep_checkpoints
-        return checkpoint.save(self._attempt, meta, state, keep)
+    def _save(self, meta: checkpoint.Meta, state: dict[str, Any]) -> int:
+        checkpoint.save(self._attempt, meta, state, self._run.config.runtime.keep_checkpoints)
+        return meta.step
 
     def _settle(self) -> None:
         """Wait for the thread, and say what came of it."""
@@ -86,9 +88,9 @@ class Saver:
             writing, self._writing = self._writing, None
             self._count(writing.result)
 
-    def _count(self, save: Callable[[], Path]) -> None:
+    def _count(self, save: Callable[[], int]) -> None:
         try:
-            save()
+            self._saved = save()
             self._failures = 0
         except checkpoint.CannotSave as error:
             self._failures += 1
