@@ -14,6 +14,7 @@ from training.dataset import open_data
 from training.distributed import Ranks
 from training.hardware import decide
 from training.loop import train
+from training.measure import measure
 from training.memory import state_bytes, too_large
 from training.room import sequences_that_fit
 from training.run import Run, build_run
@@ -149,6 +150,16 @@ def test_what_fits_is_recorded_and_not_tried_again(tmp_path, monkeypatch):
     tried.clear()
     train(config, claimed(tmp_path / "trial"), alone(), quiet=True)
     assert 4 not in tried
+
+
+def test_passes_that_are_fixed_are_measured_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.room.TRIED_ON", ("cpu",))
+    monkeypatch.setattr("training.measure.MEASURE_S", 0.01)
+    config = prepared_config(tmp_path, runtime__micro_batch=4)
+    assert "4 sequences" in measure(config, alone())
+    monkeypatch.setattr(GPT, "forward", cramped(lambda: 3, []))
+    with pytest.raises(torch.OutOfMemoryError):
+        measure(config, alone())
 
 
 def test_a_trial_of_which_nothing_fits_ends_with_a_record(tmp_path, monkeypatch):

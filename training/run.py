@@ -120,9 +120,12 @@ class Run:
         return Reading(self.parameters, parts, self.ranks.world_size, block_size)
 
     def try_passes(self, note: Callable[[str], None]) -> Environment:
-        """On a GPU make sure, before the first step, that passes fit; what is so from now on."""
+        """On a GPU make sure, before the first step, that passes fit; what is so from now on.
+
+        What the config fixes is not tried.
+        """
         before, start = self.environment, time.monotonic()
-        if self.ranks.device.type in room.TRIED_ON:
+        if self.ranks.device.type in room.TRIED_ON and self.config.runtime.micro_batch is None:
             size = room.sequences_that_fit(
                 self.network,
                 self.config,
@@ -197,7 +200,7 @@ def set_up(
     environment = decide(config, ranks, build(Environment, earlier) if earlier else None)
     run = build_run(config, ranks, environment, data)
     where = {"device": environment.device, "world_size": environment.world_size}
-    if config.runtime.micro_batch is None and not (earlier and earlier.items() >= where.items()):
+    if not (earlier and earlier.items() >= where.items()):
         environment = run.try_passes(journal.note)
     if ranks.is_main:
         write_environment(attempt, environment)
