@@ -90,6 +90,7 @@ def test_threads_are_decided_again_for_another_number_of_ranks(tmp_path, monkeyp
     config = replace(config, model=SMALL, schedule=schedule, evaluation=evaluation)
     first = decide(config, alone(), None)
     assert first.threads == 16
+    monkeypatch.setattr(Ranks, "from_main", lambda _, function: function())  # this is rank 0
     eight = decide(config, Ranks(0, 8, 8, CPU, timeout_s=60), first)
     assert (eight.world_size, eight.threads) == (8, 2)
     monkeypatch.setattr("training.hardware.usable_cores", lambda: 4)

@@ -118,6 +118,16 @@ def test_another_place_goes_on_and_is_told(config, whole, tmp_path, monkeypatch,
     assert "the last bits may differ" in told and difference in told
 
 
+def test_ranks_on_machines_of_two_kinds_go_on(config, whole, tmp_path, monkeypatch):
+    """What rank 0 finds decided by an earlier attempt was decided for another device than 1's."""
+    monkeypatch.setattr("training.hardware.device_name", lambda _: f"CPU {os.environ['RANK']}")
+    monkeypatch.setattr("training.room.TRIED_ON", ("cpu",))
+    quickly = replace(config, runtime=replace(config.runtime, timeout_s=10))
+    killed(quickly, tmp_path / "trial", 2)
+    record = continued(quickly, tmp_path / "trial", 2)
+    assert record.loss == pytest.approx(whole.loss, rel=0, abs=1e-5)
+
+
 def test_what_draws_numbers_goes_on_where_it_was(config, whole, tmp_path, monkeypatch):
     """A loss with noise, as dropout would give: a resume and evaluations shift no draw."""
     forward = GPT.forward

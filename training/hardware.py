@@ -138,15 +138,12 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
         threads = earlier.threads
     else:
         threads = threads_that_pay(config.model, micro_batch, ranks)
-    is_chosen = earlier is not None and earlier.device == device and earlier.sdpa in KERNELS
-    if earlier is not None and is_chosen and runtime.sdpa is None:
-        sdpa = earlier.sdpa
-    else:
-        sdpa = ranks.from_main(
-            lambda: choose_sdpa(
-                config.model, config.precision, ranks.device, micro_batch, runtime.sdpa
-            )
-        )
+
+    def attention() -> str:
+        if earlier and earlier.device == device and earlier.sdpa in KERNELS and not runtime.sdpa:
+            return earlier.sdpa
+        return choose_sdpa(config.model, config.precision, ranks.device, micro_batch, runtime.sdpa)
+
     return Environment(
         device=device,
         torch=torch.__version__,
@@ -154,7 +151,7 @@ def decide(config: TrainConfig, ranks: Ranks, earlier: Environment | None) -> En
         threads=runtime.threads or threads,
         compile=compiled if runtime.compile is None else runtime.compile,
         micro_batch=micro_batch,
-        sdpa=sdpa,
+        sdpa=ranks.from_main(attention),  # for all: their devices may not be of one kind
         head=head,
     )
 

@@ -200,7 +200,8 @@ def set_up(
     environment = decide(config, ranks, build(Environment, earlier) if earlier else None)
     run = build_run(config, ranks, environment, data)
     where = {"device": environment.device, "world_size": environment.world_size}
-    if not (earlier and earlier.items() >= where.items()):
+    was_here = ranks.from_main(lambda: bool(earlier) and earlier.items() >= where.items())
+    if not was_here:
         environment = run.try_passes(journal.note)
     if ranks.is_main:
         write_environment(attempt, environment)
