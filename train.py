@@ -28,7 +28,7 @@ from training.loop import train_and_publish
 from training.measure import measure, plan
 from training.peers import cause
 from training.process import stop_at_once
-from training.record import RunRecord, blank_record, code_version, publish
+from training.record import RunRecord, blank_record, publish, running_code
 from training.run import initial_weights
 from training.tracking import Labels, tracked
 from training.trial import finished, take
@@ -58,7 +58,7 @@ def main(arguments: Arguments) -> int:
         return ExitStatus.DONE
     with stop_at_once(), joined(config.runtime) as ranks:
         ranks.require_same("the config of the ranks", as_mapping(config))
-        ranks.require_same("the code of the ranks", str(code_version()))
+        ranks.require_same("the code of the ranks", str(running_code()))
         if command.mode == "run":
             return run(config, Path(command.out or f"runs/{trial_id(config)}"), command.keep, ranks)
         text = measure(config, ranks)

@@ -25,7 +25,7 @@ from configs.errors import BadInput, ExitStatus
 from configs.files import to_json, write_atomic
 from training import hardware, peaks
 from training.process import usable_cores
-from training.record import code_version
+from training.record import running_code
 
 SCHEMA = 1
 EPILOG = f"""\
@@ -104,7 +104,7 @@ def _positive(text: str) -> int:
 
 
 def _header(settings: Settings, arguments: Sequence[str]) -> dict[str, Any]:
-    commit, dirty = code_version()
+    commit, dirty = running_code()
     return {
         "schema": SCHEMA,
         "command": shlex.join(["python", "-m", "benchmarks.throughput", *arguments]),

@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -111,7 +112,7 @@ def blank_record(
 ) -> RunRecord:
     """The record of a trial of which nothing but its config is known (its process died, say)."""
     model, schedule = config.model, config.schedule
-    commit, dirty = code_version()
+    commit, dirty = running_code()
     return RunRecord(
         id=trial_id(config),
         status=status,
@@ -187,7 +188,13 @@ def set_aside(trial: Path, record: RunRecord) -> bool:
     return True
 
 
-def code_version(folder: Path = CODE) -> tuple[str | None, bool | None]:
+@cache
+def running_code() -> tuple[str | None, bool | None]:
+    """`code_version` of this process, as it was when it was first asked for."""
+    return code_version(CODE)
+
+
+def code_version(folder: Path) -> tuple[str | None, bool | None]:
     """Commit of the code's own repository and whether tracked files differ; None, None without."""
 
     def git(*arguments: str) -> str:

@@ -15,7 +15,7 @@ from configs.load import build
 from scaling.run.slots import DIED, RECORDED, SPOILT, STOPPED, Task, output_to, serve
 from training.attempt import Attempt
 from training.config import TrainConfig
-from training.record import blank_record, publish
+from training.record import blank_record, publish, running_code
 from training.tracking import Labels, tracked
 
 
@@ -27,6 +27,7 @@ def warm_up() -> None:
 
     import training.loop  # noqa: F401
 
+    running_code()  # asks git, which takes as long as some steps
     gc.collect()
     gc.freeze()  # a child's collector shall not touch, and so copy, what it shares with others
 
