@@ -26,7 +26,7 @@ from training.distributed import Ranks, joined
 from training.hardware import rank_sequences, require_room
 from training.loop import train_and_publish
 from training.measure import measure, plan
-from training.peers import cause
+from training.peers import cause, watched
 from training.process import stop_at_once
 from training.record import RunRecord, blank_record, publish, running_code
 from training.run import initial_weights
@@ -104,16 +104,21 @@ def train_in(config: TrainConfig, out: Path, ranks: Ranks) -> RunRecord:
     if config.init_from is not None:
         ranks.from_main(lambda: str(initial_weights(config).origin))  # before anything is written
     attempt = Attempt(out, ranks.from_main(lambda: take(out, config).number))
+
+    def fail(reason: str) -> None:
+        publish(attempt, blank_record(config, attempt.number, "failed", reason))
+
     try:
-        if not ranks.is_main:
-            return train_and_publish(config, attempt, ranks, data)
-        with beating(attempt), tracked(attempt, config, Labels()):
-            return train_and_publish(config, attempt, ranks, data)
+        with watched(attempt, ranks, fail):
+            if not ranks.is_main:
+                return train_and_publish(config, attempt, ranks, data)
+            with beating(attempt), tracked(attempt, config, Labels()):
+                return train_and_publish(config, attempt, ranks, data)
     except StopRequested:
         raise
     except Exception:
         if ranks.world_size > 1 and (reason := cause(attempt, ranks)):
-            publish(attempt, blank_record(config, attempt.number, "failed", reason))
+            fail(reason)
         raise
 
 

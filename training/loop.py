@@ -89,6 +89,8 @@ def _train_or_run_out(
             return blank_record(config, attempt.number, "oom", detail), 1
         micro_batch = run.environment.micro_batch
         reason = f"step {run.step + 1}, {micro_batch} sequences a pass: {detail}"
+        if ranks.world_size > 1:
+            reason = f"rank {ranks.rank}, {reason}"
         return describe(run, attempt, "oom", reason), micro_batch
 
 
@@ -110,7 +112,7 @@ def train_and_publish(
     if (ranks.is_main or is_out_of_memory) and not publish(attempt, record) and attempt.fenced():
         raise StopRequested(f"{attempt.folder} was taken over; look for the record there")
     if is_out_of_memory and ranks.world_size > 1:
-        raise RuntimeError(f"rank {ranks.rank}: out of memory: {record.reason}")
+        raise RuntimeError(f"out of memory: {record.reason}")
     return record
 
 

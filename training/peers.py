@@ -20,8 +20,10 @@ from configs.errors import BadInput
 from configs.files import read_json, to_json, write_atomic
 from training.attempt import Attempt, is_local, lives, myself
 from training.distributed import Ranks, RanksLost
+from training.metrics import read_tail
 
 PATIENCE_S = 3.0  # for the last words of the others
+GONE = "its process ended without a word, as when it is killed"
 
 
 @contextmanager
@@ -37,6 +39,7 @@ def last_words(attempt: Attempt, ranks: Ranks, step: Callable[[], int]) -> Itera
     _write(attempt, ranks.rank, None)
     try:
         yield
+        _write(attempt, ranks.rank, "")
     except BaseException as error:
         if threading.current_thread() is threading.main_thread():
             # torchrun's, since another rank ended: here it would only cost the record.
@@ -50,6 +53,37 @@ def last_words(attempt: Attempt, ranks: Ranks, step: Callable[[], int]) -> Itera
         text = _of_others(attempt, ranks, step(), error)
         _write(attempt, ranks.rank, text)
         raise RanksLost(text) from None
+
+
+@contextmanager
+def watched(attempt: Attempt, ranks: Ranks, tell: Callable[[str], object]) -> Iterator[None]:
+    """End this process soon after a rank on this machine died in its steps, whatever it waits for.
+
+    Who waits for a GPU, which waits for the dead, hears no signal and gets no error. A thread looks
+    each second, leaves time to find out in the usual way, says what it saw to `tell`, and exits.
+    """
+    if ranks.world_size == 1:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(1.0):
+            all_ranks = [_read(attempt, rank) for rank in range(ranks.world_size)]
+            gone = [r for r, there in enumerate(all_ranks) if there["words"] is None]
+            gone = [r for r in gone if r != ranks.rank and _is_gone(all_ranks[r])]
+            if gone and not over.wait(2 * PATIENCE_S):
+                step = next((row["step"] for row in reversed(read_tail(attempt.folder))), 0)
+                text = _sentence(gone[0], all_ranks[gone[0]], step, GONE)
+                _write(attempt, ranks.rank, text)
+                tell(text)
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="peers").start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def cause(attempt: Attempt, ranks: Ranks) -> str | None:
@@ -72,7 +106,7 @@ def _of_others(attempt: Attempt, ranks: Ranks, step: int, error: BaseException) 
             break
         time.sleep(0.05)
     if gone:
-        rank, reason = gone[0], "its process ended without a word, as when it is killed"
+        rank, reason = gone[0], GONE
     elif silent:
         rank, reason = silent[0], f"no answer (runtime.timeout_s={ranks.timeout_s:g})"
         for there in (all_ranks[rank] for rank in silent):
@@ -80,7 +114,10 @@ def _of_others(attempt: Attempt, ranks: Ranks, step: int, error: BaseException) 
                 os.kill(there["pid"], signal.SIGKILL)
     else:
         return f"rank {ranks.rank}, after step {step}: the ranks lost each other: {error}"
-    there = all_ranks[rank]
+    return _sentence(rank, all_ranks[rank], step, reason)
+
+
+def _sentence(rank: int, there: dict[str, Any], step: int, reason: str) -> str:
     place = f" ({there['host']}:{there['pid']})" if "pid" in there else ""
     return f"rank {rank}{place}, after step {step}: {reason}"
 
@@ -103,7 +140,7 @@ def _file(attempt: Attempt, rank: int) -> Path:
 
 
 def _write(attempt: Attempt, rank: int, words: str | None) -> None:
-    """`words`: None while all is well, "" for a rank that lost the others and knows no more."""
+    """`words`: None in the steps, "" after them or when the others were lost."""
     with suppress(OSError):  # a full disk, or a folder that this node does not see
         write_atomic(_file(attempt, rank), to_json({**myself(), "words": words}))
 
