@@ -149,7 +149,7 @@ def test_memory_that_ends_on_one_rank_alone_is_recorded_by_it_and_ends_all(tmp_p
         config, tmp_path, lambda ranks: train_and_publish(config, attempt, ranks, quiet=True)
     )
     assert [child.wait(20) for child in children] == [1, 1]
-    assert "RuntimeError: rank 1: out of memory: step 1" in children[1].log.read_text()
+    assert "RuntimeError: out of memory: rank 1, step 1" in children[1].log.read_text()
     record = read_record(attempt.trial)
     assert record is not None and record.status == "oom"
 
