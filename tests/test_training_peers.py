@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from tiny_training import joined_ranks, prepared_config, together, train_once
 import training.step
 from configs.errors import BadInput
 from train import train_in
-from training import peers
+from training import checkpoint, peers, saving
 from training.config import TrainConfig, as_mapping
 from training.distributed import Ranks
 from training.peers import GONE
@@ -107,6 +108,24 @@ def test_of_three_ranks_the_guilty_one_is_named(config, tmp_path, monkeypatch, f
     record = fail(config, tmp_path, monkeypatch, 1, fault, n=3)
     assert record.reason is not None and record.reason.startswith("rank 1")
     assert record.reason.endswith(REASONS[fault])
+
+
+def test_a_rank_that_still_writes_a_checkpoint_is_not_taken_for_one_that_hangs(
+    config, tmp_path, monkeypatch
+):
+    save = checkpoint.save
+
+    def slowly(*arguments):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(5)  # longer than the others wait for its words
+        return save(*arguments)
+
+    monkeypatch.setattr(saving, "BACKGROUND_BYTES", 0)
+    monkeypatch.setattr(checkpoint, "save", slowly)
+    config = replace(config, schedule=replace(config.schedule, batch_tokens=16 * 9))
+    record = fail(config, tmp_path, monkeypatch, 1, "sleeps", n=3)
+    assert record.reason is not None and record.reason.startswith("rank 1 ")
+    assert list((tmp_path / "out/attempt-001/checkpoints").glob("step-*"))
 
 
 @pytest.mark.parametrize("guilty", [0, 1])

@@ -71,8 +71,12 @@ def _train_or_run_out(
     run: Run | None = None
     try:
         run = set_up(config, attempt, ranks, journal, data)
-        with last_words(attempt, ranks, lambda: run.step), stop_flag() as stop:
-            return _loop(run, attempt, journal, stop), run.environment.micro_batch
+        with (
+            Saver(run, attempt, journal) as saver,  # which may end late, its last words told
+            last_words(attempt, ranks, lambda: run.step),
+            stop_flag() as stop,
+        ):
+            return _loop(run, attempt, journal, saver, stop), run.environment.micro_batch
     except BadInput as error:
         # Set-up agrees among the ranks; later a rank is alone with it, and rank 0 alone speaks.
         if run is None or ranks.is_main:
@@ -116,13 +120,15 @@ def train_and_publish(
     return record
 
 
-def _loop(run: Run, attempt: Attempt, journal: Journal, stop: Callable[[], bool]) -> RunRecord:
+def _loop(
+    run: Run, attempt: Attempt, journal: Journal, saver: Saver, stop: Callable[[], bool]
+) -> RunRecord:
     runtime, steps = run.config.runtime, run.config.schedule.steps
 
     def must_evaluate(number: int) -> bool:
         return number == steps or _is_due(number, runtime.evaluate_every_steps)
 
-    with Saver(run, attempt, journal) as saver, frozen_collector() as freeze:
+    with frozen_collector() as freeze:
         is_first = True
         for step in train_steps(run, stop, saver.is_due, must_evaluate):
             if not step.is_finite:
