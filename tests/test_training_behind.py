@@ -28,7 +28,7 @@ def behind(monkeypatch):
 
 def rows(trial) -> list[dict]:
     return [
-        {k: v for k, v in row.items() if k not in ("time", "tokens_per_s")}
+        {k: v for k, v in row.items() if k not in ("time", "tokens_per_s", "peak_memory")}
         for row in read_metrics(trial)
     ]
 
