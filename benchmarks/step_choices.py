@@ -36,7 +36,8 @@ def step(model: GPT, network: nn.Module, optimizer: Optimizer, batch: Batch, par
         norm = _gradients(model, network, batch, parts)
     with reading.update():
         optimizer.step()
-    reading.values(NoiseScale(), reading.small_square().item(), norm)
+    ratio = reading.update_ratio.item()
+    reading.values(NoiseScale(), reading.small_square().item(), norm, ratio)
     optimizer.zero_grad()
 
 

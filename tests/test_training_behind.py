@@ -61,8 +61,11 @@ def test_a_step_is_told_of_when_the_next_was_handed_over(tmp_path, behind, monke
     assert begun == [(1, 2), (2, 3), (3, 3), (4, 5), (5, 6), (6, 6)]
 
 
-def test_nothing_in_a_step_waits_for_the_device(tmp_path, behind, monkeypatch):
+@pytest.mark.parametrize("instruments", [False, True])
+def test_nothing_in_a_step_waits_for_the_device(tmp_path, behind, monkeypatch, instruments):
+    """And to read it is one wait: a second one would be for the step after it."""
     config = prepared_config(tmp_path, 6, runtime__micro_batch=3)
+    config = replace(config, runtime=replace(config.runtime, instruments=instruments))
     run = build_run(config, alone(), decide(config, alone(), None), open_data(config, alone()))
     begin_step(run).result()
     waited = []

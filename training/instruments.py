@@ -63,7 +63,7 @@ class Reading:
         self._small = block_size * parts[0]
         self._large = block_size * sum(parts) * ranks
         self._norms: list[Tensor] = []
-        self._ratio = torch.zeros(())
+        self.update_ratio = torch.zeros(())
 
     @property
     def has_noise(self) -> bool:
@@ -92,18 +92,18 @@ class Reading:
 
     @contextmanager
     def update(self) -> Iterator[None]:
-        """Compare the matrices before the body with those after it."""
+        """Compare the matrices before the body with those after it: `update_ratio`, a scalar."""
         weights = [p.detach() for p in self._parameters if p.ndim >= 2]
         before = [weight.clone() for weight in weights]
         yield
         size = torch.stack(torch._foreach_norm(before)).norm()
         torch._foreach_sub_(before, weights)
-        self._ratio = torch.stack(torch._foreach_norm(before)).norm() / size
+        self.update_ratio = torch.stack(torch._foreach_norm(before)).norm() / size
 
     def values(
-        self, noise: NoiseScale, small_squares: float, grad_norm: float
+        self, noise: NoiseScale, small_squares: float, grad_norm: float, update_ratio: float
     ) -> dict[str, float | None]:
-        """What the row of metrics gains; `small_squares` is the ranks' sum. Waits for the device.
+        """What the row of metrics gains; `small_squares` is the ranks' sum.
 
         update_ratio        root mean square of the update over that of the weights before it,
                             over all matrices
@@ -113,6 +113,6 @@ class Reading:
             mean = small_squares / self._ranks
             noise.add(*two_batches(mean, self._small, grad_norm**2, self._large))
         return {
-            "update_ratio": self._ratio.item(),
+            "update_ratio": update_ratio,
             "noise_scale_tokens": noise.value if self.has_noise else None,
         }

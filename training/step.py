@@ -47,7 +47,7 @@ class Begun:
     """A step handed to the device, which may still be at work on it.
 
     `numbers` are the sums over ranks of the loss, the two wishes and the instruments' small square,
-    and the gradient's norm; float64.
+    the gradient's norm and, of a `reading`, the update's ratio; float64.
     """
 
     run: Run
@@ -62,7 +62,7 @@ class Begun:
         """Wait for the device and read what the step gave."""
         if self.copied is not None:
             self.copied.synchronize()
-        total, stops, saves, small_squares, grad_norm = self.numbers.tolist()
+        total, stops, saves, small_squares, grad_norm, *ratio = self.numbers.tolist()
         run, now = self.run, time.perf_counter()
         seconds = now - max(self.start, run.seen_at)  # steps that overlap are counted once
         run.seen_at = now
@@ -78,7 +78,8 @@ class Begun:
         )
         if self.reading is None or not step.is_finite:
             return step
-        return replace(step, instruments=self.reading.values(run.noise, small_squares, grad_norm))
+        instruments = self.reading.values(run.noise, small_squares, grad_norm, *ratio)
+        return replace(step, instruments=instruments)
 
 
 def begin_step(run: Run, stop: bool = False, save: bool = False) -> Begun:
@@ -110,7 +111,8 @@ def begin_step(run: Run, stop: bool = False, save: bool = False) -> Begun:
         run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     run.step += 1
-    numbers = torch.cat([sums, norm.double()[None]])
+    told = [norm, reading.update_ratio] if reading else [norm]
+    numbers = torch.cat([sums, torch.stack(told).double()])
     copied = None
     if numbers.device.type == "cuda":
         numbers = numbers.to("cpu", non_blocking=True)  # into pinned memory
