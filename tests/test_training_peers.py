@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
@@ -12,16 +13,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from kill_harness import Child
-from tiny_training import joined_ranks, prepared_config, together, train_once
+from kill_harness import Child, fork
+from tiny_training import claimed, joined_ranks, prepared_config, together, train_once
 
 import training.step
 from configs.errors import BadInput
 from train import train_in
 from training import checkpoint, peers, saving
+from training.attempt import Attempt, lives
 from training.config import TrainConfig, as_mapping
-from training.distributed import Ranks
-from training.peers import GONE
+from training.distributed import Ranks, RanksLost
+from training.peers import GONE, last_words
 from training.record import RunRecord, read_record
 from training.run import Run
 
@@ -110,20 +112,21 @@ def test_of_three_ranks_the_guilty_one_is_named(config, tmp_path, monkeypatch, f
     assert record.reason.endswith(REASONS[fault])
 
 
+@pytest.mark.parametrize("fault", ["sleeps", "killed"])
 def test_a_rank_that_still_writes_a_checkpoint_is_not_taken_for_one_that_hangs(
-    config, tmp_path, monkeypatch
+    config, tmp_path, monkeypatch, fault
 ):
     save = checkpoint.save
 
     def slowly(*arguments):
         if threading.current_thread() is not threading.main_thread():
-            time.sleep(5)  # longer than the others wait for its words
+            time.sleep(8)  # longer than the others wait for its words
         return save(*arguments)
 
     monkeypatch.setattr(saving, "BACKGROUND_BYTES", 0)
     monkeypatch.setattr(checkpoint, "save", slowly)
     config = replace(config, schedule=replace(config.schedule, batch_tokens=16 * 9))
-    record = fail(config, tmp_path, monkeypatch, 1, "sleeps", n=3)
+    record = fail(config, tmp_path, monkeypatch, 1, fault, n=3)
     assert record.reason is not None and record.reason.startswith("rank 1 ")
     assert list((tmp_path / "out/attempt-001/checkpoints").glob("step-*"))
 
@@ -159,6 +162,59 @@ def test_a_rank_that_waits_deaf_for_a_dead_one_ends_too(config, tmp_path, monkey
     assert record is not None and record.status == "failed" and record.reason is not None
     assert record.reason.startswith(f"rank {guilty}")
     assert record.reason.endswith(f", after step {STEP}: {GONE}")
+
+
+def lost(trial: Path, others: list[Callable[[], object]], patience_s: float) -> str:
+    """What rank 0 says whom each other rank's steps, as they are here, made lose the others."""
+    attempt = claimed(trial)
+    n = 1 + len(others)
+
+    def rank(number: int, steps: Callable[[], object]) -> Callable[[], None]:
+        def body() -> None:
+            peers.PATIENCE_S = patience_s
+            with last_words(attempt, Ranks(number, n, n, torch.device("cpu"), 9), lambda: STEP):
+                steps()
+
+        return body
+
+    children = [fork(rank(i, steps), trial / f"rank{i}.log") for i, steps in enumerate(others, 1)]
+    for number, child in enumerate(children, 1):
+        child.until((attempt.folder / f"ranks/{number}.json").exists)
+
+    def lose() -> None:
+        raise RanksLost("timed out")
+
+    fork(rank(0, lose), trial / "rank0.log").wait()
+    ended(children)
+    return (trial / "rank0.log").read_text().splitlines()[-1]
+
+
+def test_ranks_that_may_only_have_begun_to_wait_later_are_named_beside_the_one_that_hangs(tmp_path):
+    said = lost(tmp_path / "trial", [lambda: time.sleep(100)] * 2, patience_s=0.2)
+    assert re.search(r"rank 1 \(.*\) or rank 2 \(.*\), after step 2: no answer", said)
+
+
+def test_a_rank_that_speaks_and_ends_while_it_is_looked_up_is_not_gone_without_a_word(
+    tmp_path, monkeypatch
+):
+    go, read = tmp_path / "go", peers._read
+
+    def speaks_when_told() -> None:
+        while not go.exists():
+            time.sleep(0.01)
+        raise IndexError("list index out of range")
+
+    def read_just_before(attempt: Attempt, rank: int) -> dict:
+        there = read(attempt, rank)
+        if rank == 1 and not go.exists():
+            go.touch()
+            while lives(there):
+                time.sleep(0.01)
+        return there
+
+    monkeypatch.setattr(peers, "_read", read_just_before)
+    said = lost(tmp_path / "trial", [speaks_when_told], patience_s=3.0)
+    assert said.endswith("rank 1, after step 2: IndexError: list index out of range")
 
 
 def test_the_same_command_goes_on_after_a_rank_was_killed(whole, tmp_path, monkeypatch):

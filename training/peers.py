@@ -50,8 +50,11 @@ def last_words(attempt: Attempt, ranks: Ranks, step: Callable[[], int]) -> Itera
             _write(attempt, ranks.rank, text)
             raise
         _write(attempt, ranks.rank, "")
-        text = _of_others(attempt, ranks, step(), error)
-        _write(attempt, ranks.rank, text)
+        text, hung = _of_others(attempt, ranks, step(), error)
+        _write(attempt, ranks.rank, text)  # first: who finds them gone shall find why
+        for pid in hung:  # torchrun would wait half a minute for it
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         raise RanksLost(text) from None
 
 
@@ -69,12 +72,12 @@ def watched(attempt: Attempt, ranks: Ranks, tell: Callable[[str], object]) -> It
 
     def watch() -> None:
         while not over.wait(1.0):
-            all_ranks = [_read(attempt, rank) for rank in range(ranks.world_size)]
-            gone = [r for r, there in enumerate(all_ranks) if there["words"] is None]
-            gone = [r for r in gone if r != ranks.rank and _is_gone(all_ranks[r])]
-            if gone and not over.wait(2 * PATIENCE_S):
+            gone = _gone(attempt, ranks)
+            if not gone or over.wait(2 * PATIENCE_S):
+                continue
+            if cause(attempt, ranks) is None:  # else it heard, and may end with a checkpoint
                 step = next((row["step"] for row in reversed(read_tail(attempt.folder))), 0)
-                text = _sentence(gone[0], all_ranks[gone[0]], step, GONE)
+                text = _sentence(gone, step, GONE)
                 _write(attempt, ranks.rank, text)
                 tell(text)
                 os._exit(1)
@@ -91,35 +94,51 @@ def cause(attempt: Attempt, ranks: Ranks) -> str | None:
     return _read(attempt, ranks.rank)["words"]
 
 
-def _of_others(attempt: Attempt, ranks: Ranks, step: int, error: BaseException) -> str:
-    """What another rank says that it was; else which of them say nothing, though all should."""
+def _of_others(
+    attempt: Attempt, ranks: Ranks, step: int, error: BaseException
+) -> tuple[str, list[int]]:
+    """What another rank says that it was; else which of them say nothing, though all should.
+
+    And the processes here that do not answer. Several may be named: who began to wait later than
+    this rank may still wait for the guilty one.
+    """
     deadline = time.monotonic() + PATIENCE_S
     while True:
+        gone = _gone(attempt, ranks)
         all_ranks = [_read(attempt, rank) for rank in range(ranks.world_size)]
+        speakers = [there for there in all_ranks if there["words"]]
         late = time.monotonic() > deadline
-        for there in all_ranks:
-            if there["words"] and (late or not _is_here(there)):  # its record is the better one
-                return there["words"]
-        silent = [rank for rank, there in enumerate(all_ranks) if there["words"] is None]
-        gone = [rank for rank in silent if _is_gone(all_ranks[rank])]
-        if gone or late:
+        for there in speakers:
+            if late or not _is_here(there):  # its record is the better one
+                return there["words"], []
+        silent = {r: there for r, there in enumerate(all_ranks) if there["words"] is None}
+        if late or gone and not speakers:
             break
         time.sleep(0.05)
     if gone:
-        rank, reason = gone[0], GONE
-    elif silent:
-        rank, reason = silent[0], f"no answer (runtime.timeout_s={ranks.timeout_s:g})"
-        for there in (all_ranks[rank] for rank in silent):
-            if _is_here(there):  # torchrun would wait half a minute for it
-                os.kill(there["pid"], signal.SIGKILL)
-    else:
-        return f"rank {ranks.rank}, after step {step}: the ranks lost each other: {error}"
-    return _sentence(rank, all_ranks[rank], step, reason)
+        return _sentence(gone, step, GONE), []
+    if silent:
+        text = _sentence(silent, step, f"no answer (runtime.timeout_s={ranks.timeout_s:g})")
+        return text, [there["pid"] for there in silent.values() if _is_here(there)]
+    return f"rank {ranks.rank}, after step {step}: the ranks lost each other: {error}", []
 
 
-def _sentence(rank: int, there: dict[str, Any], step: int, reason: str) -> str:
-    place = f" ({there['host']}:{there['pid']})" if "pid" in there else ""
-    return f"rank {rank}{place}, after step {step}: {reason}"
+def _gone(attempt: Attempt, ranks: Ranks) -> dict[int, dict[str, Any]]:
+    """The ranks of this machine whose process ended without a word.
+
+    Words are read last: a process that was just there may have spoken before it ended.
+    """
+    there = {rank: _read(attempt, rank) for rank in range(ranks.world_size)}
+    ended = [rank for rank in there if _is_gone(there[rank])]
+    return {rank: there[rank] for rank in ended if _read(attempt, rank)["words"] is None}
+
+
+def _sentence(guilty: dict[int, dict[str, Any]], step: int, reason: str) -> str:
+    names = (
+        f"rank {rank} ({there['host']}:{there['pid']})" if "pid" in there else f"rank {rank}"
+        for rank, there in guilty.items()
+    )
+    return f"{' or '.join(names)}, after step {step}: {reason}"
 
 
 def _is_loss(error: BaseException) -> bool:
