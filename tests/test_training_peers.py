@@ -217,6 +217,16 @@ def test_a_rank_that_speaks_and_ends_while_it_is_looked_up_is_not_gone_without_a
     assert said.endswith("rank 1, after step 2: IndexError: list index out of range")
 
 
+def test_the_watch_reads_no_files_of_other_machines(tmp_path, monkeypatch):
+    """Of 16 machines of 8 ranks; on a network file system all would ask for all each second."""
+    asked, read = set(), peers._read
+    monkeypatch.setattr(peers, "_read", lambda a, rank: (asked.add(rank), read(a, rank))[1])
+    ranks = Ranks(21, 128, 8, torch.device("cpu"), timeout_s=9)
+    with peers.watched(claimed(tmp_path / "trial"), ranks, print):
+        time.sleep(1.5)
+    assert asked == set(range(16, 24))
+
+
 def test_the_same_command_goes_on_after_a_rank_was_killed(whole, tmp_path, monkeypatch):
     config, undisturbed = whole
     assert fail(config, tmp_path, monkeypatch, 1, "killed").attempts == 1

@@ -128,7 +128,8 @@ def _gone(attempt: Attempt, ranks: Ranks) -> dict[int, dict[str, Any]]:
 
     Words are read last: a process that was just there may have spoken before it ended.
     """
-    there = {rank: _read(attempt, rank) for rank in range(ranks.world_size)}
+    first = ranks.rank - ranks.rank % ranks.local_world_size  # not all: it is asked each second
+    there = {rank: _read(attempt, rank) for rank in range(first, first + ranks.local_world_size)}
     ended = [rank for rank in there if _is_gone(there[rank])]
     return {rank: there[rank] for rank in ended if _read(attempt, rank)["words"] is None}
 
