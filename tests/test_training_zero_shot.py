@@ -205,6 +205,15 @@ def test_damaged_rows_are_named(tmp_path, line, complaint):
         read_text(path)
 
 
+def test_a_row_ends_where_json_lines_do(tmp_path):
+    """str.splitlines would end it at separators that JSON leaves as they are."""
+    texts = ["before\u2028after it", "one\x85 two"]
+    rows = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    path = tmp_path / "lambada_test_openai.jsonl"
+    path.write_bytes("\r\n".join([*rows, ""]).encode())
+    assert read_passages(path) == texts
+
+
 @pytest.mark.needs_reference
 def test_the_real_sets_are_read_whole():
     folder = Path(os.environ["DATA_DIR"]) / "eval"

@@ -234,7 +234,7 @@ def read_text(path: Path) -> str:
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file:line, row) of each line."""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), 1):
         where = f"{path}:{number}"
         try:
             row = json.loads(line)
