@@ -227,6 +227,21 @@ def test_the_watch_reads_no_files_of_other_machines(tmp_path, monkeypatch):
     assert asked == set(range(16, 24))
 
 
+def test_a_folder_that_vanishes_is_made_again_by_no_rank(config, tmp_path, monkeypatch):
+    begin_step, out = training.step.begin_step, tmp_path / "out"
+
+    def vanishing(run: Run, *arguments: object, **options: object) -> object:
+        if run.ranks.is_main and run.step == STEP:
+            out.rename(tmp_path / "elsewhere")
+        return begin_step(run, *arguments, **options)
+
+    monkeypatch.setattr(training.step, "begin_step", vanishing)
+    children = joined_ranks(config, tmp_path, lambda ranks: train_in(config, out, ranks))
+    assert ended(children) == [1, 1]
+    assert "3 times in a row" in (tmp_path / "rank0.log").read_text()
+    assert not out.exists()
+
+
 def test_the_same_command_goes_on_after_a_rank_was_killed(whole, tmp_path, monkeypatch):
     config, undisturbed = whole
     assert fail(config, tmp_path, monkeypatch, 1, "killed").attempts == 1

@@ -162,6 +162,7 @@ def _file(attempt: Attempt, rank: int) -> Path:
 def _write(attempt: Attempt, rank: int, words: str | None) -> None:
     """`words`: None in the steps, "" after them or when the others were lost."""
     with suppress(OSError):  # a full disk, or a folder that this node does not see
+        os.stat(attempt.folder)  # else it would be made
         write_atomic(_file(attempt, rank), to_json({**myself(), "words": words}))
 
 
