@@ -73,7 +73,7 @@ def compose(arguments: Arguments) -> tuple[Command, TrainConfig]:
         if name in SWEEPS_ONLY:
             raise BadInput(f"{override}: train.py trains one model and reads no {name}: sweep.py")
     own = ("mode", "out", "keep")
-    values: dict[str, Any] = arguments.compose(own, ("out", "init_from"))
+    values: dict[str, Any] = arguments.compose(own)
     command = build(Command, {name: values.pop(name) for name in own if name in values})
     trial = {name: value for name, value in values.items() if name not in SWEEPS_ONLY}
     return command, build(TrainConfig, trial)

@@ -18,7 +18,11 @@ def explain(error: BaseException, overrides: Sequence[str], root: str, config_di
     """One line for Hydra's several, with the nearest key for a misspelt one."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: not in Hydra's grammar: {str(error).splitlines()[0]}"
+        key, _, value = (error.override or "").partition("=")
+        return (
+            f"{error.override}: not in Hydra's grammar: {str(error).splitlines()[0]}; text with "
+            f"other signs goes in quotes, as '{key}=\"{value}\"'"
+        )
     unknown = re.search(r"Key '([^']+)' is not in struct|Could not override '([^']+)'", text)
     if unknown:
         name = unknown[1] or unknown[2]

@@ -29,6 +29,8 @@ from configs.explain import explain
 from configs.overrides import for_hydra
 
 CONFIG_DIR = Path(__file__).resolve().parent
+# Fields of a trial and of its commands that name a file or a folder.
+TRIAL_PATHS = ("out", "data.path", "init_from", "runtime.data_dir", "runtime.stage")
 T = TypeVar("T")
 
 
@@ -43,7 +45,7 @@ class Arguments:
     def compose(
         self,
         open_keys: Sequence[str] = (),
-        path_keys: Sequence[str] = ("out",),
+        path_keys: Sequence[str] = TRIAL_PATHS,
         map_keys: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The merged config as plain containers; see `compose_config`."""
@@ -108,7 +110,7 @@ def compose_config(
     overrides: Sequence[str] = (),
     config_dir: Path = CONFIG_DIR,
     open_keys: Sequence[str] = (),
-    path_keys: Sequence[str] = ("out",),
+    path_keys: Sequence[str] = TRIAL_PATHS,
     map_keys: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Merge `root`.yaml, its groups and `overrides` into plain containers.

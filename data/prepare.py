@@ -178,7 +178,7 @@ def requested(arguments: Arguments) -> tuple[DataConfig, Path]:
     given = {line.lstrip("+~").partition("=")[0].partition(".")[0] for line in arguments.overrides}
     if given & {"experiment", "data", "runtime"}:
         run = Arguments("train", arguments.overrides, arguments.config_dir)
-        values = run.compose(open_keys=("out",), path_keys=("out", "data.path", "runtime.data_dir"))
+        values = run.compose(open_keys=("out",))
         out = Path(values.get("out") or values["runtime"]["data_dir"])
         return build(DataConfig, values["data"], "data"), out
     values = arguments.compose(path_keys=("out", "path"))

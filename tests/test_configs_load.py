@@ -86,6 +86,7 @@ REFUSED = {
     "runtime.data_dir=${oc.env:HOME}": ("oc.env",),
     "nonsense": ("nonsense", "key=value"),
     "seed=[": ("seed",),
+    "data.source=é": ("data.source=é", "in quotes, as 'data.source=\"é\"'"),
 }
 
 
@@ -173,6 +174,16 @@ def test_paths_and_open_keys_are_taken_as_typed(tmp_path):
     typed = ["out=a=b,c's", "where.lr=0.1", "where.n (M).x/y='x-y'", "where.z=null"]
     values = compose_config("root", typed, tmp_path, open_keys=("out",), map_keys=("where",))
     assert values == {"out": "a=b,c's", "where": {"lr": "0.1", "n (M).x/y": "x-y", "z": None}}
+
+
+@pytest.mark.parametrize("path", ["é 文.txt", "a,b", "a(b)=c", "d's"])
+@pytest.mark.parametrize("key", ["data.path", "init_from", "runtime.data_dir", "runtime.stage"])
+@pytest.mark.parametrize("root", ["train", "sweep"])
+def test_the_paths_of_a_trial_are_taken_as_typed(root, key, path):
+    node = compose_config(root, ["experiment=shakespeare", "data.path=x", f"{key}={path}"])
+    for part in key.split("."):
+        node = node[part]
+    assert node == path
 
 
 @pytest.mark.parametrize(
