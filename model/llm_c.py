@@ -27,6 +27,11 @@ def read(path: Path) -> tuple[GPTConfig, dict[str, Tensor]]:
         raise BadInput(f"checkpoint: {path}: cannot be read: {error.strerror}") from None
     header = torch.frombuffer(raw[:_HEADER_BYTES].ljust(_HEADER_BYTES, b"\0"), dtype=torch.int32)
     magic, version, block_size, vocab_size, n_layer, n_head, n_embd, _ = header[:8].tolist()
+    if len(raw) < _HEADER_BYTES and _MAGIC.to_bytes(4, "little").startswith(raw[:4]):
+        raise BadInput(
+            f"checkpoint: {path}: found {len(raw)} bytes, expected a header of {_HEADER_BYTES} "
+            "bytes and weights, as llm.c writes them; copy the whole file"
+        )
     if len(raw) < _HEADER_BYTES or magic != _MAGIC or version not in _TYPES:
         raise BadInput(
             f"checkpoint: {path}: found magic {magic} and version {version}, expected a model of "
