@@ -50,7 +50,7 @@ def threshold(config: DataConfig) -> float:
     if len(places) == 1:
         raise BadInput(
             f"data.path: {config.path}: found one document, expected at least two, one to hold "
-            "out; give more, or one .txt of over 8 kB, which is cut into several"
+            "out; give more, or one .txt of several lines and over 8 kB, which is cut at line ends"
         )
     return min(max(low, min(places) + 1), max(places))
 

@@ -148,7 +148,14 @@ def test_a_few_documents_are_divided_whatever_the_fraction(tmp_path: Path) -> No
     assert (many.train.documents, many.val.documents) == (1, 2)
 
 
-@pytest.mark.parametrize(("text", "found"), [("", "found no text"), ("a", "found one document")])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "found no text"),
+        ("a", "found one document"),
+        ("a " * 9000, "found one document.*of several lines and over 8 kB"),
+    ],
+)
 def test_what_cannot_be_divided_is_refused(tmp_path: Path, text: str, found: str) -> None:
     path = tmp_path / "a.txt"
     path.write_text(text)
