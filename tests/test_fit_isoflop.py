@@ -81,6 +81,12 @@ def test_tokens_are_fitted_apart_from_parameters():
     assert "flops_mismatch" in {flag.code for flag in fitted.flags}
 
 
+def test_a_mismatch_of_many_decades_is_told_in_figures():
+    rows = [row | {"flops": 1e-9 * row["flops"]} for row in isoflop_rows(TIED, BUDGETS, SIZES)]
+    [found] = [flag.text for flag in law(rows).flags if flag.code == "flops_mismatch"]
+    assert found.startswith("FLOP are 1e-09 to 1e-09 times 6 N D")
+
+
 def test_two_budgets_are_refused():
     fitted = law(isoflop_rows(TIED, BUDGETS[:2], SIZES))
     assert fitted.reason == "2 budgets with a vertex, expected at least 3"

@@ -92,6 +92,12 @@ def test_contours_lie_on_the_surface_near_the_runs() -> None:
             assert d.max() < 3.1 * fit.observations.tokens.max()
 
 
+def test_no_contour_is_drawn_where_the_stated_flop_are_far_from_6nd() -> None:
+    fit = example()
+    far = dataclasses.replace(fit.observations, tokens=1e9 * fit.observations.tokens)
+    assert scene(fit.document, far, fit.curves)["surface"]["lines"] == []
+
+
 def test_a_residual_is_the_log_of_observed_over_fitted() -> None:
     fit = example()
     drawn = _scene(fit)

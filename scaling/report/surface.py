@@ -57,6 +57,8 @@ def contours(document: dict[str, Any], observations: Observations) -> dict[str, 
     tokens = flops[None, :] / (6 * params[:, None])
     loss = surface.predict_loss(np.broadcast_to(params[:, None], tokens.shape), tokens)
     seen = (tokens > observations.tokens.min() / 3) & (tokens < observations.tokens.max() * 3)
+    if not seen.any():  # the table's FLOP are far from 6 N D
+        return {"constants": asdict(surface), "lines": []}
     loss = np.where(seen, loss, np.nan)
     generator = contourpy.contour_generator(
         np.log(flops), np.log(params), np.ma.masked_invalid(loss), line_type="Separate"
