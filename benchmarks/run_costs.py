@@ -82,6 +82,7 @@ def costs(case: Case, folder: Path, steps: int) -> str:
 def held_up(run: Run, attempt: Attempt, journal: Journal, in_background: bool) -> float:
     """Seconds for which training stands still; the disk is waited for outside of them."""
     saving.BACKGROUND_BYTES = 0 if in_background else 2**60
+    run.step += 1  # no step can be saved twice
     with saving.Saver(run, attempt, journal) as saver:
         return timed(saver.save_if_due)
 
