@@ -135,6 +135,19 @@ def test_ranks_agree_on_what_fits_all_of_them_and_then_train_as_if_nothing_had_b
     assert found == calm == other[1][1]
 
 
+def test_ranks_with_passes_of_two_sizes_give_up_together(tmp_path, monkeypatch):
+    """As GPUs of two sizes have: the one at a single sequence has room, the other has not."""
+    config = prepared_config(tmp_path, runtime__timeout_s=5)
+
+    def body(ranks: Ranks) -> object:
+        monkeypatch.setattr(GPT, "forward", cramped(lambda: 1 - ranks.rank, []))
+        with pytest.raises(torch.OutOfMemoryError, match="one sequence"):
+            fitting(built(config, ranks), first=1 + ranks.rank)
+        return None
+
+    together(config, tmp_path, body)
+
+
 def test_what_fits_is_recorded_and_not_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr("training.room.TRIED_ON", ("cpu",))
     tried: list[int] = []

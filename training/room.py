@@ -53,9 +53,10 @@ def sequences_that_fit(
         if device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
-        if ranks.sum(float(not fits)) == [0.0]:
+        failed, at_one = ranks.sum(float(not fits), float(size == 1))
+        if not failed:
             return size
-        if size == 1:
+        if at_one:  # together, since ranks on GPUs of two sizes begin with two
             memory = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None
             raise torch.OutOfMemoryError(too_large(config, head, memory))
         size = parts(sequences, size // 2)
