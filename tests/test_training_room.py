@@ -7,15 +7,17 @@ from collections.abc import Callable
 import pytest
 import torch
 from test_training_distributed import together
-from tiny_training import alone, claimed, prepared_config, tiny_config, train_once
+from tiny_training import alone, claimed, joined_ranks, prepared_config, tiny_config, train_once
 
 from model.gpt import GPT
+from train import train_in
 from training.dataset import open_data
 from training.distributed import Ranks
 from training.hardware import decide
 from training.loop import train
 from training.measure import measure
 from training.memory import state_bytes, too_large
+from training.record import read_record
 from training.room import sequences_that_fit
 from training.run import Run, build_run
 from training.step import accumulate_gradients
@@ -146,6 +148,19 @@ def test_ranks_with_passes_of_two_sizes_give_up_together(tmp_path, monkeypatch):
         return None
 
     together(config, tmp_path, body)
+
+
+def test_ranks_that_ran_out_of_memory_go_on_with_half_when_started_again(tmp_path, monkeypatch):
+    """They end, since they would have to agree on it; the same command shall not end so again."""
+    config, out = prepared_config(tmp_path, 2), tmp_path / "out"
+    monkeypatch.setattr(GPT, "forward", cramped(lambda: 2, []))
+    for statuses, status, passes in (([1, 1], "oom", 4), ([0, 0], "done", 2)):
+        children = joined_ranks(config, tmp_path, lambda ranks: train_in(config, out, ranks))
+        assert [child.wait() for child in children] == statuses
+        record = read_record(out)
+        assert record is not None and record.status == status
+        environment = out / f"attempt-{record.attempts:03d}/runtime.json"
+        assert json.loads(environment.read_text())["micro_batch"] == passes
 
 
 def test_what_fits_is_recorded_and_not_tried_again(tmp_path, monkeypatch):

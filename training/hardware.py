@@ -7,7 +7,7 @@ What stands there must not change the science, but it changes the last bits.
 import platform
 import re
 import resource
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from training.memory import (
     too_large,
 )
 from training.process import usable_cores, usable_memory
+from training.record import read_record
 
 NAME = "runtime.json"
 THREAD_FLOPS = 1e10  # of a pass, for each thread: a tenth of a second of a core
@@ -187,10 +188,17 @@ def write_environment(attempt: Attempt, environment: Environment) -> None:
 
 
 def earlier_environment(attempt: Attempt) -> Environment | None:
-    """What the last attempt before this one decided, if any came so far."""
+    """What the last attempt before this one decided, if any came so far.
+
+    With half the sequences a pass if it ended by lack of memory.
+    """
     for folder in reversed(attempts(attempt.trial)):
         if folder != attempt.folder and (folder / NAME).exists():
             from configs.load import build  # here: benchmarks read none and do without Hydra
 
-            return build(Environment, read_json(folder / NAME), str(folder / NAME))
+            found = build(Environment, read_json(folder / NAME), str(folder / NAME))
+            record = read_record(folder)  # set aside there
+            if record is None or record.status != "oom":
+                return found
+            return replace(found, micro_batch=max(1, found.micro_batch // 2))
     return None

@@ -48,7 +48,8 @@ def train(
 
     One rank that runs out of memory goes on from its newest checkpoint with half the sequences a
     pass, which changes no science, until a single one is too much; unless runtime.micro_batch says
-    how many. Several ranks, which would have to agree on it, end; on GPUs they tried it at set-up.
+    how many. Several ranks, which would have to agree on it, end, and take half when
+    they are started again; on GPUs they tried it at set-up.
     """
     may_halve = ranks.world_size == 1 and config.runtime.micro_batch is None
     with Journal(attempt, config.schedule.steps, ranks.is_main, quiet) as journal:
