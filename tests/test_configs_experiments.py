@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import sweep
+from configs.errors import BadInput
 from configs.load import CONFIG_DIR, Arguments, build, compose_config, run_entry
 from data.config import DataConfig
 from model import flops
@@ -128,3 +129,18 @@ def test_ready_shards_take_the_place_of_the_hub(tmp_path: Path) -> None:
 def test_every_field_of_a_recipe_can_be_typed(path: Path) -> None:
     values = yaml.safe_load(path.read_text())
     assert sorted(values) == sorted(field.name for field in fields(DataConfig))
+
+
+@pytest.mark.parametrize(
+    ("typed", "change"),
+    [
+        ("optimizer.lr=0.01", "grid.rules.lr and grid.rules.lr_factor"),
+        ("model.n_embd=64", "grid.ladder"),
+        ("++schedule.tokens=1e6", "grid.budgets"),
+        ("schedule.batch_tokens=512", "grid.rules.batch and grid.rules.batch_factor"),
+    ],
+)
+def test_what_the_grid_sets_cannot_be_typed_beside_it(typed, change):
+    """It was passed over in silence: every trial has the value of the grid's rules."""
+    with pytest.raises(BadInput, match=f"the grid sets .* of each trial; change {change}$"):
+        read_request(Arguments("sweep", ("experiment=smoke", "mode=plan", typed), CONFIG_DIR))

@@ -71,6 +71,18 @@ class Request:
     foresight: ForesightConfig
 
 
+# What the grid sets of each trial, whatever its files say, and what changes it.
+_RULED = {
+    "model.n_head": "grid.ladder",
+    "model.n_embd": "grid.ladder",
+    "model.init_std": "grid.rules.init",
+    "optimizer.lr": "grid.rules.lr and grid.rules.lr_factor",
+    "schedule.tokens": "grid.budgets",
+    "schedule.batch_tokens": "grid.rules.batch and grid.rules.batch_factor",
+    "schedule.warmup_tokens": "grid.rules.warmup",
+}
+
+
 def read_request(arguments: Arguments) -> Request:
     """Compose what was typed; raises BadInput.
 
@@ -91,6 +103,9 @@ def read_request(arguments: Arguments) -> Request:
         base, launcher = _overridden(stored, command, arguments, values | {"launcher": launcher})
         fit = _fit_config(command, changes, stored.fit)
         return Request(command, base, None, launcher, fit, stored.fit, foresight)
+    for override in arguments.overrides:
+        if (key := override.lstrip("+~").partition("=")[0]) in _RULED:
+            raise BadInput(f"{override}: the grid sets {key} of each trial; change {_RULED[key]}")
     asked = build(GridConfig, grid, "grid")
     return Request(
         command,
