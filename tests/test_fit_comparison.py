@@ -10,11 +10,13 @@ from fit_examples import config, isoflop_rows, write_csv
 from fit_schema import problems
 
 import fit as entry
-from configs.errors import ExitStatus
+from configs.errors import BadInput, ExitStatus
 from configs.files import to_json
 from configs.load import run_entry
+from scaling.fit.apart import fit_all
 from scaling.fit.comparison import compared, difference
 from scaling.fit.fit import fit
+from scaling.fit.inputs import read_sources
 from scaling.fit.laws import PUBLISHED, Estimate
 from scaling.report.document import write_report
 from scaling.report.scene import scene
@@ -98,6 +100,13 @@ def test_a_fit_and_itself_are_not_independent(tmp_path: Path) -> None:
     document = _compared(one, one).document
     assert _row(document, "isoflop", "a")["difference"]["value"] == 0
     assert [w["code"] for w in document["comparison"]["warnings"]] == ["shared_runs"]
+
+
+def test_a_mistyped_comparison_is_refused_before_any_fit(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("params,tokens,loss,status\n1e6,1e8,3,failed\n")  # none to fit
+    asked = config(f"runs={tmp_path / 't.csv'}", f"compare={tmp_path / 'none'}")
+    with pytest.raises(BadInput, match="^compare: .*none: not found; expected"):
+        fit_all(asked, read_sources(asked))
 
 
 @pytest.mark.parametrize(

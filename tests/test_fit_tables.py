@@ -64,6 +64,14 @@ def test_a_bad_number_is_refused_with_its_run_and_field(tmp_path, name, value, f
     assert found in text
 
 
+@pytest.mark.parametrize("loss", ["", "nan", "inf"])
+def test_a_run_without_a_loss_is_refused_with_the_remedy(tmp_path, loss):
+    path = tmp_path / "runs.csv"
+    write_csv(path, [row(run_id="good"), row(run_id="dead", params=2e6, loss=loss)])
+    assert refusal(path).endswith("expected a number; exclude=[dead] leaves the run out")
+    assert admitted(path, "exclude=[dead]").run_id == ("good",)
+
+
 def test_a_decimal_comma_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "runs.csv"
     path.write_text("params;tokens;loss\n1e6;1e8;3,25\n")

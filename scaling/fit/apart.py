@@ -33,6 +33,11 @@ def fit_all(config: FitConfig, sources: Sources) -> Fits:
     No law stands there, so it counts as a part whose laws are refused. Raises BadInput, also
     where no value has a usable run.
     """
+    if config.compare is not None and not Path(config.compare).exists():  # not after minutes
+        raise BadInput(
+            f"compare: {config.compare}: not found; expected a sweep directory, a table of runs or "
+            "an earlier fit.json"
+        )
     fits, skipped = [], {}
     for folder, part in parts(config, sources):
         try:

@@ -161,7 +161,13 @@ def _check_together(rows: Sequence[Row]) -> None:
 
 def _point(row: Row, config: FitConfig) -> Point:
     values = {name: positive(row, name) for name in ("params", "tokens")}
-    loss = number(row, "loss")
+    try:
+        loss = number(row, "loss")
+    except BadInput as error:
+        if str(row.values.get("loss")).lower() not in ("none", "nan", "inf"):
+            raise
+        run = row.values.get("run_id") or row.place  # it diverged, say, or was killed
+        raise BadInput(f"{error}; exclude=[{run}] leaves the run out") from None
     if not 0 < loss <= LOSS_MAX:
         raise refuse(row, "loss", f"{loss:g}", f"above 0 and at most {LOSS_MAX:g} nats")
     if loss < LOSS_MIN:
