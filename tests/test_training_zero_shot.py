@@ -36,6 +36,17 @@ BYTES = Vocabulary(lambda text: list(text.encode()), 0, 12)
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.parametrize(("name", "found"), [
+    ("nowhere", "found no such folder, expected a folder with hellaswag_val.jsonl"),
+    ("text.txt", "found a file, expected a folder with hellaswag_val.jsonl"),
+    ("", "found no hellaswag_val.jsonl or hellaswag_val.jsonl.xz in it; put it there, or"),
+])  # fmt: skip
+def test_missing_data_are_told_with_the_remedy(tmp_path, name, found) -> None:
+    (tmp_path / "text.txt").write_text("text")
+    with pytest.raises(BadInput, match=f"^data: .*{found}"):
+        zero_shot._file(tmp_path / name, "hellaswag_val.jsonl")
+
+
 @pytest.fixture(scope="module")
 def network() -> GPT:
     return GPT(TINY, torch.Generator().manual_seed(0)).eval()
@@ -171,7 +182,7 @@ def test_two_ranks_say_what_one_says(evaluation, tmp_path):
 @pytest.mark.parametrize("words, complaint", [
     (["data=D", "text=T"], "data: give either"),
     ([], "data: give either"),
-    (["data=/no/such"], "data: /no/such: found no hellaswag_val.jsonl"),
+    (["data=/no/such"], "data: /no/such: found no such folder, expected a folder with hellaswag_val.jsonl"),
     (["data=D", "tasks=[mmlu]"], "tasks"),
     (["data=D", "tasks=[lambada,lambada]"], "tasks: found"),
     (["data=D", "limit=0"], "zero_shot.limit: found 0"),

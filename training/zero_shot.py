@@ -146,7 +146,13 @@ def _file(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.xz"):
         if path.is_file():
             return path
-    raise BadInput(f"data: {folder}: found no {name} or {name}.xz in it")
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "no such folder"
+        raise BadInput(f"data: {folder}: found {found}, expected a folder with {name}")
+    raise BadInput(
+        f"data: {folder}: found no {name} or {name}.xz in it; put it there, or leave its task out, "
+        "as tasks=[lambada]"
+    )
 
 
 def _vocabulary(words: Words, found: Pretrained) -> Vocabulary:
