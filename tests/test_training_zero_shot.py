@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize(("name", "found"), [
-    ("nowhere", "found no such folder, expected a folder with hellaswag_val.jsonl"),
+    ("nowhere", "found no such folder, expected a folder"),
     ("text.txt", "found a file, expected a folder with hellaswag_val.jsonl"),
     ("", "found no hellaswag_val.jsonl or hellaswag_val.jsonl.xz in it; put it there, or"),
 ])  # fmt: skip
@@ -182,7 +182,7 @@ def test_two_ranks_say_what_one_says(evaluation, tmp_path):
 @pytest.mark.parametrize("words, complaint", [
     (["data=D", "text=T"], "data: give either"),
     ([], "data: give either"),
-    (["data=/no/such"], "data: /no/such: found no such folder, expected a folder with hellaswag_val.jsonl"),
+    (["data=/no/such"], "data: /no/such: found no such folder, expected a folder"),
     (["data=D", "tasks=[mmlu]"], "tasks"),
     (["data=D", "tasks=[lambada,lambada]"], "tasks: found"),
     (["data=D", "limit=0"], "zero_shot.limit: found 0"),
