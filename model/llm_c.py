@@ -12,6 +12,7 @@ from torch import Tensor
 from configs.errors import BadInput
 from configs.load import build
 from model.config import GPTConfig
+from model.flops import params_allocated
 from model.gpt import GPT
 
 _MAGIC, _HEADER_BYTES = 20240326, 1024
@@ -40,15 +41,15 @@ def read(path: Path) -> tuple[GPTConfig, dict[str, Tensor]]:
     shape = {"n_layer": n_layer, "n_head": n_head, "n_embd": n_embd, "init_std": 0.02}
     shape |= {"block_size": block_size, "vocab_size": vocab_size}
     config = build(GPTConfig, shape, str(path))
+    expected = _HEADER_BYTES + params_allocated(config) * _TYPES[version].itemsize
+    if len(raw) != expected:  # before a network is made of what a damaged header says
+        raise BadInput(f"checkpoint: {path}: found {len(raw)} bytes, expected {expected}")
     state = GPT(config, None).state_dict()
     names = ["wte.weight", "wpe.weight"]
     for part in _LAYERED:
         for kind in ("weight", "bias"):
             names += [f"h.{layer}.{part}.{kind}" for layer in range(n_layer)]
     sizes = [state[name].numel() for name in (*names, "ln_f.weight", "ln_f.bias")]
-    expected = _HEADER_BYTES + sum(sizes) * _TYPES[version].itemsize
-    if len(raw) != expected:
-        raise BadInput(f"checkpoint: {path}: found {len(raw)} bytes, expected {expected}")
     parts = torch.frombuffer(raw, dtype=_TYPES[version], offset=_HEADER_BYTES).float().split(sizes)
     for name, part in zip((*names, "ln_f.weight", "ln_f.bias"), parts, strict=True):
         state[name] = part.view(state[name].shape)

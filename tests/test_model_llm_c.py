@@ -79,6 +79,7 @@ def test_bfloat16_is_read_exactly(tmp_path) -> None:
     (lambda raw: raw[:7], r"found 7 bytes, expected a header of 1024 bytes and weights"),
     (lambda raw: raw[:1000], r"found 1000 bytes, expected a header of 1024 bytes and weights"),
     (lambda raw: b"", "found 0 bytes, expected a header"),
+    (lambda raw: raw[:16] + (1 << 30).to_bytes(4, "little") + raw[20:], "expected 3745211491776"),
     (lambda raw: b"abc" * 9, "found magic .* expected a model of llm.c"),
     (lambda raw: b"\x1f\x8b" + raw[2:], "found magic .* expected a model of llm.c"),
     (lambda raw: raw[:4] + b"\x09" + raw[5:], "version 9, expected"),

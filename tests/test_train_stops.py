@@ -1,13 +1,15 @@
 """train.py asked to stop, in whatever phase: status 75, nothing lost, the same command goes on."""
 
+import os
 import signal
+import sys
 import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from kill_harness import fork
-from tiny_training import prepared_config
+from tiny_training import alone, claimed, prepared_config
 from train_command import run_in, train_command
 
 import train
@@ -22,7 +24,7 @@ def command(tmp_path):
     return train_command(tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_ends_in_75_and_the_same_command_goes_on(command, tmp_path, number):
     config = prepared_config(tmp_path, 2000, runtime__checkpoint_every_s=1e6)
     out = tmp_path / "out"
@@ -40,6 +42,33 @@ def test_a_stop_ends_in_75_and_the_same_command_goes_on(command, tmp_path, numbe
     child.kill(number)
     assert child.wait() == 75
     assert f"resumed at step {stopped}" in (out / "attempt-002/log.txt").read_text()
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(command, tmp_path):
+    config = prepared_config(tmp_path, 300)
+
+    def body() -> int:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        return command(f"out={tmp_path / 'out'}", config=config)
+
+    child = fork(body, tmp_path / "log")
+    child.until(lambda: read_metrics(tmp_path / "out"))
+    child.kill(signal.SIGHUP)
+    assert child.wait() == 0
+
+
+def test_a_run_whose_reader_left_goes_on_to_its_end(tmp_path):
+    """As behind `| head -1`: what it has to say is lost, what it has to do is not."""
+    config = prepared_config(tmp_path, 20)
+
+    def body() -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        sys.stdout = os.fdopen(writer, "w")
+        loop.train(config, claimed(tmp_path / "trial"), alone())
+
+    assert fork(body, tmp_path / "log").wait() == 0, (tmp_path / "log").read_text()
+    assert read_metrics(tmp_path / "trial")[-1]["step"] == 20
 
 
 def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):

@@ -54,10 +54,13 @@ class Journal:
         with suppress(OSError):  # a full disk costs the log, not the run
             self._log.write(f"{utc_now()} {text}\n")
             self._log.flush()
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        elif not self._quiet:
-            print(text, flush=True)
+        try:
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            elif not self._quiet:
+                print(text, flush=True)
+        except OSError:  # a terminal that was closed, a pipe whose reader left: the run goes on
+            self._quiet = True
 
     def row(self, row: Row) -> None:
         """Log one row of metrics, and show it if the last was shown long enough ago."""

@@ -17,7 +17,8 @@ from types import FrameType
 
 from configs.errors import StopRequested
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_HANGUP = signal.SIGHUP  # the terminal was closed; ignored under nohup, which is then heeded
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, _HANGUP)
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -62,7 +63,7 @@ def end_with_parent(number: int, parent: int | None = None) -> None:
 
 @contextmanager
 def stop_at_once() -> Iterator[None]:
-    """SIGTERM and Ctrl-C raise StopRequested in the body: for work that is whole or not there."""
+    """SIGTERM, SIGHUP and Ctrl-C raise StopRequested in the body: for work whole or not there."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         raise StopRequested(f"by {signal.Signals(number).name}, outside of any step")
@@ -73,7 +74,7 @@ def stop_at_once() -> Iterator[None]:
 
 @contextmanager
 def stop_flag() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM or Ctrl-C came since the body began; the second exits at once (130, 143).
+    """Whether SIGTERM, SIGHUP or Ctrl-C came since the body began; a second exits at once.
 
     Under torchrun the second is torchrun's own copy of the first; it kills after its grace.
     """
@@ -88,12 +89,17 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(received)
 
 
+def _ignores(number: int) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
 @contextmanager
 def _handling(handler: Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may say what signals do
         return
-    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if number != _HANGUP or not _ignores(number)]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ Shape key: B sequences of a rank, T positions.
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,10 @@ class Run:
         )
 
     def prefetch(self) -> None:
-        """Have the next step's batch ready."""
+        """Have the next step's batch ready; data that cannot be read are that step's to tell."""
         if self.step < self.config.schedule.steps:
-            self.ahead = self.step, self.batch(self.step)
+            with suppress(BadInput):
+                self.ahead = self.step, self.batch(self.step)
 
     def reading(self) -> Reading | None:
         """The instruments for the next step, if it is one whose row has them."""

@@ -46,8 +46,9 @@ class Step:
 class Begun:
     """A step handed to the device, which may still be at work on it.
 
-    `numbers` are the sums over ranks of the loss, the two wishes and the instruments' small square,
-    the gradient's norm and, of a `reading`, the update's ratio; float64.
+    `on_gpu` are its begin and end in a GPU's own time. `numbers` are the sums over ranks of the
+    loss, the two wishes and the instruments' small square, the gradient's norm and, of a
+    `reading`, the update's ratio; float64.
     """
 
     run: Run
@@ -55,18 +56,20 @@ class Begun:
     lr: float
     start: float
     numbers: Tensor
-    copied: torch.cuda.Event | None
+    on_gpu: tuple[torch.cuda.Event, torch.cuda.Event] | None
     reading: Reading | None
 
     def result(self) -> Step:
         """Wait for the device and read what the step gave."""
-        if self.copied is not None:
-            self.copied.synchronize()
+        if self.on_gpu is not None:
+            self.on_gpu[1].synchronize()
         total, stops, saves, small_squares, grad_norm, *ratio = self.numbers.tolist()
         run, now = self.run, time.perf_counter()
         seconds = now - max(self.start, run.seen_at)  # steps that overlap are counted once
         run.seen_at = now
         run.train_s += seconds
+        if self.on_gpu is not None:  # two steps may be read at once
+            seconds = self.on_gpu[0].elapsed_time(self.on_gpu[1]) / 1e3
         step = Step(
             number=self.number,
             loss=total / run.ranks.world_size,
@@ -89,7 +92,10 @@ def begin_step(run: Run, stop: bool = False, save: bool = False) -> Begun:
     ends the run. `stop` and `save` of any rank become those of all in the reduction that the loss
     needs anyway.
     """
-    start = time.perf_counter()
+    start, on_gpu = time.perf_counter(), None
+    if run.ranks.device.type == "cuda":
+        on_gpu = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        on_gpu[0].record()
     config = run.config
     lr = learning_rate(run.step, config.optimizer.lr, config.schedule)
     for group in run.optimizer.param_groups:
@@ -113,13 +119,11 @@ def begin_step(run: Run, stop: bool = False, save: bool = False) -> Begun:
     run.step += 1
     told = [norm, reading.update_ratio] if reading else [norm]
     numbers = torch.cat([sums, torch.stack(told).double()])
-    copied = None
-    if numbers.device.type == "cuda":
+    if on_gpu is not None:
         numbers = numbers.to("cpu", non_blocking=True)  # into pinned memory
-        copied = torch.cuda.Event()
-        copied.record()
+        on_gpu[1].record()
     run.prefetch()  # while the device works
-    return Begun(run, run.step, lr, start, numbers, copied, reading)
+    return Begun(run, run.step, lr, start, numbers, on_gpu, reading)
 
 
 def train_step(run: Run, stop: bool = False, save: bool = False) -> Step:
