@@ -62,7 +62,7 @@ def test_counts_are_those_of_the_model(tmp_path, record):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"schema": 2}, "found schema 2, expected 1"),
+        ({"schema": 2}, "found schema 2, expected 1; use the newer code"),
         ({"status": "fine"}, "status: found 'fine'"),
         ({"colour": "red"}, "colour: unknown key"),
         ({"loss": "2.5"}, "loss: found '2.5'"),
@@ -74,6 +74,17 @@ def test_a_record_that_cannot_be_believed_is_refused(tmp_path, record, change, e
     (tmp_path / "record.json").write_text(json.dumps({**asdict(record), **change}))
     with pytest.raises(BadInput, match=expected):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', "[]", "3", '{"schema": "2"}', '{"schema": 0}'])
+def test_what_is_no_record_is_to_be_removed_and_not_read_by_newer_code(tmp_path, content):
+    path = tmp_path / "record.json"
+    path.write_text(content)
+    with pytest.raises(BadInput) as refusal:
+        read_record(tmp_path)
+    text = str(refusal.value)
+    assert text.startswith(f"{path}: found schema ") and "newer code" not in text
+    assert "damaged, or no record; remove it and the trial is trained again" in text
 
 
 def test_code_outside_a_repository_has_no_version(tmp_path):

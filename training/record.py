@@ -160,8 +160,13 @@ def read_record(trial: Path) -> RunRecord | None:
 
     values = read_json(path)
     schema = values.get("schema") if isinstance(values, dict) else None
+    if type(schema) is int and schema > SCHEMA:
+        raise BadInput(f"{path}: found schema {schema}, expected {SCHEMA}; use the newer code")
     if schema != SCHEMA:
-        raise BadInput(f"{path}: found schema {schema!r}, expected {SCHEMA}; use the newer code")
+        raise BadInput(
+            f"{path}: found schema {schema!r}, expected {SCHEMA}: damaged, or no record; remove it "
+            "and the trial is trained again, from its newest checkpoint if it has one"
+        )
     try:
         record = build(RunRecord, values)
     except BadInput as error:
