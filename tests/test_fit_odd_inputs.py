@@ -120,12 +120,27 @@ def test_an_odd_option_is_refused(capsys, tmp_path, override, says):
     assert says in refused(capsys, tmp_path, f"runs={table(tmp_path)}", override)
 
 
-def test_out_that_is_a_file_stays_as_it_is(capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("{here}/file", "{here}/file: found a file, expected a folder"),
+        ("{here}/file/x/y", "{here}/file: found a file, expected a folder"),
+        ("{here}/dangling", "{here}/dangling: found a file, expected a folder"),
+        ("/proc/zz", "/proc/zz: cannot be written"),
+        ("{here}/" + "x" * 300, "cannot be written: File name too long"),
+    ],
+)
+def test_out_that_cannot_be_a_folder_is_told_before_any_fit(
+    capsys, tmp_path, monkeypatch, out, says
+):
+    monkeypatch.setattr("scaling.fit.apart.fit", lambda *_: pytest.fail("it was fitted"))
     (tmp_path / "file").write_text("mine")
-    assert "out: " in refused(
-        capsys, tmp_path, f"runs={table(tmp_path)}", f"out={tmp_path / 'file'}"
-    )
-    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    path = table(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    error = refused(capsys, tmp_path, f"runs={path}", f"out={out.format(here=tmp_path)}")
+    assert "out: " in error and says.format(here=tmp_path) in error
+    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "file").read_text() == "mine"
 
 
 def test_ten_thousand_columns_are_named_in_part(tmp_path):

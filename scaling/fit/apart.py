@@ -1,6 +1,7 @@
 """The fits that one command asks for: one, or one a value of a column, each in its folder."""
 
 import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,8 +39,11 @@ def fit_all(config: FitConfig, sources: Sources) -> Fits:
             f"compare: {config.compare}: not found; expected a sweep directory, a table of runs or "
             "an earlier fit.json"
         )
+    asked = parts(config, sources)
+    for folder, _ in asked:
+        _check_writable(folder)
     fits, skipped = [], {}
-    for folder, part in parts(config, sources):
+    for folder, part in asked:
         try:
             fits.append((folder, compared(fit(part, sources), part)))
         except NoUsableRun as error:
@@ -65,6 +69,20 @@ def parts(config: FitConfig, sources: Sources | None = None) -> list[tuple[Path,
         )
         for value in values_of(sources or read_sources(config), config)
     ]
+
+
+def _check_writable(out: Path) -> None:
+    """Refuse a folder that cannot be made and written to; nothing is left where it would be."""
+    try:
+        found = (path for path in (out, *out.parents) if path.exists() or path.is_symlink())
+        nearest = next(found, Path())
+        if not nearest.is_dir():
+            raise BadInput(f"out: {nearest}: found a file, expected a folder; choose another")
+        with tempfile.TemporaryFile(dir=nearest):  # permissions alone do not tell, as in /proc
+            pass
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror}"
+        raise BadInput(f"out: {out}: {reason}; choose another folder") from None
 
 
 def folder_name(value: str) -> str:
