@@ -10,6 +10,7 @@ from fit_tables import admitted, refusal, row
 
 from configs.errors import BadInput
 from scaling.fit.cells import same_value
+from scaling.fit.doubts import data_flags
 from scaling.fit.inputs import read_inputs
 from scaling.fit.observations import observe
 from scaling.fit.valleys import budgets, find_valleys
@@ -70,6 +71,23 @@ def test_repeated_points_stay_unless_the_best_is_asked_for(tmp_path):
     assert best.run_id == ("b", "c")
     assert [(e.run_id, e.reason) for e in best.excluded] == [("a", "reduce=best: b is lower")]
     assert best.planned == len(best) + len(best.excluded)
+
+
+def test_the_columns_that_tell_repeated_points_apart_are_named(tmp_path):
+    rows = [
+        row(run_id=f"{kind}{size}", params=size, kind=kind, half=kind < "b", url=f"//{kind}{size}")
+        | {"split": "train" if kind < "c" else "val", "lr": ord(kind), "Notes": kind}
+        for kind in "abc"
+        for size in (1e6, 2e6)
+    ]
+    path = write_csv(tmp_path / "runs.csv", [*rows, row(run_id="x", params=3e6, kind="z")])
+    runs = admitted(path)
+    assert runs.told_apart_by[:2] == ("kind", "half") and "split" in runs.told_apart_by
+    assert not {"lr", "url", "Notes", "run_id"} & set(runs.told_apart_by)
+    text = next(flag.text for flag in data_flags(runs) if flag.code == "repeated_points")
+    assert "they differ in kind, half, split: by=kind fits each apart, where.kind=VALUE" in text
+    assert admitted(path, "where.kind=a").told_apart_by == ()
+    assert "split" not in admitted(path, "where.split=train").told_apart_by
 
 
 def test_planned_is_used_plus_excluded(tmp_path):

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fit.cells import plural
+from configs.errors import shown
+from scaling.fit.cells import listed, plural
 from scaling.fit.laws import Estimate, Flag
 from scaling.fit.observations import Observations
 
@@ -23,6 +24,12 @@ def data_flags(observations: Observations) -> tuple[Flag, ...]:
     if repeated:
         runs = plural(repeated, "run repeats", "runs repeat")
         text = f"{runs} the (N, D) of another; reduce=best keeps the lowest loss"
+        if names := observations.told_apart_by:
+            best = shown(names[0])
+            text += (
+                f"; they differ in {listed(names[:6])}: by={best} fits each apart, "
+                f"where.{best}=VALUE one of them"
+            )
         flags.append(Flag("repeated_points", text))
     ratio = observations.flops / (6 * observations.params * observations.tokens)
     if np.abs(ratio - 1).max() > _FLOP_MISMATCH:

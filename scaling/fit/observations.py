@@ -1,6 +1,7 @@
 """Runs as points that a fit may use: tables and sweep directories to arrays, exclusions named."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -69,6 +70,7 @@ class Observations:
     merged: int = 0
     excluded: tuple[Exclusion, ...] = ()
     members: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    told_apart_by: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.run_id)
@@ -95,7 +97,9 @@ def observe(rows: Sequence[Row], config: FitConfig, arms: Sequence[str] = ()) ->
     planned = len(rows)
     used, excluded = _admit(rows, config, arms)
     _check_together(used)
-    points = in_order([_point(row, config) for row in used])
+    points = [_point(row, config) for row in used]
+    told_apart_by = _told_apart_by(used, points, config)
+    points = in_order(points)
     check_repeats(points)
     points, merged = average_seeds(points)
     if config.reduce == "best":
@@ -113,6 +117,7 @@ def observe(rows: Sequence[Row], config: FitConfig, arms: Sequence[str] = ()) ->
         merged=merged,
         excluded=tuple(sorted(excluded, key=lambda item: (item.run_id, item.reason))),
         members={point.run_id: point.members for point in points if point.members},
+        told_apart_by=told_apart_by,
     )
 
 
@@ -203,6 +208,31 @@ def _point(row: Row, config: FitConfig) -> Point:
         identity=_identity(row, config) if "seed" in others else (),
         place=row.place,
     )
+
+
+def _told_apart_by(
+    rows: Sequence[Row], points: Sequence[Point], config: FitConfig
+) -> tuple[str, ...]:
+    """Observations.told_apart_by; not what names each run, nor what a run led to."""
+    groups: dict[Any, list[Row]] = {}
+    for row, point in zip(rows, points, strict=True):
+        groups.setdefault((point.params, point.tokens), []).append(row)
+    kinds: Counter[str] = Counter()
+    for group in groups.values():
+        for name in rows[0].values if len(group) > 1 else ():
+            if name not in _OUTCOMES and name not in config.columns.values():
+                texts = {row.values.get(name) for row in group if _is_text(row, name)}
+                kinds[name] += max(len(texts) - 1, 0)
+    names = [
+        name
+        for name, count in kinds.items()
+        if count and len({row.values.get(name) for row in rows}) < len(rows)
+    ]
+    return tuple(sorted(names, key=lambda name: (-kinds[name], name)))
+
+
+def _is_text(row: Row, name: str) -> bool:
+    return isinstance(row.values.get(name), str) and math.isnan(number_or_nan(row, name))
 
 
 def _counted(row: Row, name: str, asked: str) -> float:
