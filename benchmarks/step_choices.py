@@ -20,6 +20,7 @@ from benchmarks.measure import OPTIMIZER, SEED
 from benchmarks.trainee import Batch, autocast, random_batch
 from model.gpt import GPT
 from training.instruments import NoiseScale, Reading
+from training.kernels import compiled
 from training.optimizer import Optimizer, build_optimizer
 from training.step import accumulate_gradients
 
@@ -67,7 +68,7 @@ def main(name: str = "cpu-a", parts: str = "3") -> None:
     model = GPT(config, torch.Generator().manual_seed(SEED)).to(device)
     network: nn.Module = model
     if device.type == "cuda":
-        network = torch.compile(model, dynamic=False)  # type: ignore[assignment]
+        network = compiled(model, name)
     optimizer = build_optimizer(model, OPTIMIZER)
     sequences = CASES[name].batch_sequences
     batch = random_batch(sequences, config.block_size, config.vocab_size, device, SEED)
