@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.cases import CASES, Case
 from benchmarks.measure import OPTIMIZER
+from configs.load import build, compose_config
 from data.config import DataConfig
 from training import checkpoint, saving
 from training.attempt import Attempt, Watch, claim
@@ -111,23 +112,14 @@ def write_config(case: Case, folder: Path, steps: int) -> TrainConfig:
         tokens = ids.integers(vocab_size, size=windows * block + 1, dtype=np.uint16)
         tokens.tofile(folder / f"{name}.bin")
     batch_tokens = case.batch_sequences * block
+    own = {"threads": 1, "checkpoint_every_s": 0.0, "data_dir": str(folder / "prepared")}
     return TrainConfig(
         model=type(case.config)(**{**vars(case.config), "vocab_size": vocab_size}),
         data=DataConfig("shards", str(folder), tokenizer, 0.01, 1.0),  # type: ignore[arg-type]
         optimizer=OPTIMIZER,
         schedule=ScheduleConfig("cosine", batch_tokens * (steps + 1), batch_tokens, 0, 0.1),
         evaluation=EvaluationConfig(block),
-        runtime=RuntimeConfig(
-            device="auto",
-            threads=1,
-            compile=None,
-            micro_batch=None,
-            log_every_steps=1,
-            evaluate_every_steps=0,
-            checkpoint_every_s=0,
-            data_dir=str(folder / "prepared"),
-            timeout_s=600,
-        ),
+        runtime=build(RuntimeConfig, compose_config("train")["runtime"] | own),
         seed=0,
         precision="bf16",
     )
