@@ -15,9 +15,10 @@ endif
 
 # One thread a process: every parallel thing here (trials, test workers) is a process.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
-WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+# nproc heeds OMP_NUM_THREADS, which says nothing of processes.
+WORKERS ?= $(shell env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || echo 2)
 
-.PHONY: quickstart test test-all lint check format gpu-check install clean
+.PHONY: quickstart test test-all soak lint check format gpu-check install clean
 
 quickstart: $(STAMP)
 	$(BIN)/python sweep.py experiment=quickstart out=$(OUT)
@@ -27,6 +28,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) --timeout 3600 $(PYTEST)
+
+# The full run of docs/reliability.md, half an hour on two cores; stopped, it goes on where it was.
+soak: $(STAMP)
+	$(TEST_ENV) $(BIN)/python -m tests.soak $(SOAK)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -39,9 +44,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Where there is no package index: python3 -m benchmarks.gpu_check (docs/gpu.md says with what).
 gpu-check: $(STAMP)
-	$(BIN)/python -m pytest -q -s tests/test_gpu.py; status=$$?; \
-	  $(BIN)/python -m benchmarks.throughput && exit $$status
+	$(BIN)/python -m benchmarks.gpu_check $(GPU_CHECK)
 
 install: $(STAMP)
 

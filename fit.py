@@ -11,35 +11,41 @@ python fit.py runs=T.csv predict.params=[7e10]            what makes that size t
 python fit.py runs=T.csv compare=U.csv                    two fits on one page
 """
 
-import configs.interrupt  # noqa: F401
+import common.start  # noqa: F401
 
 # isort: split
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-from configs.errors import BadInput, ExitStatus, shown
-from configs.load import Arguments, build, run_entry
-from scaling.fit.apart import fit_all
+from common.errors import BadInput, ExitStatus
+from common.terminal_line import shown_progress
+from common.text import shown
+from configs.cli import Arguments, run_entry
+from configs.overrides import Keys
+from configs.schema import build
 from scaling.fit.config import FitConfig
-from scaling.fit.inputs import read_sources
+from scaling.fit.group_by import fit_all
 from scaling.fit.summary import summary
-from scaling.fit.sweeps import write_runs_csv
+from scaling.fit.table.inputs import read_sources
+from scaling.fit.table.sweep_directory import write_runs_csv
 from scaling.report.document import write_report
+
+KEYS = Keys({"": FitConfig}, paths=("runs", "out", "compare"), maps=("where", "columns"))
 
 
 def main(arguments: Arguments) -> int:
     """One fit, or one for each value of `by`; status 4 where no law that must stand does."""
-    paths = ("runs", "out", "compare")
-    values = arguments.compose(open_keys=("units",), path_keys=paths, map_keys=("where", "columns"))
-    config = build(FitConfig, values)
-    sources = read_sources(config)
+    config = build(FitConfig, arguments.compose(KEYS))
     # Every fit comes before the first file, so that bad input leaves nothing behind.
-    found = fit_all(config, sources)
+    with shown_progress("fit"):
+        sources = read_sources(config)
+        found = fit_all(config, sources)
     for folder, fitted in found.fits:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            page = write_report(fitted, folder)
+            with shown_progress("fit"):
+                page = write_report(fitted, folder)
         except OSError as error:
             raise BadInput(f"out: {folder}: {error.strerror}; choose another folder") from None
         print(f"{summary(fitted.document)}\nreport: {page} (all numbers: fit.md, fit.json)\n")
@@ -53,4 +59,4 @@ def main(arguments: Arguments) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_entry(main, "fit", __doc__ or ""))
+    sys.exit(run_entry(main, "fit", __doc__ or "", keys=KEYS))

@@ -23,6 +23,7 @@ def _gpu(name: str, n_layer: int, n_head: int, n_embd: int) -> Case:
 CASES = {
     case.name: case
     for case in (
+        Case("3m", GPTConfig(6, 3, 192, 1024, 4096, 0.02), 16, 16),
         _gpu("10m", 6, 4, 256),
         _gpu("52m", 8, 8, 512),
         _gpu("124m", 12, 12, 768),

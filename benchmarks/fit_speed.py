@@ -10,25 +10,33 @@ busy machine slows both, with scipy's default and with tight tolerances. Ratios 
 certified fit to 4,500 starts, at the hundred's own pace.
 """
 
+import common.start  # noqa: F401
+
+# isort: split
 import platform
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import scipy
+import torch
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 
-from benchmarks.curves import cost_of, curves
-from scaling.fit.descent import Rows
+from benchmarks.curves import curves, fit_cost
+from benchmarks.timing import clocked, cost_of, parser, seconds, spread
+from common.errors import BadInput, ExitStatus
+from configs.cli import exit_status
 from scaling.fit.isoflop import fit_isoflop
 from scaling.fit.laws import PUBLISHED
+from scaling.fit.numerics import Rows
 from scaling.fit.observations import Observations
-from scaling.fit.parametric import centred, fit_parametric, minimise
+from scaling.fit.parametric import fit_parametric, minimise
+from training.environment import device_name
 
 DELTA = 1e-3
 RESAMPLES = 4000
@@ -49,26 +57,14 @@ def runs(seed: int = 0) -> Observations:
 
 def start_up() -> float:
     """Seconds for a fresh process to import fit.py, the least of five."""
-    times = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import fit"], check=True)
-        times.append(time.perf_counter() - begin)
-    return min(times)
+    return min(cost_of("-c", "import fit").wall_s for _ in range(5))
 
 
 def hoffmann_starts(count: int, seed: int = 0) -> np.ndarray:
     """`count` of the starts (a, b, e, alpha, beta) of Hoffmann's grid, at random."""
-    grid = np.stack(
-        np.meshgrid(
-            np.arange(0, 26, 5.0),
-            np.arange(0, 26, 5.0),
-            np.arange(-1, 1.1, 0.5),
-            np.arange(0, 2.1, 0.5),
-            np.arange(0, 2.1, 0.5),
-        ),
-        axis=-1,
-    ).reshape(-1, 5)
+    size, power = np.arange(0, 26, 5.0), np.arange(0, 2.1, 0.5)
+    axes = size, size, np.arange(-1, 1.1, 0.5), power, power
+    grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 5)
     return np.random.default_rng(seed).choice(grid, count, replace=False)
 
 
@@ -80,10 +76,8 @@ def lbfgs(observations: Observations, start: np.ndarray, tight: bool) -> float:
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         a, b, e, alpha, beta = theta
         parts = np.stack([a - alpha * log_n, b - beta * log_d, np.full_like(log_n, e)])
-        top = parts.max(axis=0)
-        total = np.exp(parts - top).sum(axis=0)
-        shares = np.exp(parts - top) / total
-        r = top + np.log(total) - log_loss
+        log_predicted = logsumexp(parts, axis=0)
+        shares, r = np.exp(parts - log_predicted), log_predicted - log_loss
         size = np.abs(r)
         value = np.where(size <= DELTA, r**2 / 2, DELTA * (size - DELTA / 2)).sum()
         pull = np.clip(r, -DELTA, DELTA)
@@ -99,77 +93,72 @@ def lbfgs(observations: Observations, start: np.ndarray, tight: bool) -> float:
     return float(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun)
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> int:
     """Print the figures with the machine and the versions."""
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, one thread if OMP_NUM_THREADS=1")
+    arguments = parser("fit_speed", __doc__)
+    arguments.add_argument("table", nargs="?", type=Path, metavar="TABLE", help="runs for fit.py")
+    asked = arguments.parse_args(words).table
+    if asked is not None and not asked.exists():
+        raise BadInput(f"{asked}: not found; expected a table or a sweep directory")
+    processor = device_name(torch.device("cpu"))
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {processor}, one thread if OMP_NUM_THREADS=1")
     print(f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}")
+    print("repeats: median (least to most)")
     print(f"start-up of fit.py             {start_up():8.2f} s")
     observations = runs()
-    rows, _ = centred(observations.params, observations.tokens, observations.loss)
-    times = [_seconds(lambda: minimise(rows, DELTA)) for _ in range(REPEATS)]
-    print(f"parametric, certified point    {_spread(times)} s")
+    rows = Rows.of(observations.params, observations.tokens, observations.loss)
+    times = [seconds(lambda: minimise(rows, DELTA)) for _ in range(REPEATS)]
+    print(f"parametric, certified point    {spread(times)} s")
     point = minimise(rows, DELTA)
     _report_bootstrap(observations)
-    _report_command(observations)
+    _report_command(observations, asked)
     print(f"Newton: {point.starts_at_optimum} of {point.starts} starts arrive")
     _report_lbfgs(observations, rows, point.objective)
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = info.read_text().split("model name") if info.exists() else []
-    return names[1].split("\n")[0].strip("\t :") if len(names) > 1 else platform.machine()
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
-
-
-def _spread(values: list[float]) -> str:
-    return f"median {np.median(values):.3g}, least {min(values):.3g}, most {max(values):.3g}"
+    return ExitStatus.DONE
 
 
 def _report_bootstrap(observations: Observations) -> None:
     times = [
-        _seconds(lambda: fit_parametric(observations, RESAMPLES, seed=0)) for _ in range(REPEATS)
+        seconds(lambda: fit_parametric(observations, RESAMPLES, seed=0)) for _ in range(REPEATS)
     ]
-    print(f"parametric, {RESAMPLES} resamples     {_spread(times)} s")
-    times = [_seconds(lambda: fit_isoflop(observations, RESAMPLES, 0, 0.2)) for _ in range(3)]
-    print(f"isoflop, {RESAMPLES} resamples        {_spread(times)} s")
+    print(f"parametric, {RESAMPLES} resamples     {spread(times)} s")
+    times = [seconds(lambda: fit_isoflop(observations, RESAMPLES, 0, 0.2)) for _ in range(3)]
+    print(f"isoflop, {RESAMPLES} resamples        {spread(times)} s")
 
 
-def _report_command(observations: Observations) -> None:
+def _report_command(observations: Observations, asked: Path | None) -> None:
     """The whole command, every law, interval, figure and page; on a table of one's own if named."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "runs.csv"
-        if len(sys.argv) < 2:
+        path = asked or Path(folder) / "runs.csv"
+        if asked is None:
             columns = (observations.params, observations.tokens, observations.loss)
             rows = np.column_stack(columns)
             np.savetxt(path, rows, delimiter=",", header="params,tokens,loss", comments="")
-        print(f"fit.py, everything: {cost_of(f'runs={path}', f'out={folder}/fit')}", flush=True)
+        print(f"fit.py, everything: {fit_cost(path, Path(folder, 'fit'))}", flush=True)
     curves()
+
+
+def _ends(observations: Observations, starts: np.ndarray, tight: bool) -> list[float]:
+    return [lbfgs(observations, start, tight) for start in starts]
 
 
 def _report_lbfgs(observations: Observations, rows: Rows, best: float) -> None:
     for name, tight in (("default", False), ("tight", True)):
-        ends, ratios, seconds = [], [], 0.0
+        ends, ratios, all_s = [], [], 0.0
         for part in np.array_split(hoffmann_starts(100), REPEATS):
-            own = _seconds(lambda: minimise(rows, DELTA))
-            begin = time.perf_counter()
-            ends += [lbfgs(observations, start, tight) for start in part]
-            theirs = time.perf_counter() - begin
-            seconds += theirs
+            own = seconds(lambda: minimise(rows, DELTA))
+            found, theirs = clocked(partial(_ends, observations, part, tight))
+            ends += found
+            all_s += theirs
             ratios.append(theirs / len(part) * HOFFMANN_STARTS / own)
         arrived = int((np.array(ends) <= best * (1 + 1e-6)).sum())
         print(
             f"L-BFGS-B, {name} tolerances: {arrived} of {len(ends)} starts arrive, "
-            f"{seconds:.1f} s, best {min(ends) / best:.6f} and median "
+            f"{all_s:.1f} s, best {min(ends) / best:.6f} and median "
             f"{np.median(ends) / best:.3f} times the minimum; all {HOFFMANN_STARTS} starts take "
-            f"{_spread(ratios)} times as long as one certified fit"
+            f"{spread(ratios)} times as long as one certified fit"
         )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(lambda: main(sys.argv[1:])))

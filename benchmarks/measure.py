@@ -2,7 +2,6 @@
 
 import gc
 import statistics
-import time
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -13,16 +12,17 @@ from torch import nn
 from benchmarks.cases import Case
 from benchmarks.checks import TOLERANCE, Check, check_device, mean_loss
 from benchmarks.peer import peer_network, peer_trainee
+from benchmarks.timing import rounds
 from benchmarks.trainee import Batch, StepTime, Trainee, random_batch, timed_step
-from configs.errors import BadInput
+from common.errors import BadInput
 from model import flops
 from model.config import GPTConfig
 from model.gpt import GPT
-from training import hardware, kernels, peaks
+from training import environment
 from training.config import OptimizerConfig
+from training.device import backends, mfu
 from training.optimizer import build_optimizer
 
-MIN_STEPS = 5
 SEED = 1
 # Those of nanoGPT's train.py; speed does not depend on them.
 OPTIMIZER = OptimizerConfig("adamw", 6e-4, (0.9, 0.95), 1e-8, weight_decay=0.1, grad_clip=1.0)
@@ -77,8 +77,8 @@ def _measure(
     checks.append(
         Check("first step's loss against the uncompiled", expected, loss, TOLERANCE[precision])
     )
-    steps = _steps(ours, batch, settings.seconds)
-    memory = hardware.peak_memory(device)
+    steps = [timed_step(ours, batch)[0] for _ in rounds(settings.seconds)]
+    memory = environment.peak_memory(device)
     return {
         "status": "ok" if all(check.passed for check in checks) else "wrong",
         "checks": [check.as_json() for check in checks],
@@ -95,11 +95,11 @@ def own_trainee(network: GPT, settings: Settings, micro_batch: int) -> tuple[Tra
     """Our network as the trainer steps it, and its attention kernel."""
     device, precision = settings.device, settings.precision
     micro_batch = settings.micro_batch or micro_batch
-    sdpa = kernels.choose_sdpa(network.config, precision, device, micro_batch, None)
-    kernels.set_switches(torch.get_num_threads(), sdpa)
+    sdpa = backends.choose_sdpa(network.config, precision, device, micro_batch, None)
+    backends.set_switches(torch.get_num_threads(), sdpa)
     loss: nn.Module = network
     if settings.compiled:
-        loss = kernels.compiled(network, (network.config, precision, sdpa))
+        loss = backends.compiled(network, (network.config, precision, sdpa))
     optimizer = build_optimizer(network, OPTIMIZER)
     return Trainee(loss, network, optimizer, precision, micro_batch, casts_once=True), sdpa
 
@@ -146,25 +146,17 @@ def _fitted(trainee: Trainee, batch: Batch) -> tuple[Trainee, float]:
         _free(batch.tokens_BT.device)
 
 
-def _steps(trainee: Trainee, batch: Batch, seconds: float) -> list[StepTime]:
-    end = time.perf_counter() + seconds
-    steps: list[StepTime] = []
-    while len(steps) < MIN_STEPS or time.perf_counter() < end:
-        steps.append(timed_step(trainee, batch)[0])
-    return steps
-
-
 def _speed(
     config: GPTConfig, settings: Settings, batch: Batch, steps: list[StepTime]
 ) -> dict[str, Any]:
     """Medians over steps, and what follows from that of the whole step."""
     step_s = statistics.median(step.step_s for step in steps)
     tokens_per_s = batch.tokens_BT.numel() / step_s
-    name = hardware.device_name(settings.device)
+    name = environment.device_name(settings.device)
     return {
         "steps": len(steps),
         "tokens_per_s": tokens_per_s,
-        "mfu": peaks.mfu(config, tokens_per_s, name, settings.precision, world_size=1),
+        "mfu": mfu.mfu(config, tokens_per_s, name, settings.precision, world_size=1),
         "flops_per_s": flops.flops_per_token_nanogpt(config) * tokens_per_s,
         "seconds": {
             part: statistics.median(asdict(step)[part] for step in steps)
@@ -185,9 +177,8 @@ def _race(
     theirs = peer_trainee(rival, settings.precision, settings.compiled, ours.micro_batch)
     theirs, _ = _fitted(theirs, batch)
     pairs: list[tuple[StepTime, StepTime]] = []
-    end = time.perf_counter() + 2 * settings.seconds
-    while len(pairs) < MIN_STEPS or time.perf_counter() < end:
-        order = (ours, theirs) if len(pairs) % 2 else (theirs, ours)
+    for index in rounds(2 * settings.seconds):
+        order = (ours, theirs) if index % 2 else (theirs, ours)
         times = {id(trainee): timed_step(trainee, batch)[0] for trainee in order}
         pairs.append((times[id(ours)], times[id(theirs)]))
     return {

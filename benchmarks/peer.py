@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.trainee import Trainee
-from configs.errors import BadInput
+from common.errors import BadInput
 from model.config import GPTConfig
 from model.gpt import GPT
+
+SHAPE = ("block_size", "vocab_size", "n_layer", "n_head", "n_embd")
 
 
 def load_peer(checkout: Path) -> ModuleType:
@@ -45,25 +47,13 @@ def peer_network(module: ModuleType, config: GPTConfig, ours: GPT) -> nn.Module:
     """
     assert config.vocab_size == config.padded_vocab_size
     with _quiet():
-        network = module.GPT(
-            module.GPTConfig(
-                block_size=config.block_size,
-                vocab_size=config.vocab_size,
-                n_layer=config.n_layer,
-                n_head=config.n_head,
-                n_embd=config.n_embd,
-                dropout=0.0,
-                bias=True,
-            )
-        )
+        shape = {name: getattr(config, name) for name in SHAPE}
+        network = module.GPT(module.GPTConfig(**shape, dropout=0.0, bias=True))
     for block in network.transformer.h:
         block.mlp.gelu = nn.GELU(approximate="tanh")
-    network.load_state_dict(
-        {
-            name if name == "lm_head.weight" else f"transformer.{name}": weight
-            for name, weight in ours.state_dict().items()
-        }
-    )
+    names = {name: f"transformer.{name}" for name in ours.state_dict()}
+    names["lm_head.weight"] = "lm_head.weight"
+    network.load_state_dict({names[name]: weight for name, weight in ours.state_dict().items()})
     return network
 
 

@@ -8,44 +8,51 @@
 The peer trains the same trials one after another, each in a fresh `python train.py`.
 """
 
-import argparse
+import common.start  # noqa: F401
+
+# isort: split
 import contextlib
 import io
 import json
 import os
 import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from configs.errors import ExitStatus
-from configs.files import to_json
-from configs.load import CONFIG_DIR, Arguments, build, exit_status
-from scaling.plan.grid import Plan, Trial, plan_grid
-from scaling.run import store
-from scaling.run.board import show_status
-from scaling.run.request import read_request
-from training.attempt import Watch, claim
-from training.config import TrainConfig, as_mapping, trial_id
-from training.process import usable_cores
-from training.record import RunRecord, blank_record, read_record
-from training.trial import write_config
+from benchmarks.timing import clocked, cost_of, parser
+from common.errors import ExitStatus
+from common.files import to_json
+from configs.cli import Arguments, exit_status
+from configs.load import CONFIG_DIR
+from scaling.plan.grid import Plan, plan_from_json, plan_grid, plan_to_json
+from scaling.run import store, trial_states
+from scaling.run.command import read_request
+from scaling.run.status_view import show_status
+from training.config import as_mapping
+from training.device.process import usable_cores
+from training.trial.attempt import Watch, claim
+from training.trial.folder import write_config
+from training.trial.record import RunRecord, blank_record, read_record
 
-ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = ("experiment=quickstart",)
 STATUS_TRIALS, PLAN_TRIALS = 5000, 10_000
 
 
 def main(words: Sequence[str]) -> int:
     """Measure what is asked for and print it as a table, then as JSON."""
-    options = _parser().parse_args(words)
+    arguments = parser("sweep_overhead", __doc__)
+    add = arguments.add_argument
+    add("--only", choices=("store", "sweep"), help="one part; default both")
+    add("--packed", type=int, nargs="+", default=[], metavar="K")
+    add("--peer-trials", type=int, metavar="N", help="fresh processes; default all")
+    add("overrides", nargs="*", metavar="key=value")
+    options = arguments.parse_args(words)
     overrides = tuple(options.overrides)
     if not any(word.startswith("experiment=") for word in overrides):
         overrides = (*DEFAULT, *overrides)
@@ -76,7 +83,7 @@ def of_a_sweep(folder: Path, overrides: Sequence[str], peer_trials: int | None) 
     the longest, and is scaled up to all of them.
     """
     out = folder / "sweep"
-    sweep_s = timed("sweep.py", *overrides, "fit.require=[]", f"out={out}")
+    sweep_s = cost_of("sweep.py", *overrides, "fit.require=[]", f"out={out}").wall_s
     records = {path.parent: _record(path.parent) for path in out.glob("trials/*/record.json")}
     trained_s = sum(record.train_s or 0.0 for record in records.values())
     training_s = makespan_s(list(records.values()))
@@ -87,7 +94,7 @@ def of_a_sweep(folder: Path, overrides: Sequence[str], peer_trials: int | None) 
     peer_s = 0.0
     for trial in chosen:
         config = ("--config-dir", str(trial), "--config-name", "config")
-        peer_s += timed("train.py", *config, f"out={folder / 'alone' / trial.name}")
+        peer_s += cost_of("train.py", *config, f"out={folder / 'alone' / trial.name}").wall_s
     # Those left out would have trained as long in proportion, and each have cost a start.
     share = sum(records[trial].train_s or 0.0 for trial in chosen) / trained_s
     alone_s = sum(_record(folder / "alone" / t.name).train_s or 0.0 for t in chosen)
@@ -115,22 +122,23 @@ def of_the_store(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     grid = replace(asked.grid, seeds=seeds)
     many, plan_s = clocked(lambda: plan_grid(asked.base, grid, None))
     plan = pretended(many, STATUS_TRIALS)
-    store.place_plan(folder, store.StoredPlan(plan, "0" * 16, asked.launcher), False)
+    store.store_plan(folder, store.StoredPlan(plan, "0" * 16, asked.launcher), False)
     finish_most(folder, plan)
     request = read_request(Arguments("sweep", ("mode=status", f"out={folder}"), CONFIG_DIR))
     with contextlib.redirect_stdout(io.StringIO()):
         busy_s = time.process_time()
         _, status_s = clocked(lambda: show_status(request))
         busy_s = time.process_time() - busy_s
+    command = cost_of("sweep.py", "mode=status", f"out={folder}")
     watch = Watch()
-    folders = [store.trial_folder(folder, trial) for trial in plan.trials[-100:]]
+    folders = [trial_states.trial_folder(folder, trial) for trial in plan.trials[-100:]]
     claims = sorted(clocked(lambda f=f: claim(f, watch))[1] for f in folders)  # type: ignore[misc]
     return {
         f"plan of {len(many.trials)} trials s": plan_s,
         f"state of {STATUS_TRIALS} trials s": status_s,
         f"state of {STATUS_TRIALS} trials CPU s": busy_s,
-        "mode=status, whole command s": timed("sweep.py", "mode=status", f"out={folder}"),
-        "mode=status, whole command CPU s": resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime,
+        "mode=status, whole command s": command.wall_s,
+        "mode=status, whole command CPU s": command.cpu_s,
         "claim ms, median": 1000 * claims[50],
         "claim ms, 99th of 100": 1000 * claims[98],
     }
@@ -140,7 +148,7 @@ def packed(folder: Path, overrides: Sequence[str], count: int) -> dict[str, Any]
     """Tokens per second of one device that trains `count` trials at once."""
     out = folder / f"packed-{count}"
     launcher = ("launcher.devices=1", f"launcher.trials_per_device={count}")
-    timed("sweep.py", *overrides, *launcher, "fit.require=[]", f"out={out}")
+    cost_of("sweep.py", *overrides, *launcher, "fit.require=[]", f"out={out}")
     records = [_record(path.parent) for path in out.glob("trials/*/record.json")]
     tokens = sum(record.tokens for record in records)
     return {"at once": count, "tokens/s": tokens / makespan_s(records), "device": records[0].device}
@@ -154,15 +162,9 @@ def makespan_s(records: Sequence[RunRecord]) -> float:
 
 
 def pretended(plan: Plan, count: int) -> Plan:
-    """The first `count` trials of `plan`, for a folder of which nothing is trained."""
-    trials = tuple(loaded(trial) for trial in plan.trials[:count])
-    return replace(plan, trials=trials)
-
-
-def loaded(trial: Trial) -> Trial:
-    """As from a file, where its id is that of its text."""
-    config = build(TrainConfig, as_mapping(trial.config))
-    return replace(trial, id=trial_id(config), config=config)
+    """The first `count` trials of `plan` as from a file; nothing of them is trained."""
+    few = replace(plan, trials=plan.trials[:count])
+    return plan_from_json(json.loads(json.dumps(plan_to_json(few))))
 
 
 def finish_most(folder: Path, plan: Plan) -> None:
@@ -172,7 +174,7 @@ def finish_most(folder: Path, plan: Plan) -> None:
     row = {"step": 1, "loss": 3.0, "tokens_per_s": 1e5, "time": "2026-01-01T00:00:00+00:00"}
     rows = "".join(json.dumps(row | {"step": step}) + "\n" for step in range(1, 1001))
     for index, trial in enumerate(plan.trials[: done + 16]):
-        place = store.trial_folder(folder, trial)
+        place = trial_states.trial_folder(folder, trial)
         if index < done:
             (place / "attempt-001").mkdir(parents=True)
             record = as_mapping(replace(blank, id=trial.id, loss=2.5, wall_s=1.0))
@@ -183,33 +185,10 @@ def finish_most(folder: Path, plan: Plan) -> None:
             (attempt.folder / "metrics.jsonl").write_text(rows)  # type: ignore[union-attr]
 
 
-def clocked(call: Callable[[], Any]) -> tuple[Any, float]:
-    """What a call returns, and the seconds it took."""
-    start = time.perf_counter()
-    return call(), time.perf_counter() - start
-
-
-def timed(script: str, *words: str) -> float:
-    """Seconds of a command that must end well."""
-    command = [sys.executable, script, *words]
-    return clocked(lambda: subprocess.run(command, cwd=ROOT, check=True, capture_output=True))[1]
-
-
 def _record(trial: Path) -> RunRecord:
     record = read_record(trial)
     assert record is not None and record.status == "done", trial
     return record
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", choices=("store", "sweep"), help="one part; default both")
-    parser.add_argument("--packed", type=int, nargs="+", default=[], metavar="K")
-    parser.add_argument("--peer-trials", type=int, metavar="N", help="fresh processes; default all")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    return parser
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ as JSON with the machine, the versions and the command. Batches are random ids o
 no figure contains reading data. Needs torch and numpy only.
 """
 
+import common.interpreter  # noqa: F401
+
+# isort: split
 import argparse
 import os
 import platform
@@ -21,11 +24,14 @@ import torch
 from benchmarks.cases import CASES, CPU_CASES, GPU_CASES
 from benchmarks.measure import Settings, measure
 from benchmarks.peer import load_peer
-from configs.errors import BadInput, ExitStatus
-from configs.files import to_json, write_atomic
-from training import hardware, peaks
-from training.process import usable_cores
-from training.record import running_code
+from benchmarks.timing import parser
+from common.errors import BadInput, ExitStatus
+from common.files import to_json, write_atomic
+from common.terminal import fit_streams
+from training import environment
+from training.device import data_sheets
+from training.device.process import usable_cores
+from training.trial.record import running_code
 
 SCHEMA = 1
 EPILOG = f"""\
@@ -78,23 +84,18 @@ def main(arguments: Sequence[str]) -> ExitStatus:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.throughput",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
+    arguments = parser("throughput", __doc__, EPILOG)
+    add = arguments.add_argument
     add("--models", nargs="+", choices=CASES, metavar="NAME", help="default: the device's list")
     add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     add("--precision", choices=("bf16", "float32"), help="default: bf16 on a GPU, else float32")
     add("--compile", action=argparse.BooleanOptionalAction, help="torch.compile; default: on a GPU")
-    add("--micro-batch", type=_positive, help="sequences per pass to start halving from")
+    add("--micro-batch", type=_positive, help="sequences at a time to start halving from")
     add("--batch-tokens", type=_positive, help="tokens per optimizer step; default: 524288 on GPU")
     add("--seconds", type=float, default=10.0, help="time of each measured loop (10)")
     add("--peer", type=Path, metavar="PATH", help="race a checkout of karpathy/nanoGPT")
     add("--out", type=Path, default=Path("runs/throughput.json"), help="(runs/throughput.json)")
-    return parser
+    return arguments
 
 
 def _positive(text: str) -> int:
@@ -110,11 +111,11 @@ def _header(settings: Settings, arguments: Sequence[str]) -> dict[str, Any]:
         "command": shlex.join(["python", "-m", "benchmarks.throughput", *arguments]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
-            "device": hardware.device_name(settings.device),
-            "peak_flops": peaks.peak_flops(
-                hardware.device_name(settings.device), settings.precision
+            "device": environment.device_name(settings.device),
+            "peak_flops": data_sheets.peak_flops(
+                environment.device_name(settings.device), settings.precision
             ),
-            "cpu": hardware.device_name(torch.device("cpu")),
+            "cpu": environment.device_name(torch.device("cpu")),
             "cores": usable_cores(),
             "threads": torch.get_num_threads(),
             "load_average": os.getloadavg()[0],
@@ -166,6 +167,7 @@ def _row(model: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    fit_streams()
     try:
         sys.exit(main(sys.argv[1:]))
     except BadInput as error:

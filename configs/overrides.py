@@ -1,30 +1,80 @@
 """What was typed as key=value, made ready for Hydra's grammar, and what that grammar cannot say."""
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args, get_origin
 
-from configs.errors import BadInput
+from common.errors import BadInput
+from configs.fields import Field, fields_of, options
+from configs.suggest import cure
+from configs.typed_words import bare_word
 
+# Fields of a trial and of its commands that name a file or a folder.
+TRIAL_PATHS = ("out", "data.path", "init_from", "runtime.data_dir", "runtime.stage")
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 _ITEM = re.compile(r"""\s*('[^']*'|"[^"]*"|[^,]*?)\s*(?:,|$)""")
 
 
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a command, and those that Hydra's grammar and its struct check cannot serve.
+
+    shape  the dataclasses whose fields may be typed, whether a file lists them or not: those of
+           the root under "", others under their group; empty: what the files have
+    open   may be given though no file has them
+    paths  hold a file or a folder, taken literally, `=` and commas included
+    maps   what follows `where.` for ("where",) is a name of the user's, with any dots and spaces,
+           and its value is text as typed, null, or a list of them in brackets; quotes keep
+           brackets, commas and null as text
+    notes  what to know of a field before it is typed, where a message names it
+    partly the files may have more than the shape, outside of its groups
+    """
+
+    shape: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
+    open: tuple[str, ...] = ()
+    paths: tuple[str, ...] = TRIAL_PATHS
+    maps: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    partly: bool = False
+
+    @cached_property
+    def fields(self) -> dict[str, Field]:
+        """Every field of the shape by its dotted name."""
+        return fields_of(self.shape)
+
+
+TRIAL_KEYS = Keys()
+
+
+def key_of(override: str) -> str:
+    """The key of an override without what adds or removes it in Hydra's grammar."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def for_hydra(
-    overrides: Sequence[str],
-    open_keys: Sequence[str],
-    path_keys: Sequence[str],
-    map_keys: Sequence[str],
+    overrides: Sequence[str], keys: Keys, config_dir: Path
 ) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """Overrides for Hydra, and the values of `map_keys`; see `compose_config`. Raises BadInput."""
+    """Overrides for Hydra, and the values of `keys.maps`.
+
+    Raises BadInput for what is no key=value, and for a key that is none of the command's.
+    """
     maps: dict[str, dict[str, Any]] = {}
     lines = []
+    there = {str(path.relative_to(config_dir)) for path in config_dir.rglob("*") if path.is_dir()}
+    is_whole = keys.shape and not keys.partly
+    groups = there & {*keys.fields, "experiment"} if is_whole else there
     for override in overrides:
         group, dot, rest = override.partition(".")
-        if group in map_keys and dot and "=" in rest:
+        if group in keys.maps and dot and "=" in rest:
             name, _, value = rest.partition("=")
             maps.setdefault(group, {})[name] = _value(value)
+        elif "=" not in override and not override.startswith("~"):
+            raise BadInput(bare_word(override, keys.fields, config_dir))
         else:
-            lines.append(_quote(override, open_keys, path_keys))
+            lines.append(_line(override, keys, groups))
     return lines, maps
 
 
@@ -41,12 +91,67 @@ def _scalar(text: str) -> str | None:
     return None if text == "null" else text
 
 
-def _quote(override: str, open_keys: Sequence[str], path_keys: Sequence[str]) -> str:
+def _line(override: str, keys: Keys, groups: set[str]) -> str:
+    """One override in Hydra's grammar; a field that no file lists is added."""
     key, equals, value = override.partition("=")
-    if not equals and not override.startswith("~"):
-        raise BadInput(f"{override!r}: found no '=', expected key=value")
-    if key in path_keys and value and value[0] not in "['\"" and value != "null":
-        value = "'" + value.replace("'", "\\'") + "'"
-    if key.split(".")[0] in open_keys:
-        key = "++" + key
+    name = key_of(key)
+    head, known = name.split(".")[0], keys.fields.get(name)
+    is_group = name.partition("@")[0] in groups
+    is_typed = known is not None or head in keys.open or _is_of_the_user(name, keys)
+    if known is not None and known.is_number and _THOUSANDS.fullmatch(value):
+        raise BadInput(f"{name}: found {value}, expected {value.replace(',', '')}: no separators")
+    is_text = name in keys.paths or (known is not None and known.is_text)
+    if is_text and value and value[0] not in "['\"" and value != "null" and "${" not in value:
+        value = _quoted(value)
+    elif known is not None:
+        value = _quoted_items(known, as_list(known, value))
+    is_left_to_hydra = not keys.shape or (keys.partly and head not in keys.fields)
+    if not (is_typed or is_group or is_left_to_hydra):
+        names = [*keys.fields, *sorted(groups - set(keys.fields))]
+        about = {field.name: field.about for field in keys.fields.values()}
+        raise BadInput(f"{name}: unknown key; {cure(name, names, about, keys.notes)}")
+    if is_group and keys.shape and key[:1] == "+":
+        key = name
+    elif is_typed and not is_group and key[:1] != "~":
+        key = "++" + name
     return key + equals + value
+
+
+def _quoted(text: str) -> str:
+    """A text that Hydra's grammar takes as it is."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    end = len(escaped) - len(escaped.rstrip("\\"))  # one before the closing quote would escape it
+    return f"'{escaped}{end * chr(92)}'"
+
+
+def _quoted_items(known: Field, text: str) -> str:
+    """A list with its items quoted, where they are texts: a sign, a number and `=` are text there.
+
+    What is quoted already, within another list, or an interpolation is left to Hydra's grammar.
+    """
+    plain = text.strip()
+    is_list = plain[:1] == "[" and plain[-1:] == "]" and not set("[]{}$'\"\\") & set(plain[1:-1])
+    if not (is_list and known.is_list_of_text):
+        return text
+    items = [item.strip() for item in plain[1:-1].split(",") if item.strip()]
+    return f"[{','.join(item if item == 'null' else _quoted(item) for item in items)}]"
+
+
+def _is_of_the_user(name: str, keys: Keys) -> bool:
+    """Whether a key is one of the user's own below a field that takes any, as units.tokens."""
+    parts = name.split(".")
+    above = (".".join(parts[:count]) for count in range(1, len(parts)))
+    return any(keys.fields[part].is_open for part in above if part in keys.fields)
+
+
+def as_list(known: Field, text: str) -> str:
+    """The text of a value, in brackets where the field takes a list and one of it was typed."""
+    plain = text.strip()
+    is_of_lists = known.is_list and get_origin(get_args(known.hint)[0]) is tuple
+    if not plain or plain == "null" or "${" in plain:
+        return text
+    if is_of_lists and plain[0] == "[" and plain[1:].lstrip()[:1] not in ("[", "]"):
+        return f"[{text}]"
+    takes_lists = any(get_origin(part) is tuple for part in options(known.hint))
+    is_listed = plain[0] in "[{'\"" or not takes_lists
+    return text if is_listed or not (known.is_list or "," in plain) else f"[{text}]"

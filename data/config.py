@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from configs.errors import BadInput, require_positive
+from common.errors import BadInput, require_positive
 
 BPE_SIZES = 257, 65536  # 256 bytes and end-of-text at least; ids are uint16
 
@@ -35,13 +35,18 @@ class DataConfig:
                 folder of its Parquet, JSON-lines or Arrow files; shards: `path` is a folder of
                 ready token shards
     path        file or folder; null for source python, and for hf from the hub
-    tokenizer   bytes (256 ids), gpt2 (50257 ids), or bpe, learnt from the training text
+    tokenizer   bytes (256 ids), gpt2 (50257 ids), or bpe, trained on the training text
     val_fraction  share of documents held out, chosen by the digest of each document
     max_epochs  how often a run may see the training tokens; more is refused
     val_tokens  instead of the fraction: the first documents, until they have so many tokens
-    train_tokens  where reading stops, for a part of a large data set; null: all of it
+    train_tokens  where reading stops, for a part of a large data set; null: all of it, but a sweep
+                  of a data set of the hub prepares what its longest run reads
     vocab_size  of the tokenizer bpe, end-of-text included; null for the others
     hub         for source hf
+    verify      at each start: sample: changed files whole, of the others some blocks
+                (data/verification.py); full: every file whole. Part of no trial's id
+    skip_invalid  leave out documents that are no text (not JSON, no field `text`, not UTF-8, a
+                character that the tokenizer cannot hold), up to a ceiling; false: refuse the first
     """
 
     source: Literal["python", "files", "hf", "shards"]
@@ -53,6 +58,8 @@ class DataConfig:
     train_tokens: int | None = None
     vocab_size: int | None = None
     hub: HubConfig | None = None
+    verify: Literal["sample", "full"] = "sample"
+    skip_invalid: bool = False
 
     def __post_init__(self) -> None:
         if (self.hub is None) != (self.source != "hf"):
@@ -104,7 +111,7 @@ class DataConfig:
             if self.tokenizer == "bpe":
                 raise BadInput(
                     f"data.val_tokens: found {self.val_tokens}, expected null for data.tokenizer="
-                    "bpe, which is learnt after the text is divided; give data.val_fraction"
+                    "bpe, which is trained after the text is divided; give data.val_fraction"
                 )
         elif self.val_fraction is None or not 0 < self.val_fraction < 1:
             raise BadInput(

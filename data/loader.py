@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from data.shards import Split
 
 Tokens = npt.NDArray[np.int64]
@@ -34,6 +34,16 @@ class Loader:
     ) -> tuple[Tokens, Tokens]:
         """This rank's share of the global batch of `step`: tokens_BT and targets_BT, int64.
 
+        They are `batch_windows` without their last and without their first token.
+        """
+        windows_BT = self.batch_windows(step, batch_sequences, rank, world_size)
+        return windows_BT[:, :-1].astype(np.int64), windows_BT[:, 1:].astype(np.int64)
+
+    def batch_windows(
+        self, step: int, batch_sequences: int, rank: int = 0, world_size: int = 1
+    ) -> npt.NDArray[np.uint16]:
+        """The windows of this rank's share of a batch, (sequences, block_size + 1), as stored.
+
         The global batch is the windows step * batch_sequences and on of the whole run; rank r
         takes the r-th of world_size equal slices. BadInput when it cannot be divided, and when a
         shard changed, was cut or removed since it was opened.
@@ -45,8 +55,7 @@ class Loader:
             )
         share = batch_sequences // world_size
         first = step * batch_sequences + rank * share
-        windows_BT = self._reader.read(self._order(first, share))
-        return windows_BT[:, :-1].astype(np.int64), windows_BT[:, 1:].astype(np.int64)
+        return self._reader.read(self._order(first, share))
 
     def _order(self, first: int, count: int) -> Tokens:
         """Windows at the run's positions [first, first + count), each in its own epoch's order."""

@@ -5,9 +5,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-from configs.errors import BadInput
-from configs.files import digest, read_json, to_json, write_atomic
-from configs.load import build
+from common.errors import BadInput
+from common.files import digest, read_json, to_json, write_atomic
+from configs.schema import build
+from data.tokenizer import vocabulary
 
 SCHEMA = 1
 MANIFEST_NAME = "manifest.json"
@@ -36,31 +37,30 @@ class SplitEntry:
         """Tokens of all shards, separators included."""
         return sum(shard.tokens for shard in self.shards)
 
-    @property
-    def bytes_per_token(self) -> float | None:
-        """UTF-8 bytes of text per token, which turns nats per token into bits per byte."""
-        return None if self.text_bytes is None else self.text_bytes / self.tokens
-
 
 @dataclass(frozen=True)
 class Manifest:
     """A data set: the recipe it was made by, the vocabulary of its ids, and its files.
 
-    `skipped` counts documents left out, by reason. `tokenizer_sha256` is of a learnt tokenizer's
-    file beside the shards.
+    `skipped` counts documents left out, by reason; `invalid` names the first that were no text.
+    `tokenizer_sha256` is of a trained tokenizer's file beside the shards.
     """
 
     schema: int
     recipe: dict[str, Any]
-    tokenizer: str
+    tokenizer: Literal["bytes", "gpt2", "bpe"]
     vocab_size: int
     end_of_text: int
     skipped: dict[str, int]
     train: SplitEntry
     val: SplitEntry
     tokenizer_sha256: str | None = None
+    invalid: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, split in (("train", self.train), ("val", self.val)):
+            if not split.shards:
+                raise BadInput(f"manifest: {name}.shards: found none, expected a shard or more")
         for entry in (*self.train.shards, *self.val.shards):
             if Path(entry.name).name != entry.name:
                 raise BadInput(f"manifest: found shard name {entry.name!r}, expected a plain name")
@@ -69,8 +69,8 @@ class Manifest:
     def digest(self) -> str:
         """Identity by content, 16 hex digits: equal wherever and whenever the data was prepared."""
         shards = [[asdict(shard) for shard in split.shards] for split in (self.train, self.val)]
-        learnt = [self.tokenizer_sha256] if self.tokenizer_sha256 else []
-        return digest([self.tokenizer, *learnt, shards])
+        trained = [self.tokenizer_sha256] if self.tokenizer_sha256 else []
+        return digest([self.tokenizer, *trained, shards])
 
     def split(self, name: SplitName) -> SplitEntry:
         """The entry of `train` or `val`."""
@@ -89,7 +89,14 @@ def read_manifest(folder: Path) -> Manifest:
     schema = values.get("schema") if isinstance(values, dict) else None
     if schema != SCHEMA:
         raise BadInput(f"{path}: found schema {schema!r}, expected {SCHEMA}")
-    return build(Manifest, values)
+    manifest = build(Manifest, values, str(path))
+    known = vocabulary(manifest.tokenizer, manifest.vocab_size)
+    if (manifest.vocab_size, manifest.end_of_text) != (known.size, known.end_of_text):
+        raise BadInput(
+            f"{path}: found {manifest.vocab_size} ids and end-of-text {manifest.end_of_text}, "
+            f"expected {known.size} and {known.end_of_text} for tokenizer {manifest.tokenizer}"
+        )
+    return manifest
 
 
 def compare(stored: Manifest, present: Manifest) -> str | None:

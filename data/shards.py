@@ -1,26 +1,29 @@
-"""Token files and the manifest beside them, opened and checked (data/writer.py writes them).
+"""Token files and the manifest beside them, opened and checked.
 
 The format is llm.c's: 256 int32 (magic 20240520, version 1, number of tokens, zeros), then that
-many uint16 ids. nanoGPT's train.bin and val.bin, ids without a header, are read too.
+many uint16 ids. nanoGPT's train.bin and val.bin, ids without a header, are read too, and so are
+build-nanogpt's .npy files: their header alone is parsed, and nothing is ever unpickled.
 
 Files are read with pread, not mapped: a file that is cut short while it is mapped kills the
 process by a signal, while a short read can be reported.
 """
 
+import io
 import os
+import warnings
 import weakref
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from configs.errors import BadInput
+from common.errors import BadInput
+from common.file_kinds import looks_like
+from common.files import require_file
 from data.manifest import Manifest, SplitName
 
 MAGIC, VERSION, HEADER_BYTES, TOKEN_BYTES = 20240520, 1, 1024, 2
-CHUNK_TOKENS = 8_388_608
 
 Ids = npt.NDArray[np.uint16]
 
@@ -35,19 +38,29 @@ class Shard:
     descriptor: int
     identity: tuple[int, ...]
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of the file."""
+        return self.offset + TOKEN_BYTES * self.n_tokens
+
     def read(self, start: int, count: int) -> Ids:
-        """Ids [start, start + count); BadInput names the file when they cannot be had."""
-        size = count * TOKEN_BYTES
+        """Ids [start, start + count); BadInput names the file when they cannot be read."""
+        data = self.read_bytes(self.offset + start * TOKEN_BYTES, count * TOKEN_BYTES)
+        return np.frombuffer(data, dtype="<u2")
+
+    def read_bytes(self, position: int, size: int) -> bytes:
+        """`size` bytes of the file from `position` on; BadInput as `read`."""
+        token = max(0, position - self.offset) // TOKEN_BYTES
         try:
-            data = os.pread(self.descriptor, size, self.offset + start * TOKEN_BYTES)
+            data = os.pread(self.descriptor, size, position)
         except OSError as error:
-            raise BadInput(f"{self.path}: cannot be read at token {start}: {error}") from error
+            raise BadInput(f"{self.path}: cannot be read at token {token}: {error}") from error
         if len(data) != size:
             raise BadInput(
-                f"{self.path}: found {len(data)} bytes at token {start}, expected {size}; "
+                f"{self.path}: found {len(data)} bytes at token {token}, expected {size}; "
                 "the file was cut short after it was opened"
             )
-        return np.frombuffer(data, dtype="<u2")
+        return data
 
     def check_unchanged(self) -> None:
         """Refuse to go on with a file that was replaced, rewritten or removed since opening."""
@@ -90,10 +103,11 @@ def open_split(folder: Path, manifest: Manifest, name: SplitName) -> Split:
 
 
 def open_shard(path: Path) -> Shard:
-    """Open one token file, with llm.c's header or as nanoGPT's train.bin or val.bin.
+    """Open one token file: with llm.c's header, .npy, or as nanoGPT's train.bin or val.bin.
 
     Raises BadInput for any other content, saying what it looks like.
     """
+    require_file(path)
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:
@@ -113,45 +127,6 @@ def open_shard(path: Path) -> Shard:
     return shard
 
 
-def verify(split: Split, vocab_size: int) -> None:
-    """Read every id once and refuse the first that is `vocab_size` or more.
-
-    A padded embedding table would hide it, and on a GPU it would end the process.
-    """
-    for shard in split.shards:
-        for start in range(0, shard.n_tokens, CHUNK_TOKENS):
-            ids = shard.read(start, min(CHUNK_TOKENS, shard.n_tokens - start))
-            if ids.max() >= vocab_size:
-                first = int(np.argmax(ids >= vocab_size))
-                raise BadInput(
-                    f"{shard.path}: found id {ids[first]} at token {start + first}, expected less "
-                    f"than the vocabulary size {vocab_size}"
-                )
-
-
-def verify_digests(folder: Path, manifest: Manifest) -> None:
-    """Read every file once and refuse the first whose content is not the manifest's."""
-    for entry in (*manifest.train.shards, *manifest.val.shards):
-        found = file_digest(folder / entry.name)
-        if found != entry.sha256:
-            raise BadInput(
-                f"{folder / entry.name}: found sha256 {found[:16]}..., expected "
-                f"{entry.sha256[:16]}... as the manifest says; prepare or copy it again"
-            )
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file in hex; BadInput if it cannot be read."""
-    digest = sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
-
-
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -168,14 +143,16 @@ def _check_format(path: Path, head: bytes, size: int) -> tuple[int, int]:
                 f"{path}: found {size} bytes, expected {offset + TOKEN_BYTES * n_tokens} for the "
                 f"{n_tokens} tokens that its header counts"
             )
+    elif head.startswith(np.lib.format.MAGIC_PREFIX):
+        n_tokens, offset = _npy_layout(path, head, size)
     else:
         look = _looks_like(head)
         if look is None and not path.name.endswith(("train.bin", "val.bin")):
             look = f"a file that starts with {head[:4].hex(' ')}"
         if look:
             raise BadInput(
-                f"{path}: found {look}, expected llm.c's header (magic {MAGIC}) or nanoGPT's "
-                "train.bin or val.bin"
+                f"{path}: found {look}, expected llm.c's header (magic {MAGIC}), a .npy file of "
+                "uint16, or nanoGPT's train.bin or val.bin"
             )
         if size % TOKEN_BYTES:
             raise BadInput(f"{path}: found {size} bytes, expected an even number (uint16 ids)")
@@ -185,16 +162,34 @@ def _check_format(path: Path, head: bytes, size: int) -> tuple[int, int]:
     return n_tokens, offset
 
 
-_SIGNATURES = (
-    (b"\x1f\x8b", "a gzip file"),
-    (b"\xfd7zXZ\0", "an xz file"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file"),
-    (b"PK\x03\x04", "a zip archive (torch.save and .npz write them)"),
-    (b"\x93NUMPY", "a .npy file"),
-    (b"PAR1", "a Parquet file"),
-    (b"MMIDIDX", "a Megatron index"),
-    (b"version https://git-lfs", "a Git LFS pointer; run git lfs pull"),
-)
+def _npy_layout(path: Path, head: bytes, size: int) -> tuple[int, int]:
+    """The same of a .npy file of uint16, by its header, which numpy reads as a literal."""
+    stream = io.BytesIO(head)
+    form = np.lib.format
+    readers = {(1, 0): form.read_array_header_1_0, (2, 0): form.read_array_header_2_0}
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            version = form.read_magic(stream)
+            shape, _, dtype = readers[version](stream)
+    except Exception as error:  # of a parser that is given anything
+        raise BadInput(
+            f"{path}: found a broken .npy header ({type(error).__name__}), expected an array of "
+            "uint16"
+        ) from error
+    if dtype != np.dtype("<u2") or len(shape) != 1:
+        raise BadInput(
+            f"{path}: found a .npy array of {str(dtype):.60} in {len(shape)} dimensions, expected "
+            "uint16 in one; save it by numpy.save(path, ids.astype(numpy.uint16))"
+        )
+    n_tokens, offset = int(shape[0]), stream.tell()
+    if size != offset + TOKEN_BYTES * n_tokens:
+        raise BadInput(
+            f"{path}: found {size} bytes, expected {offset + TOKEN_BYTES * n_tokens} for the "
+            f"{n_tokens} tokens that its .npy header counts"
+        )
+    return n_tokens, offset
+
+
 _MAGICS = {
     20240801: "llama-3 tokens of 32 bits",
     20240522: "an llm.c evaluation file",
@@ -208,11 +203,8 @@ def _looks_like(head: bytes) -> str | None:
     """What a file that is no shard seems to be; None for bytes that could be bare ids."""
     if not head:
         return "an empty file (0 tokens)"
-    for signature, name in _SIGNATURES:
-        if head.startswith(signature):
-            return name
-    if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-        return "an HTML page"
+    if known := looks_like(head):
+        return known
     magic = int.from_bytes(head[:4], "little")
     if magic in _MAGICS:
         return f"{_MAGICS[magic]} (magic {magic})"

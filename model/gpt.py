@@ -3,8 +3,8 @@
 Radford et al. 2019; names are those of OpenAI's checkpoint. Device, precision (autocast) and
 ranks belong to the caller.
 
-Shape key: B sequences, T positions, E embedding, H heads, K head size, F hidden width 4E,
-V rows of the vocabulary table, padded.
+Shape key: B sequences, T positions, N = B T positions of all sequences, E embedding, H heads,
+K head size, F hidden width 4E, V rows of the vocabulary table, padded.
 """
 
 import hashlib
@@ -14,10 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.config import GPTConfig
-from model.loss import cross_entropy, head_and_cross_entropy
-
-LAYER_NORM_EPS = 1e-5
+from model.config import LAYER_NORM_EPS, GPTConfig
+from model.loss import cross_entropy, forbid_pads, head_and_cross_entropy
 
 
 class Attention(nn.Module):
@@ -29,15 +27,16 @@ class Attention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
 
-    def forward(self, x_BTE: Tensor) -> Tensor:
-        """Mix positions: each looks at itself and those before it."""
-        return self.c_proj(attend(self.c_attn(x_BTE), self.n_head))
+    def forward(self, x_NE: Tensor, positions: int) -> Tensor:
+        """Mix the positions of each sequence: each looks at itself and those before it."""
+        qkv_BTE = self.c_attn(x_NE).unflatten(0, (-1, positions))
+        return self.c_proj(attend(qkv_BTE, self.n_head).flatten(0, 1))
 
 
 def attend(qkv_BTE: Tensor, n_head: int) -> Tensor:
     """Causal attention of `n_head` heads; queries, keys and values side by side in the last axis.
 
-    By the kernel that torch's switches allow (training/kernels.py).
+    By the kernel that torch's switches allow (training/device/backends.py).
     """
     q_BHTK, k_BHTK, v_BHTK = (
         part_BTE.unflatten(-1, (n_head, -1)).transpose(1, 2)
@@ -62,10 +61,10 @@ class MLP(nn.Module):
         self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
 
-    def forward(self, x_BTE: Tensor) -> Tensor:
+    def forward(self, x_NE: Tensor) -> Tensor:
         """Transform each position by itself."""
-        h_BTF = F.gelu(self.c_fc(x_BTE), approximate="tanh")
-        return self.c_proj(h_BTF)
+        h_NF = F.gelu(self.c_fc(x_NE), approximate="tanh")
+        return self.c_proj(h_NF)
 
 
 class Block(nn.Module):
@@ -78,10 +77,10 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
         self.mlp = MLP(config)
 
-    def forward(self, x_BTE: Tensor) -> Tensor:
+    def forward(self, x_NE: Tensor, positions: int) -> Tensor:
         """The residual stream after this layer."""
-        x_BTE = x_BTE + self.attn(self.ln_1(x_BTE))
-        return x_BTE + self.mlp(self.ln_2(x_BTE))
+        x_NE = x_NE + self.attn(self.ln_1(x_NE), positions)
+        return x_NE + self.mlp(self.ln_2(x_NE))
 
 
 class GPT(nn.Module):
@@ -113,22 +112,22 @@ class GPT(nn.Module):
 
         The loss is taken in float32 over the true vocabulary.
         """
-        positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
-        x_BTE = self.wte(tokens_BT) + self.wpe(positions_T)
+        positions = tokens_BT.shape[1]
+        positions_T = torch.arange(positions, device=tokens_BT.device)
+        x_NE = (self.wte(tokens_BT) + self.wpe(positions_T)).flatten(0, 1)
+        if self.config.residual == "bf16" and torch.is_autocast_enabled(x_NE.device.type):
+            x_NE = x_NE.bfloat16()  # and so are all sums: autocast's products are bf16 as well
         for block in self.h:
-            x_BTE = block(x_BTE)
-        x_BTE = self.ln_f(x_BTE)
-        if self.chunked_head and targets_BT is not None and torch.is_grad_enabled():
-            weight_VE, vocab_size = self.lm_head.weight, self.config.vocab_size
-            return head_and_cross_entropy(
-                x_BTE.flatten(0, 1), weight_VE, targets_BT.flatten(), vocab_size
-            )
-        logits_BTV = self.lm_head(x_BTE)
-        # Autograd need not see this: the softmax of -inf is 0 and so is its gradient.
-        logits_BTV.detach()[..., self.config.vocab_size :] = -math.inf
+            x_NE = block(x_NE, positions)
+        x_NE = self.ln_f(x_NE)
+        vocab_size = self.config.vocab_size
         if targets_BT is None:
-            return logits_BTV
-        return cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten())
+            logits_NV = forbid_pads(self.lm_head(x_NE), vocab_size)
+            return logits_NV.unflatten(0, (-1, positions))
+        targets_N = targets_BT.flatten()
+        if self.chunked_head and torch.is_grad_enabled():
+            return head_and_cross_entropy(x_NE, self.lm_head.weight, targets_N, vocab_size)
+        return cross_entropy(self.lm_head(x_NE), targets_N, vocab_size)
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:

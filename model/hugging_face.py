@@ -5,32 +5,25 @@ transformers prefixes `transformer.` and keeps each linear layer as OpenAI's Con
 """
 
 import base64
-import dataclasses
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from configs.errors import BadInput
-from configs.files import read_json, to_json
-from configs.load import build
+from common.errors import BadInput
+from common.file_kinds import why_unreadable
+from common.files import read_json, require_file, to_json
 from model.config import GPTConfig
-from model.gpt import GPT, LAYER_NORM_EPS
+from model.foreign_state import EMBEDDING, HEAD, complete_state
+from model.hugging_face_config import config_values, read_config
+from model.own_tokenizer import END_OF_TEXT, TOKENIZER, OwnTokenizer
 
 _PREFIX = "transformer."
-_HEAD = "lm_head.weight"
-_EMBEDDING = "wte.weight"
 _TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
-# Causal masks that old checkpoints keep beside the weights.
-_MASKS = (".attn.bias", ".attn.masked_bias")
 
-TOKENIZER = "tokenizer.json"
-_END_OF_TEXT = "<|endoftext|>"
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
-_WANTED = {"model_type": "gpt2", "activation_function": "gelu_new"}
 _NEEDS = "needs `pip install safetensors transformers` (the extra hf)"
 
 
@@ -39,10 +32,10 @@ def to_hugging_face(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str,
     converted = {
         _PREFIX + name: weight.T.contiguous() if name.endswith(_TRANSPOSED) else weight
         for name, weight in state.items()
-        if name != _HEAD
+        if name != HEAD
     }
-    embedding = state[_EMBEDDING][: config.vocab_size].clone()
-    return converted | {_PREFIX + _EMBEDDING: embedding, _HEAD: embedding}
+    embedding = state[EMBEDDING][: config.vocab_size].clone()
+    return converted | {_PREFIX + EMBEDDING: embedding, HEAD: embedding}
 
 
 def from_hugging_face(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
@@ -50,49 +43,37 @@ def from_hugging_face(state: Mapping[str, Tensor], config: GPTConfig) -> dict[st
 
     Raises BadInput where a weight is missing, unknown, of another shape, or the head is not tied.
     """
-    found = {
-        name.removeprefix(_PREFIX): weight
-        for name, weight in state.items()
-        if not name.endswith(_MASKS)
-    }
-    head = found.pop(_HEAD, None)
+    found = {name.removeprefix(_PREFIX): weight for name, weight in state.items()}
     converted = {
         name: weight.T.contiguous() if name.endswith(_TRANSPOSED) else weight
         for name, weight in found.items()
     }
-    if _EMBEDDING in converted:
-        embedding = converted[_EMBEDDING]
-        if head is not None and not torch.equal(head, embedding):
-            raise BadInput(f"{_HEAD}: found weights of its own, expected those of {_EMBEDDING}")
-        if embedding.shape[0] == config.vocab_size:
-            pads = config.padded_vocab_size - config.vocab_size
-            embedding = torch.cat([embedding, embedding.new_zeros(pads, config.n_embd)])
-        converted |= {_EMBEDDING: embedding, _HEAD: embedding}
-    _check(converted, config)
-    return converted
+    return complete_state(converted, config)
 
 
-def _check(converted: Mapping[str, Tensor], config: GPTConfig) -> None:
-    expected = {name: weight.shape for name, weight in GPT(config, None).named_parameters()}
-    for name in sorted(expected.keys() ^ converted.keys() - {_HEAD}):
-        problem = "not found" if name in expected else "found, but GPT-2 has no such weight"
-        raise BadInput(f"{name}: {problem}")
-    for name, shape in expected.items():
-        if converted[name].shape != shape:
-            raise BadInput(
-                f"{name}: found shape {tuple(converted[name].shape)}, expected {tuple(shape)}"
-            )
+def stated_tokenizer(folder: Path) -> OwnTokenizer | None:
+    """The tokenizer that config.json states, as `write` leaves it; None in other projects'."""
+    values = read_json(folder / _CONFIG)
+    kind, sha256 = values.get("tokenizer"), values.get("tokenizer_sha256")
+    if kind is None:
+        return None
+    if kind not in ("bytes", "gpt2", "bpe") or not isinstance(sha256, str | None):
+        raise BadInput(
+            f"{folder / _CONFIG}: tokenizer: found {kind!r} of sha256 {sha256!r}, expected bytes, "
+            "gpt2 or bpe, and text"
+        )
+    return OwnTokenizer(kind, sha256)
 
 
-def tokenizer_of(config: GPTConfig) -> str:
-    """The tokenizer of weights that do not say theirs: by its size, else a learnt one."""
-    return {256: "bytes", 50257: "gpt2"}.get(config.vocab_size, "bpe")
+def require_name(name: str) -> None:
+    """BadInput for what can be no model's name on the hub, and so is a path that is not there."""
+    if name.count("/") > 1 or name.startswith((".", "/")):
+        raise BadInput(f"checkpoint: {name}: not found")
 
 
 def download(name: str) -> Path:
     """The folder of a model of the hub; BadInput where it is neither cached nor reachable."""
-    if name.count("/") > 1 or name.startswith((".", "/")):
-        raise BadInput(f"checkpoint: {name}: not found")
+    require_name(name)
     try:
         from huggingface_hub import snapshot_download
 
@@ -113,54 +94,34 @@ def read(folder: Path) -> tuple[GPTConfig, dict[str, Tensor]]:
         from safetensors.torch import load_file
     except ImportError:
         raise BadInput(f"checkpoint: {folder}: reading it {_NEEDS}") from None
-    values = read_json(folder / _CONFIG)
-    if not isinstance(values, dict):
-        raise BadInput(f"{folder / _CONFIG}: found no mapping, expected GPT-2's configuration")
-    for name, wanted in _WANTED.items():
-        if (found := values.get(name, wanted)) != wanted:
-            raise BadInput(f"{folder / _CONFIG}: {name}: found {found!r}, expected {wanted!r}")
-    names = {"block_size": "n_positions", "init_std": "initializer_range"}
-    fields = [field.name for field in dataclasses.fields(GPTConfig)]
-    shape = {name: values.get(names.get(name, name)) for name in fields}
-    if shape["init_std"] is None:
-        shape["init_std"] = 0.02
-    config = build(GPTConfig, shape, str(folder / _CONFIG))
+    config = read_config(folder / _CONFIG)
+    require_file(folder / _WEIGHTS)
     try:
         weights = load_file(folder / _WEIGHTS)
     except Exception as error:  # a missing file, a cut header, a bad offset
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise BadInput(f"{folder / _WEIGHTS}: cannot be read: {reason}") from None
-    return config, {name: weight.float() for name, weight in weights.items()}
+        path = folder / _WEIGHTS
+        raise BadInput(f"{path}: {why_unreadable(path, error)}") from None
+    return config, weights
 
 
-def write(folder: Path, state: Mapping[str, Tensor], config: GPTConfig, end_of_text: int) -> None:
+def write(
+    folder: Path,
+    state: Mapping[str, Tensor],
+    config: GPTConfig,
+    end_of_text: int,
+    own: OwnTokenizer | None = None,
+) -> None:
     """config.json and model.safetensors, as transformers' GPT2LMHeadModel reads them."""
     try:
         from safetensors.torch import save_file
     except ImportError:
         raise BadInput(f"export {_NEEDS}") from None
     weights = to_hugging_face(state, config)
-    del weights[_HEAD]  # tied: transformers takes it from the embedding
+    del weights[HEAD]  # tied: transformers takes it from the embedding
     save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
-    values = {
-        "architectures": ["GPT2LMHeadModel"],
-        **_WANTED,
-        "n_layer": config.n_layer,
-        "n_head": config.n_head,
-        "n_embd": config.n_embd,
-        "n_positions": config.block_size,
-        "n_ctx": config.block_size,
-        "vocab_size": config.vocab_size,
-        "initializer_range": config.init_std,
-        "layer_norm_epsilon": LAYER_NORM_EPS,
-        "resid_pdrop": 0.0,
-        "embd_pdrop": 0.0,
-        "attn_pdrop": 0.0,
-        "tie_word_embeddings": True,
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-        "torch_dtype": "float32",
-    }
+    values = config_values(config, end_of_text)
+    if own is not None:
+        values |= {"tokenizer": own.kind, "tokenizer_sha256": own.sha256}
     (folder / _CONFIG).write_text(to_json(values))
 
 
@@ -185,19 +146,8 @@ def write_gpt2_tokenizer(folder: Path, config: GPTConfig) -> None:
     _describe_tokenizer(folder, config)
 
 
-def copy_tokenizer(source: Path, folder: Path, config: GPTConfig) -> None:
-    """A learnt tokenizer.json, or that of a folder, beside the weights; BadInput if not theirs."""
-    file = source / TOKENIZER if source.is_dir() else source
-    if not file.is_file():
-        raise BadInput(f"tokenizer: {file}: not found, expected a tokenizer.json")
-    try:
-        size = len({*read_json(file)["model"]["vocab"], _END_OF_TEXT})  # ours has that apart
-    except (KeyError, TypeError):
-        raise BadInput(f"tokenizer: {file}: found no vocabulary in it") from None
-    if size != config.vocab_size:
-        raise BadInput(
-            f"tokenizer: {file}: found {size} ids, expected the model's {config.vocab_size}"
-        )
+def copy_tokenizer(file: Path, folder: Path, config: GPTConfig) -> None:
+    """A tokenizer.json beside the weights, as transformers finds it."""
     shutil.copyfile(file, folder / TOKENIZER)
     _describe_tokenizer(folder, config)
 
@@ -206,8 +156,8 @@ def _describe_tokenizer(folder: Path, config: GPTConfig) -> None:
     values = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": config.block_size,
-        "bos_token": _END_OF_TEXT,
-        "eos_token": _END_OF_TEXT,
-        "unk_token": _END_OF_TEXT,
+        "bos_token": END_OF_TEXT,
+        "eos_token": END_OF_TEXT,
+        "unk_token": END_OF_TEXT,
     }
     (folder / "tokenizer_config.json").write_text(to_json(values))

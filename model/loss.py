@@ -17,15 +17,27 @@ _CHUNK_ELEMENTS = 2**20
 CHUNK_LOGITS = 2**28
 
 
-def cross_entropy(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
-    """Mean loss in nats, a float32 scalar; `logits_NV` may be overwritten.
+def forbid_pads(logits_NV: Tensor, vocab_size: int) -> Tensor:
+    """The logits with those of rows from `vocab_size` on at -inf, in place.
 
-    A GPU gets torch's own form, which torch.compile fuses. On a CPU in eager mode that form passes
-    over memory about ten times, so there the gradient replaces the logits chunk by chunk, as in
-    karpathy/llm.c's fused classifier.
+    Autograd need not see this: the softmax of -inf is 0 and so is its gradient.
     """
-    in_place = logits_NV.device.type == "cpu" and logits_NV.requires_grad
-    if in_place and not torch.compiler.is_compiling():
+    logits_NV.detach()[..., vocab_size:] = -math.inf
+    return logits_NV
+
+
+def cross_entropy(logits_NV: Tensor, targets_N: Tensor, vocab_size: int) -> Tensor:
+    """Mean loss in nats over the true vocabulary, a float32 scalar; `logits_NV` may be overwritten.
+
+    A GPU gets torch's own form, which torch.compile fuses: of a view without the pads, since to a
+    compiler the fill is a new tensor, and it would write all of it. In eager mode the fill touches
+    the pads alone, and on a CPU torch's form passes over memory about ten times, so there the
+    gradient replaces the logits chunk by chunk, as in karpathy/llm.c's fused classifier.
+    """
+    if torch.compiler.is_compiling():
+        return F.cross_entropy(logits_NV[:, :vocab_size].float(), targets_N)
+    logits_NV = forbid_pads(logits_NV, vocab_size)
+    if logits_NV.device.type == "cpu" and logits_NV.requires_grad:
         return _InPlace.apply(logits_NV, targets_N)
     return F.cross_entropy(logits_NV.float(), targets_N)
 

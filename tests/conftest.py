@@ -2,9 +2,18 @@
 
 import os
 import shutil
+import signal
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+with suppress(ImportError):  # a GPU's image may lack it
+    from hypothesis import settings
+
+    settings.register_profile("any machine", deadline=None)  # a busy one takes its time
+    settings.load_profile("any machine")
 
 
 def _has_reference() -> bool:
@@ -21,6 +30,7 @@ def _has_gpu() -> bool:
 
 
 NEEDS = {
+    "triton": (lambda: find_spec("triton") is not None, "Triton (pip install -e '.[gpu-code]')"),
     "gpu": (_has_gpu, "a GPU that torch can use"),
     "slurm": (
         lambda: all(map(shutil.which, ("munged", "slurmctld", "slurmd"))),
@@ -34,6 +44,12 @@ NEEDS = {
     ),
     "reference": (_has_reference, "folders named by REFERENCE_DIR and DATA_DIR"),
 }
+
+
+def pytest_configure() -> None:
+    """Heed the signals that tests send, also under nohup or behind `&`, which ignore them."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,15 +3,17 @@
 import re
 
 from benchmarks import run_costs
-from training import checkpoint, saving
+from training import checkpointer
+from training.trial import checkpoint
 
 
-def test_every_figure_is_there(capsys, monkeypatch):
-    monkeypatch.setattr(saving, "BACKGROUND_BYTES", saving.BACKGROUND_BYTES)
+def test_run_costs_prints_every_figure(capsys, monkeypatch):
+    """Every figure is there."""
+    monkeypatch.setattr(checkpointer, "BACKGROUND_BYTES", checkpointer.BACKGROUND_BYTES)
     save, saved = checkpoint.save, []
     monkeypatch.setattr(checkpoint, "save", lambda *words: saved.append(save(*words)))
-    run_costs.main(["tiny", "--steps", "2", "--starts", "1"])
-    model, start = capsys.readouterr().out.splitlines()
+    run_costs.main(["tiny", "--steps", "2", "--starts", "1", "--shard-tokens", "100000"])
+    model, start, check = capsys.readouterr().out.splitlines()
     step_ms, batch_ms, megabytes = (
         float(found) for found in re.findall(r"([\d.]+) (?:ms|MB)", model)
     )
@@ -20,3 +22,4 @@ def test_every_figure_is_there(capsys, monkeypatch):
     found = re.fullmatch(r"start to first step: ([\d.]+) \(.*\) s; data prepared .* s", start)
     assert len(set(saved)) == 10  # none was refused
     assert found and 0.5 < float(found[1]) < 60
+    assert re.match(r"checking a shard of 0.2 MB: first [\d.]+ s, at a start ", check)

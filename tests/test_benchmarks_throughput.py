@@ -13,22 +13,21 @@ from benchmarks.cases import CASES
 from benchmarks.checks import check_device
 from benchmarks.measure import Settings, measure
 from benchmarks.trainee import random_batch, timed_step
-from configs.errors import BadInput
-from configs.files import to_json
+from common.errors import BadInput
+from common.files import to_json
 from model.gpt import GPT
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # Stands for a machine with torch and numpy alone.
 BARE = """
-import importlib.abc, sys
+import importlib.abc, runpy, sys
 class Absent(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name.split(".")[0] in {absent}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
-from benchmarks.throughput import main
-sys.exit(main(sys.argv[1:]))
+runpy.run_module("benchmarks.throughput", run_name="__main__", alter_sys=True)
 """
 ABSENT = ("hydra", "omegaconf", "yaml", "tiktoken", "tokenizers", "datasets", "wandb", "scipy")
 
@@ -92,7 +91,8 @@ def checkout(folder: Path, error: float) -> Path:
     return folder
 
 
-def test_figures_of_a_tiny_model_on_a_bare_machine(tmp_path: Path) -> None:
+def test_throughput_needs_only_torch_and_numpy(tmp_path: Path) -> None:
+    """Figures of a tiny model on a bare machine."""
     out = tmp_path / "figures.json"
     result = run(["--device=cpu", "--models", "tiny", "--seconds", "0", "--out", str(out)])
     assert result.returncode == 0, result.stderr
@@ -110,7 +110,8 @@ def test_figures_of_a_tiny_model_on_a_bare_machine(tmp_path: Path) -> None:
     assert f"{model['tokens_per_s']:,.0f}" in result.stdout
 
 
-def test_race_against_a_peer_of_the_same_mathematics(tmp_path: Path) -> None:
+def test_throughput_races_an_equal_peer(tmp_path: Path) -> None:
+    """Race against a peer of the same mathematics."""
     out = tmp_path / "figures.json"
     peer = str(checkout(tmp_path, error=0.0))
     arguments = ["--device=cpu", "--models", "tiny", "--seconds", "0", "--out", str(out)]
@@ -121,7 +122,8 @@ def test_race_against_a_peer_of_the_same_mathematics(tmp_path: Path) -> None:
         assert 0 < ratio["min"] <= ratio["median"] <= ratio["max"]
 
 
-def test_a_peer_of_other_mathematics_fails_the_check(tmp_path: Path) -> None:
+def test_throughput_notices_an_unequal_peer(tmp_path: Path) -> None:
+    """A peer of other mathematics fails the check."""
     out = tmp_path / "figures.json"
     peer = str(checkout(tmp_path, error=0.01))
     arguments = ["--device=cpu", "--models", "tiny", "--seconds", "0", "--out", str(out)]
@@ -131,7 +133,8 @@ def test_a_peer_of_other_mathematics_fails_the_check(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["models"][0]["status"] == "wrong"
 
 
-def test_a_missing_peer_is_one_line_and_status_2(tmp_path: Path) -> None:
+def test_throughput_refuses_a_missing_peer(tmp_path: Path) -> None:
+    """A missing peer is one line and status 2."""
     command = [sys.executable, "-m", "benchmarks.throughput", "--peer", str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 2
@@ -140,7 +143,8 @@ def test_a_missing_peer_is_one_line_and_status_2(tmp_path: Path) -> None:
     )
 
 
-def test_parts_of_a_step_are_its_time() -> None:
+def test_timed_step_parts_add_up() -> None:
+    """Parts of a step are its time."""
     figures = measure(CASES["cpu-c"], settings(), None)
     seconds = figures["seconds"]
     parts = seconds["forward_s"] + seconds["backward_s"] + seconds["update_s"]
@@ -148,7 +152,7 @@ def test_parts_of_a_step_are_its_time() -> None:
 
 
 @pytest.mark.parametrize("defect", ["loss", "gradient", "nan"])
-def test_a_device_that_computes_wrongly_is_noticed(defect: str) -> None:
+def test_check_device_notices_wrong_results(defect: str) -> None:
     """The network goes wrong as it is moved, as on a device with a broken kernel."""
     device = torch.device("cpu")
     batch = random_batch(4, 16, 120, device, seed=0)
@@ -170,7 +174,7 @@ def test_a_device_that_computes_wrongly_is_noticed(defect: str) -> None:
     to_json([check.as_json() for check in broken])  # strict, whatever was found
 
 
-def test_micro_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure_halves_the_micro_batch_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
     def step(trainee, batch):
@@ -185,7 +189,9 @@ def test_micro_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) ->
     assert figures["status"] == "ok"
 
 
-def test_a_model_without_room_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure_reports_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model without room is reported."""
+
     def step(trainee, batch):
         raise torch.OutOfMemoryError("no room\nat all")
 
@@ -201,6 +207,6 @@ def test_a_model_without_room_is_reported(monkeypatch: pytest.MonkeyPatch) -> No
         ({"micro_batch": 3}, "--micro-batch: found 3, expected a divisor of the 4 sequences"),
     ],
 )
-def test_sizes_that_do_not_divide_are_refused(changes: dict[str, int], message: str) -> None:
+def test_measure_refuses_sizes_that_do_not_divide(changes: dict[str, int], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         measure(CASES["tiny"], settings(**changes), None)

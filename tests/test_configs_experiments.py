@@ -10,13 +10,16 @@ import pytest
 import yaml
 
 import sweep
-from configs.errors import BadInput
-from configs.load import CONFIG_DIR, Arguments, build, compose_config, run_entry
+from common.errors import BadInput
+from configs.cli import Arguments, run_entry
+from configs.load import CONFIG_DIR, compose_config
+from configs.schema import build
 from data.config import DataConfig
 from model import flops
 from scaling.plan.cost import flops_exact
-from scaling.run.planning import stated_plans
-from scaling.run.request import read_request
+from scaling.run.command import read_request
+from scaling.run.planning import plan_for
+from scaling.run.target import target_of
 from training.config import TrainConfig
 from training.schedule import learning_rate, warmup_steps
 
@@ -40,7 +43,7 @@ NOT_A_TRIAL = ("grid", "launcher", "fit")
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_reproduction_is_the_published_recipe(name: str) -> None:
+def test_reproduction_is_the_published_recipe(name: str) -> None:
     config = load(name)
     params, steps, batch, lr, floor, flop = RECIPES[name]
     assert flops.params_total(config.model) == params
@@ -51,7 +54,7 @@ def test_a_reproduction_is_the_published_recipe(name: str) -> None:
     assert (optimizer.weight_decay, optimizer.grad_clip, optimizer.eps) == (0.1, 1.0, 1e-8)
     assert config.precision == "bf16"
     assert (config.evaluation.tokens, config.evaluation.windows) == (10_485_760, "first")
-    assert flops.flops_per_token_6n(config.model) * schedule.tokens_seen == pytest.approx(
+    assert flops.flops_per_token_6n(config.model) * schedule.tokens_planned == pytest.approx(
         flop, rel=1e-3
     )
     assert config.data.hub is not None and len(config.data.hub.revision or "") == 40
@@ -59,7 +62,7 @@ def test_a_reproduction_is_the_published_recipe(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_reproduction_is_planned_without_its_data(name: str, tmp_path: Path) -> None:
+def test_reproduction_is_planned_without_its_data(name: str, tmp_path: Path) -> None:
     words = [str(ROOT / "train.py"), f"experiment={name}", "mode=plan"]
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -67,12 +70,15 @@ def test_a_reproduction_is_planned_without_its_data(name: str, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-def test_the_fast_reproduction_is_the_same_model_and_data_on_half_the_tokens() -> None:
+def test_fast_reproduction_takes_half_the_tokens() -> None:
+    """The fast reproduction is the same model and data on half the tokens."""
     fast, plain = load("gpt2_124m_fast"), load("gpt2_124m")
     for part in ("model", "data", "evaluation", "precision"):
         assert getattr(fast, part) == getattr(plain, part)
     assert fast.schedule.batch_tokens == plain.schedule.batch_tokens
-    assert fast.schedule.tokens_seen / plain.schedule.tokens_seen == pytest.approx(0.5, rel=1e-3)
+    assert fast.schedule.tokens_planned / plain.schedule.tokens_planned == pytest.approx(
+        0.5, rel=1e-3
+    )
     assert (fast.optimizer.name, fast.schedule.name) == ("muon", "constant_linear")
     steps, cooldown = fast.schedule.steps, round(0.3 * fast.schedule.steps)
     rates = [learning_rate(step, fast.optimizer.lr, fast.schedule) for step in range(steps)]
@@ -89,11 +95,12 @@ STUDIES = {
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_is_planned_without_its_data_at_the_cost_it_states(name, tmp_path, monkeypatch):
+def test_study_costs_what_it_states(name, tmp_path, monkeypatch):
+    """A study is planned without its data at the cost it states."""
     monkeypatch.chdir(tmp_path)
     words = (f"experiment={name}", "mode=plan", "launcher.device=H200")
     request = read_request(Arguments("sweep", words, CONFIG_DIR))
-    tuning, grid = stated_plans(request, None)
+    tuning, grid = plan_for(request, None, target_of(request, None))
     found = [sum(flops_exact(t.config) for t in plan.trials) for plan in (grid, tuning)]
     assert found == pytest.approx(STUDIES[name], rel=0.02)
     assert found[1] <= 0.25 * found[0]
@@ -105,17 +112,19 @@ def test_a_study_is_planned_without_its_data_at_the_cost_it_states(name, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_study_of_the_hub_is_planned_before_its_data_are_fetched(tmp_path, monkeypatch, capsys):
+def test_study_is_planned_before_its_data_are_fetched(tmp_path, monkeypatch, capsys):
+    """A study of the hub is planned before its data are fetched."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     words = ("experiment=isoflop_m", "mode=plan", "foresight.simulations=40")
     assert run_entry(sweep.main, "sweep", "", words) == 0
     said = capsys.readouterr().out
-    assert "hf:HuggingFaceFW/fineweb" in said and "is not there, epochs are not checked" in said
+    assert "6.24B training tokens of hf:HuggingFaceFW/fineweb" in said and "not prepared" in said
     assert "time: state a machine to plan for" in said and "isoflop     a = 0.50" in said
     assert not list(tmp_path.iterdir())
 
 
-def test_ready_shards_take_the_place_of_the_hub(tmp_path: Path) -> None:
+def test_fineweb_shards_take_the_place_of_the_hub(tmp_path: Path) -> None:
     config = load("gpt2_124m", "data=fineweb_shards", f"data.path={tmp_path}")
     assert (config.data.source, config.data.path, config.data.hub) == (
         "shards",
@@ -126,7 +135,8 @@ def test_ready_shards_take_the_place_of_the_hub(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((CONFIG_DIR / "data").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_field_of_a_recipe_can_be_typed(path: Path) -> None:
+def test_data_groups_have_every_field(path: Path) -> None:
+    """Every field of a recipe can be typed."""
     values = yaml.safe_load(path.read_text())
     assert sorted(values) == sorted(field.name for field in fields(DataConfig))
 
@@ -140,7 +150,7 @@ def test_every_field_of_a_recipe_can_be_typed(path: Path) -> None:
         ("schedule.batch_tokens=512", "grid.rules.batch and grid.rules.batch_factor"),
     ],
 )
-def test_what_the_grid_sets_cannot_be_typed_beside_it(typed, change):
+def test_overrides_refuse_what_the_grid_sets(typed, change):
     """It was passed over in silence: every trial has the value of the grid's rules."""
     with pytest.raises(BadInput, match=f"the grid sets .* of each trial; change {change}$"):
         read_request(Arguments("sweep", ("experiment=smoke", "mode=plan", typed), CONFIG_DIR))

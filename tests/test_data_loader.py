@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from data.loader import Loader, evaluation_windows, require_epochs, shuffle
+from data.prepare.shard_writer import ShardWriter
 from data.shards import Split, open_shard
-from data.writer import ShardWriter
 
 T = 8
 
@@ -40,13 +40,14 @@ def steps(loader: Loader, first: int, last: int, batch: int) -> np.ndarray:
 
 
 @given(n=st.integers(1, 3000), seed=st.integers(0, 2**63), epoch=st.integers(0, 100))
-def test_the_order_is_a_permutation(n: int, seed: int, epoch: int) -> None:
+def test_shuffle_is_a_permutation(n: int, seed: int, epoch: int) -> None:
+    """The order is a permutation."""
     assert sorted(shuffle(np.arange(n), n, seed, epoch)) == list(range(n))
 
 
 @settings(max_examples=20)
 @given(n=st.integers(2**31, 2**50), seed=st.integers(0, 100))
-def test_any_position_of_a_huge_order_is_found_at_once(n: int, seed: int) -> None:
+def test_shuffle_finds_any_position_of_a_huge_order_at_once(n: int, seed: int) -> None:
     positions = np.unique(np.linspace(0, n - 1, 1000, dtype=np.int64))
     places = shuffle(positions, n, seed, 0)
     assert len(set(places)) == len(positions)
@@ -54,7 +55,8 @@ def test_any_position_of_a_huge_order_is_found_at_once(n: int, seed: int) -> Non
     np.testing.assert_array_equal(shuffle(positions[500:501], n, seed, 0), places[500:501])
 
 
-def test_the_order_differs_by_seed_and_epoch() -> None:
+def test_shuffle_differs_by_seed_and_epoch() -> None:
+    """The order differs by seed and epoch."""
     n = 1000
     orders = [shuffle(np.arange(n), n, seed, epoch) for seed in range(3) for epoch in range(3)]
     for index, order in enumerate(orders):
@@ -62,7 +64,7 @@ def test_the_order_differs_by_seed_and_epoch() -> None:
             assert (order == other).mean() < 0.02
 
 
-def test_the_order_looks_random() -> None:
+def test_shuffle_looks_random() -> None:
     n = 100_000
     order = shuffle(np.arange(n), n, 0, 0)
     # Uniform 100 x 100 cells of position and place hold 10 each: chi-square within 5 sigma.
@@ -72,7 +74,8 @@ def test_the_order_looks_random() -> None:
     assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.02
 
 
-def test_an_epoch_sees_every_window_once(split: Split) -> None:
+def test_batch_sees_every_window_once_an_epoch(split: Split) -> None:
+    """An epoch sees every window once."""
     loader = Loader(split, T, seed=0)
     assert loader.windows == len(STARTS) == 20
     assert loader.tokens_per_epoch == 160
@@ -82,14 +85,14 @@ def test_an_epoch_sees_every_window_once(split: Split) -> None:
         np.testing.assert_array_equal(tokens_BT - tokens_BT[:, :1], np.tile(np.arange(T), (20, 1)))
 
 
-def test_targets_are_the_next_tokens(split: Split) -> None:
+def test_batch_targets_are_the_next_tokens(split: Split) -> None:
     tokens_BT, targets_BT = Loader(split, T, seed=0).batch(0, 20)
     assert tokens_BT.dtype == targets_BT.dtype == np.int64
     np.testing.assert_array_equal(targets_BT, tokens_BT + 1)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 19, 45])
-def test_the_order_does_not_depend_on_the_batch(split: Split, batch: int) -> None:
+def test_batch_order_does_not_depend_on_its_size(split: Split, batch: int) -> None:
     loader = Loader(split, T, seed=1)
     count = 60 // batch * batch
     np.testing.assert_array_equal(
@@ -98,7 +101,8 @@ def test_the_order_does_not_depend_on_the_batch(split: Split, batch: int) -> Non
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 6, 12])
-def test_any_world_size_sees_the_same_batch(split: Split, world_size: int) -> None:
+def test_batch_is_the_same_for_any_world_size(split: Split, world_size: int) -> None:
+    """Any world size sees the same batch."""
     loader = Loader(split, T, seed=0)
     for step in range(4):  # 12 a step: an epoch of 20 ends inside the second
         whole = loader.batch(step, 12)
@@ -108,48 +112,50 @@ def test_any_world_size_sees_the_same_batch(split: Split, world_size: int) -> No
             np.testing.assert_array_equal(joined, whole[index])
 
 
-def test_a_batch_that_ranks_cannot_share_is_refused(split: Split) -> None:
+def test_batch_that_ranks_cannot_share_is_refused(split: Split) -> None:
     with pytest.raises(BadInput, match="found 8 sequences a step, expected a multiple of the 3"):
         Loader(split, T, seed=0).batch(0, 8, rank=0, world_size=3)
 
 
-def test_a_resumed_run_sees_what_a_continuous_one_does(split: Split) -> None:
+def test_batch_is_a_function_of_the_step(split: Split) -> None:
+    """A resumed run sees what a continuous one does."""
     continuous = steps(Loader(split, T, seed=5), 0, 30, 4)
     for stop in (1, 7, 29):
         resumed = steps(Loader(split, T, seed=5), stop, 30, 4)
         np.testing.assert_array_equal(resumed, continuous[4 * stop :])
 
 
-def test_another_seed_is_another_order(split: Split) -> None:
+def test_batch_order_differs_by_seed(split: Split) -> None:
     assert not np.array_equal(
         steps(Loader(split, T, seed=0), 0, 5, 4), steps(Loader(split, T, seed=1), 0, 5, 4)
     )
 
 
-def test_the_order_is_pinned() -> None:
+def test_batch_order_is_pinned() -> None:
     # Another order would make stored runs unrepeatable: then the digests of trials must change.
     assert shuffle(np.arange(10), 10, seed=0, epoch=0).tolist() == [0, 4, 7, 6, 8, 1, 3, 2, 9, 5]
 
 
-def test_held_out_windows_are_evenly_spaced(split: Split) -> None:
+def test_evaluation_windows_are_evenly_spaced(split: Split) -> None:
     windows = evaluation_windows(split, T, n_tokens=5 * T + 3)
     assert windows.shape == (5, T + 1)
     assert windows[:, 0].tolist() == STARTS[::4]
     assert evaluation_windows(split, T, n_tokens=160)[:, 0].tolist() == STARTS
 
 
-def test_held_out_windows_may_be_the_first(split: Split) -> None:
+def test_evaluation_windows_may_be_the_first(split: Split) -> None:
     windows = evaluation_windows(split, T, n_tokens=5 * T + 3, windows="first")
     assert windows[:, 0].tolist() == STARTS[:5]
 
 
 @pytest.mark.parametrize("n_tokens", [161 + T, T - 1])
-def test_a_held_out_set_that_is_not_there_is_refused(split: Split, n_tokens: int) -> None:
+def test_evaluation_windows_refuse_what_the_split_lacks(split: Split, n_tokens: int) -> None:
+    """A held out set that is not there is refused."""
     with pytest.raises(BadInput, match=f"evaluation.tokens: found {n_tokens}, .* 8 .* 160"):
         evaluation_windows(split, T, n_tokens)
 
 
-def test_more_epochs_than_allowed_are_refused() -> None:
+def test_require_epochs_refuses_more_than_allowed() -> None:
     assert require_epochs(150, 100, max_epochs=1.5) == 1.5
     with pytest.raises(BadInput) as refusal:
         require_epochs(250, 100, max_epochs=1)
@@ -157,7 +163,7 @@ def test_more_epochs_than_allowed_are_refused() -> None:
         assert part in str(refusal.value)
 
 
-def test_reading_data_imports_nothing_heavy() -> None:
+def test_loader_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'transformers', 'datasets', 'pyarrow', 'pandas', 'wandb', 'tiktoken'}"
     code = f"import sys, data.loader, data.prepare; print({heavy} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

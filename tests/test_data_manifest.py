@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from data.manifest import (
     Manifest,
     ShardEntry,
@@ -23,16 +23,14 @@ def of_shards(*shards: ShardEntry) -> Manifest:
     return Manifest(1, {}, "gpt2", 50257, 50256, {}, SplitEntry(shards, None, None), val)
 
 
-def test_a_manifest_survives_its_file(tmp_path: Path) -> None:
+def test_manifest_survives_its_file(tmp_path: Path) -> None:
     write_manifest(tmp_path, of_shards(A, B))
     again = read_manifest(tmp_path)
     assert again == of_shards(A, B)
     assert again.train.tokens == 200
-    assert again.train.bytes_per_token is None
-    assert again.val.bytes_per_token == 4
 
 
-def test_identity_is_content_alone() -> None:
+def test_digest_is_of_content_alone() -> None:
     elsewhere = replace(of_shards(A, B), recipe={"path": "/another"}, skipped={"empty": 3})
     assert elsewhere.digest == of_shards(A, B).digest
     others = of_shards(B, A), of_shards(A), replace(of_shards(A, B), tokenizer="bytes")
@@ -49,7 +47,7 @@ def test_identity_is_content_alone() -> None:
         ("}", "", "not strict JSON"),
     ],
 )
-def test_a_foreign_manifest_is_refused(tmp_path, old: str, new: str, why: str) -> None:
+def test_read_manifest_refuses_a_foreign_one(tmp_path, old: str, new: str, why: str) -> None:
     write_manifest(tmp_path, of_shards(A, B))
     path = tmp_path / "manifest.json"
     path.write_text(path.read_text().replace(old, new, 1))
@@ -57,7 +55,7 @@ def test_a_foreign_manifest_is_refused(tmp_path, old: str, new: str, why: str) -
         read_manifest(tmp_path)
 
 
-def test_the_first_difference_between_manifests_is_named() -> None:
+def test_compare_names_the_first_difference() -> None:
     before = of_shards(A, B)
     assert compare(before, of_shards(A, B)) is None
     assert compare(before, of_shards(A, B, C)) == (
@@ -73,3 +71,8 @@ def test_the_first_difference_between_manifests_is_named() -> None:
     )
     other = ShardEntry("b_train.bin", 100, "d" * 64)
     assert "other content in b_train.bin" in (compare(before, of_shards(A, other)) or "")
+
+
+def test_manifest_without_shards_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"train\.shards: found none"):
+        of_shards()

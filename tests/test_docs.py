@@ -1,5 +1,6 @@
 """What the pages for users say to type works, and ends as they say."""
 
+import itertools
 import os
 import re
 import runpy
@@ -8,23 +9,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-import data.prepare
+import data.prepare.__main__
 import fit as entry
 import model.pretrained
+import scaling.run.merge
+import sweep
 import train
 import training.sample
-import training.zero_shot
-from configs.errors import ExitStatus
-from configs.load import CONFIG_DIR, Arguments, run_entry
-from configs.words import read_words
+import training.zero_shot.__main__
+from benchmarks.gpu_check.__main__ import Words as GpuCheckWords
+from benchmarks.gpu_check.part import BODIES
+from common.errors import BadInput, ExitStatus
+from configs.cli import Arguments, run_entry
+from configs.key_value import read_key_values
+from configs.load import CONFIG_DIR
+from configs.schema import build
+from scaling.fit import registry
+from scaling.fit.config import FitConfig
+from scaling.fit.flags import PAGE, codes, with_table
+from scaling.fit.laws import PUBLISHED
+from scaling.fit.results import FitDocument
+from scaling.run.command import read_request
+from tests.support.fit_examples import isoflop_rows, write_csv
+from tests.support.import_graph import imports, modules
 
 ROOT = Path(__file__).resolve().parent.parent
 WALK = (ROOT / "docs" / "fit-your-own-runs.md").read_text(encoding="utf-8")
 PAGES = [
-    *("docs/fit-your-own-runs.md", "docs/method.md"),
-    *("docs/prepare-data.md", "docs/run-on-a-cluster.md", "docs/reproduce-124m.md"),
+    *("docs/fit-your-own-runs.md", "docs/method.md", "docs/gpu.md"),
+    *("docs/prepare-data.md", "docs/run-on-a-cluster.md", "docs/reproduce-124m.md", "SECURITY.md"),
 ]
 QUICK = "n_bootstrap=60"
 
@@ -70,17 +86,18 @@ def test_the_walk_from_a_table_to_numbers(
             assert scope["loss"] == pytest.approx(float(stated[1]), abs=6e-4)
 
 
-def test_the_method_names_every_flag_that_the_code_raises() -> None:
-    """Codes are literals in calls of Flag(...), flag(...) or entries {"code": ...}."""
-    method = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
-    raised = set()
-    for path in (ROOT / "scaling" / "fit").glob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        raised |= set(re.findall(r'\b[Ff]lag\(\s*"([a-z_]+)"', text))
-        raised |= set(re.findall(r'"code": "([a-z_]+)"', text))
-    assert len(raised) > 10
-    missing = sorted(code for code in raised if f"`{code}`" not in method)
-    assert not missing, f"docs/method.md says nothing of {', '.join(missing)}"
+def test_codes_are_those_that_fits_and_plans_raise() -> None:
+    """Each code raised is in the list, and each in the list is raised somewhere."""
+    rooms = [ROOT / "scaling" / room for room in ("fit", "plan")]
+    texts = [path.read_text(encoding="utf-8") for room in rooms for path in room.rglob("*.py")]
+    raised = {code for text in texts for code in re.findall(r'\bFlag\(\s*"(\w+)"', text)}
+    assert raised <= set(codes())
+    assert not [code for code in codes() if not any(f'"{code}"' in text for text in texts)]
+
+
+def test_table_of_codes_in_the_method_is_that_of_the_list() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_table(page), "python -m scaling.fit.flags writes it"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -96,17 +113,20 @@ def commands(page: str) -> list[list[str]]:
     text = (ROOT / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(part) for line in lines for part in line.split(" && ")]
+    parts = [shlex.split(part, comments=True) for line in lines for part in line.split(" && ")]
+    return [words for words in parts if words]
 
 
 # What reads the words of a module's command line without doing what they say.
 READERS = {
-    "data.prepare": lambda words: data.prepare.requested(
+    "benchmarks.gpu_check": lambda words: read_key_values(words, GpuCheckWords),
+    "data.prepare": lambda words: data.prepare.__main__.requested(
         Arguments("prepare", tuple(words), CONFIG_DIR)
     ),
-    "model.pretrained": lambda words: read_words(words[1:], model.pretrained.Words),
-    "training.sample": lambda words: read_words(words, training.sample.Words),
-    "training.zero_shot": lambda words: read_words(words, training.zero_shot.Words),
+    "scaling.run.merge": lambda words: read_key_values(words[2:], scaling.run.merge.Words),
+    "model.pretrained": lambda words: read_key_values(words[1:], model.pretrained.Words),
+    "training.sample": lambda words: read_key_values(words, training.sample.Words),
+    "training.zero_shot": lambda words: read_key_values(words, training.zero_shot.__main__.Words),
 }
 
 
@@ -139,3 +159,141 @@ def test_the_way_to_gpt2_can_be_typed(
             planned.append(capsys.readouterr().out)
     assert len(planned) == 5 and all("124,439,808" in plan for plan in planned)
     assert not list(tmp_path.iterdir())
+
+
+NOT_OURS = {".", "cd", "curl", "git", "make", "sacct", "squeue"}
+
+
+@pytest.mark.parametrize(
+    ("page", "fewest"),
+    [
+        *(("README.md", 18), ("docs/prepare-data.md", 7), ("docs/run-on-a-cluster.md", 9)),
+        ("docs/gpu.md", 3),
+    ],
+)
+def test_commands_of_a_page_can_be_typed(
+    page: str, fewest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is read as its program reads it; a sweep that is not there yet may be missed."""
+    monkeypatch.chdir(tmp_path)
+    ours = 0
+    for name, *words in commands(page):
+        if name == "srun":
+            name, *words = itertools.dropwhile(lambda word: word[0] == "-", words)
+        if name in NOT_OURS:
+            continue
+        assert name in ("python", "torchrun"), name
+        program, *rest = itertools.dropwhile(lambda w: w[:2] == "--", words)
+        arguments = Arguments(program.removesuffix(".py"), tuple(rest), CONFIG_DIR)
+        if program == "-m":
+            READERS[rest[0]](rest[1:])
+        elif program == "sweep.py":
+            try:
+                read_request(arguments)
+            except BadInput as error:
+                assert "plan.json: not found" in str(error)
+        elif program == "fit.py":
+            build(FitConfig, arguments.compose(entry.KEYS))
+        else:
+            assert program == "train.py"
+            planned = [*(word for word in rest if word[:5] != "mode="), "mode=plan"]
+            assert run_entry(train.main, "train", "", planned) == ExitStatus.DONE
+        ours += 1
+    assert ours >= fewest
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_study_on_four_nodes_is_planned_and_not_submitted_without_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/run-on-a-cluster.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0].splitlines()
+    sweeps = [words[2:] for words in commands("docs/run-on-a-cluster.md") if "sweep.py" in words]
+    (plan, *_), (submit,) = (
+        [words for words in sweeps if f"{key}" in " ".join(words)]
+        for key in ("launcher.device=H200 launcher.price", "launcher.slurm.time")
+    )
+    assert run_entry(sweep.main, "sweep", "", plan) == ExitStatus.DONE
+    printed = capsys.readouterr().out
+    for line in shown:  # how long the cores tokenise is this machine's
+        assert re.sub(r", [\d.]+ \w+ of tok.*", "", line) in printed, line
+    changed = [*submit, "launcher.submit=false", f"out={tmp_path / 'out'}"]
+    words = [word for word in changed if word != "out=/shared/isoflop_m"]
+    assert run_entry(sweep.main, "sweep", "", words) == ExitStatus.BAD_INPUT
+    assert "data.prepare" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+ROOMS = re.findall(r"^\| `([\w/]+)/` \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+
+
+def test_architecture_names_every_room():
+    """Every folder with code of the product stands in the table, and nothing else does."""
+    paths = subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    folders = {str(Path(path).parent) for path in paths if not path.startswith("tests/")}
+    assert set(ROOMS) == folders - {".", "scaling"}
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "SECURITY.md", "docs/architecture.md", "docs/contributing.md"]
+)
+def test_files_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:\w+/)+\w+\.(?:py|md|yaml))`", text):
+        assert (ROOT / name).exists(), f"{page} names {name}"
+
+
+def test_contributing_shows_how_to_add_a_law(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's file and entry are all that fit.py, fit.json and the report need."""
+    page = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
+    module, registration = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "compute_law.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.LAWS, "compute_law", None)  # taken out again at the end
+    (tmp_path / "entry.py").write_text(registration)
+    runpy.run_path(str(tmp_path / "entry.py"))
+    surface = PUBLISHED["besiroglu"]
+    rows = isoflop_rows(surface, np.geomspace(1e18, 1e22, 9), np.geomspace(0.25, 4, 7))
+    table = write_csv(tmp_path / "runs.csv", rows)
+    words = [f"runs={table}", "laws=[compute_law]", f"out={tmp_path / 'out'}", QUICK]
+    assert run_entry(entry.main, "fit", "", words) == ExitStatus.DONE
+    assert "compute_law" in capsys.readouterr().out
+    law = FitDocument.read(tmp_path / "out" / "fit.json").laws["compute_law"]
+    assert law.gamma.value == pytest.approx(surface.alpha * surface.a, rel=0.02)
+    assert law.E.value == pytest.approx(surface.E, rel=0.01)
+
+
+def test_reading_path_is_short_and_complete() -> None:
+    """What a listed file imports is listed too, or is a leaf that the README says may wait."""
+    section = (ROOT / "README.md").read_text().split("## Reading it in an hour")[1]
+    path, leaves = section.split("## ")[0].split("The rest are leaves")
+    listed = {name for name in re.findall(r"`([\w/]+\.py)`", path)}
+    waits = tuple(
+        re.findall(r"`([\w/]+(?:/|\.py))`", re.sub(r"\| [^|]+ \|$", "", leaves, flags=re.M))
+    )
+    lines = sum(len((ROOT / name).read_text().splitlines()) for name in listed)
+    assert 2000 < lines <= 3000
+    known = {name: str(file.relative_to(ROOT)) for name, file in modules().items()}
+    for name in listed:
+        needed = {known[other] for other in imports(ROOT / name) if other in known}
+        assert all(other.startswith(waits) for other in needed - listed), (name, needed - listed)
+
+
+def test_figures_on_a_gpu_have_a_source_or_were_not_measured() -> None:
+    """A rate or a ratio stands beside a link, or says that it is no measurement of ours."""
+    page = (ROOT / "docs/gpu.md").read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL)
+    parts = re.split(r"\n\n|\n(?=\||\d+\. |- )", prose)
+    figures = [p for p in parts if re.search(r"\d ?(%|x |k? tokens/s|TFLOP/s|ms\b|GB\b)", p)]
+    assert len(figures) >= 6
+    for part in figures:
+        assert re.search(r"https://|not measured|arithmetic", part), part
+
+
+def test_parts_of_the_check_are_those_of_its_page() -> None:
+    page = (ROOT / "docs/gpu.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) >= set(BODIES)

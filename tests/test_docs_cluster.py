@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from slurm_cluster import cluster, job_id  # noqa: F401
-from tiny_sweep import eventually, overrides
+
+from tests.support.slurm_cluster import cluster, job_id  # noqa: F401
+from tests.support.tiny_sweep import eventually, overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "run-on-a-cluster.md").read_text(encoding="utf-8")

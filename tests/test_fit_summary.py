@@ -1,13 +1,15 @@
-"""What is printed fits one screen and names every law, doubt and exclusion that decides."""
+"""What is printed fits one screen and names every law, flag and exclusion that decides."""
 
 import numpy as np
 import pytest
-from fit_examples import config, isoflop_rows, tuned_rows, write_csv
 
-from scaling.fit.fit import fit
 from scaling.fit.laws import PUBLISHED
+from scaling.fit.pipeline import fit
+from scaling.fit.results import FitDocument
 from scaling.fit.summary import summary
-from scaling.report.tables import conventions as conventions_table
+from scaling.report.tables.laws import conventions as conventions_table
+from tests.support.fit_examples import config, isoflop_rows, tuned_rows, write_csv
+from tests.support.fit_runs import QUICK, fitted, table
 
 SURFACE = PUBLISHED["besiroglu"]
 SCREEN = 25  # lines, with the one that says where the report is
@@ -16,7 +18,7 @@ SCREEN = 25  # lines, with the one that says where the report is
 def said(folder, rows, *overrides):
     table = write_csv(folder / "t.csv", rows)
     document = fit(config(f"runs={table}", "n_bootstrap=60", *overrides)).document
-    return document, summary(document).split("\n")
+    return document.to_json(), summary(document).split("\n")
 
 
 def grid(budgets=5, sigma=0.005, repeats=1):
@@ -27,7 +29,8 @@ def grid(budgets=5, sigma=0.005, repeats=1):
 
 
 @pytest.mark.parametrize("rows", [grid(), grid(3, 0.05, 2), grid(1), tuned_rows()])
-def test_a_typical_table_fits_a_screen_and_names_every_law_once(tmp_path, rows):
+def test_summary_fits_a_screen(tmp_path, rows):
+    """A typical table fits a screen and names every law once."""
     document, lines = said(tmp_path, rows)
     assert len(lines) < SCREEN
     for name, law in document["laws"].items():
@@ -35,7 +38,8 @@ def test_a_typical_table_fits_a_screen_and_names_every_law_once(tmp_path, rows):
         assert len(mine) == 1 and law["status"] in mine[0]
 
 
-def test_the_exponents_have_their_intervals_and_the_held_out_budget_its_verdict(tmp_path):
+def test_summary_has_intervals(tmp_path):
+    """The exponents have their intervals and the held out budget its verdict."""
     document, lines = said(tmp_path, grid())
     a = document["laws"]["isoflop"]["a"]
     low, high = a["ci90"]
@@ -45,7 +49,8 @@ def test_the_exponents_have_their_intervals_and_the_held_out_budget_its_verdict(
     assert lines[-1].startswith("held out 1e+19 FLOP") and f"{inside} the 90%" in lines[-1]
 
 
-def test_a_doubt_that_two_laws_share_is_one_line(tmp_path):
+def test_summary_merges_shared_flags(tmp_path):
+    """A flag that two laws share is one line."""
     _, lines = said(tmp_path, grid(repeats=2))
     assert [line for line in lines if line.startswith("repeated_points")] == [
         "repeated_points (isoflop, parametric): 35 runs repeat the (N, D) of another; "
@@ -53,14 +58,15 @@ def test_a_doubt_that_two_laws_share_is_one_line(tmp_path):
     ]
 
 
-def test_many_exclusions_are_counted_and_not_listed(tmp_path):
+def test_summary_counts_exclusions(tmp_path):
+    """Many exclusions are counted and not listed."""
     names = ",".join(f"r{i}-0" for i in range(9))
     _, lines = said(tmp_path, grid(), f"exclude=[{names}]")
     assert lines[0] == "35 runs = 26 used + 9 excluded"
     assert lines[4] == "  and 6 more excluded, in fit.md"
 
 
-def test_a_count_under_which_a_law_is_refused_is_said_with_its_reason(tmp_path):
+def test_summary_says_refused_counts(tmp_path):
     """Sizes that one count cannot tell apart, and a count that a run lacks."""
     rows = [row | {"params_total": row["params"], "params_matmul": 1e6} for row in grid()]
     rows[3]["params_total"] = None
@@ -70,8 +76,26 @@ def test_a_count_under_which_a_law_is_refused_is_said_with_its_reason(tmp_path):
     assert ways["total", "isoflop"]["reason"] == "params_total is known of 34 of 35 runs"
     assert "size" in ways["matmul", "isoflop"]["reason"]
     assert all(row["a"]["value"] is None for row in ways.values() if row["reason"])
+    table = conventions_table(FitDocument.from_json(document))
     for row in ways.values():
         if row["reason"]:
             of = [line for line in lines if row["reason"] in line]
             assert len(of) == 1 and f"with N as {row['params']} and C as 6nd" in of[0]
-            assert row["reason"] in "".join(map("".join, conventions_table(document).rows))
+            assert row["reason"] in "".join(map("".join, table.rows))
+
+
+def test_summary_names_laws_flags_and_reasons(tmp_path):
+    """The summary names laws flags and reasons."""
+    text = summary(fitted(f"runs={table(tmp_path, budgets=2)}", QUICK).document)
+    assert "35 runs" not in text and "14 runs = 14 used + 0 excluded" in text
+    assert "refused: 2 budgets with a minimum, expected at least 3" in text
+    assert "L = E + A N^-alpha + B D^-beta: E " in text
+
+
+def test_summary_shows_escapes_as_text(tmp_path):
+    """Terminal escapes in names are shown as text."""
+    path = table(tmp_path)
+    path.write_text(path.read_text().replace("run-000", "\x1b[31mrun"))
+    document = fitted(f"runs={path}", QUICK, "n_bootstrap=0", "exclude=['\x1b[31mrun']").document
+    assert "\x1b" not in summary(document)
+    assert "excluded \\x1b[31mrun: excluded by request" in summary(document)

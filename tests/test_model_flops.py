@@ -30,12 +30,14 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("published", "config"), GPT2.items())
-def test_published_sizes_are_met_exactly(published: int, config: GPTConfig) -> None:
+def test_flops_meet_published_sizes_exactly(published: int, config: GPTConfig) -> None:
+    """Published sizes are met exactly."""
     assert flops.params_total(config) == published
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=str)
-def test_counts_equal_the_built_network(config: GPTConfig) -> None:
+def test_flops_counts_equal_the_built_network(config: GPTConfig) -> None:
+    """Counts equal the built network."""
     network = GPT(config, None)
     shapes = {name: weight.shape for name, weight in network.named_parameters()}
     allocated = sum(shape.numel() for shape in shapes.values())
@@ -47,7 +49,8 @@ def test_counts_equal_the_built_network(config: GPTConfig) -> None:
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=str)
-def test_matrix_products_equal_torchs_counter(config: GPTConfig) -> None:
+def test_flops_of_matrix_products_equal_the_counter_of_torch(config: GPTConfig) -> None:
+    """Matrix products equal torchs counter."""
     # Meta tensors have shapes and no numbers, so that 1.6B parameters cost nothing.
     # Flash kernels count the scores twice (they recompute them); the plain kernel counts once.
     network = GPT(config, None).to("meta")
@@ -59,7 +62,8 @@ def test_matrix_products_equal_torchs_counter(config: GPTConfig) -> None:
     assert counter.get_total_flops() == expected
 
 
-def test_attention_counts_half_of_its_square() -> None:
+def test_flops_of_attention_count_half_of_its_square() -> None:
+    """Attention counts half of its square."""
     attention = 12 * SMALL.n_layer * SMALL.n_embd * SMALL.block_size
     full, causal = flops.flops_per_token_exact_full(SMALL), flops.flops_per_token_exact(SMALL)
     assert full - causal == attention // 2
@@ -68,11 +72,13 @@ def test_attention_counts_half_of_its_square() -> None:
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=str)
-def test_effective_parameters_make_6nd_exact(config: GPTConfig) -> None:
+def test_flops_by_effective_parameters_make_6nd_exact(config: GPTConfig) -> None:
+    """Effective parameters make 6nd exact."""
     assert 6 * flops.params_effective(config) == flops.flops_per_token_exact(config)
 
 
-def test_conventions_of_gpt2_small() -> None:
+def test_flops_of_gpt2_small_by_every_convention() -> None:
+    """Conventions of gpt2 small."""
     assert flops.params_non_embedding(SMALL) == 84_934_656
     assert flops.params_matmul(SMALL) == 84_934_656 + 50257 * 768
     assert flops.flops_per_token_6n(SMALL) == 6 * 124_439_808
@@ -82,7 +88,8 @@ def test_conventions_of_gpt2_small() -> None:
     assert flops.flops_per_token_kaplan_forward(SMALL) == 2 * 84_934_656 + 2 * 12 * 1024 * 768
 
 
-def test_nanogpts_count_omits_the_positions() -> None:
+def test_flops_of_nanogpt_omit_the_positions() -> None:
+    """Nanogpts count omits the positions."""
     counted = 124_439_808 - 1024 * 768
     assert flops.flops_per_token_nanogpt(SMALL) == 6 * counted + 12 * 12 * 768 * 1024
 
@@ -98,7 +105,10 @@ def test_nanogpts_count_omits_the_positions() -> None:
         (40, 28, 3584, 0.99),
     ],
 )
-def test_chinchillas_table_a4(n_layer: int, n_head: int, n_embd: int, printed: float) -> None:
+def test_flops_reproduce_table_a4_of_chinchilla(
+    n_layer: int, n_head: int, n_embd: int, printed: float
+) -> None:
+    """Chinchillas table a4."""
     config = GPTConfig(n_layer, n_head, n_embd, 2048, 32000, 0.02)
     # Their models have relative positions, a matrix per layer, in place of learned ones.
     positions = n_layer * n_embd**2 - config.block_size * n_embd
@@ -106,12 +116,14 @@ def test_chinchillas_table_a4(n_layer: int, n_head: int, n_embd: int, printed: f
     assert round(flops.flops_per_token_chinchilla_a4(config) / (6 * params), 2) == printed
 
 
-def test_chinchillas_full_form_adds_both_embeddings() -> None:
+def test_flops_of_chinchilla_in_full_add_both_embeddings() -> None:
+    """Chinchillas full form adds both embeddings."""
     embeddings = 3 * 2 * (2 * SMALL.vocab_size * SMALL.n_embd)
     layers = flops.flops_per_token_chinchilla_a4(SMALL)
     assert flops.flops_per_token_chinchilla(SMALL) == layers + embeddings
 
 
-def test_counting_needs_no_torch() -> None:
+def test_flops_are_counted_without_torch() -> None:
+    """Counting needs no torch."""
     check = "import sys, model.config, model.flops; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)

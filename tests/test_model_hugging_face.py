@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from model.config import GPTConfig
 from model.gpt import GPT
 from model.hugging_face import from_hugging_face, to_hugging_face
@@ -26,7 +26,8 @@ def perturbed() -> GPT:
     return network
 
 
-def test_logits_and_loss_equal_those_of_transformers() -> None:
+def test_hugging_face_logits_and_loss_equal_those_of_transformers() -> None:
+    """Logits and loss equal those of transformers."""
     transformers = pytest.importorskip("transformers")
     theirs = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(
@@ -54,7 +55,8 @@ def test_logits_and_loss_equal_those_of_transformers() -> None:
         assert torch.equal(back[name], weight), name
 
 
-def test_old_checkpoints_without_head_or_prefix_are_read() -> None:
+def test_hugging_face_reads_old_checkpoints_without_head_or_prefix() -> None:
+    """Old checkpoints without head or prefix are read."""
     state = to_hugging_face(perturbed().state_dict(), TINY)
     del state["lm_head.weight"]
     old = {name.removeprefix("transformer."): weight for name, weight in state.items()}
@@ -72,9 +74,10 @@ def test_old_checkpoints_without_head_or_prefix_are_read() -> None:
         ("transformer.wte.weight", torch.ones(300, 48), "lm_head.weight: found weights of its own"),
     ],
 )
-def test_weights_of_another_network_are_refused(
+def test_hugging_face_refuses_weights_of_another_network(
     name: str, weight: torch.Tensor | None, message: str
 ) -> None:
+    """Weights of another network are refused."""
     state = to_hugging_face(perturbed().state_dict(), TINY)
     if weight is None:
         del state[name]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from model import pretrained
 from model.config import GPTConfig
 from model.gpt import GPT
@@ -49,7 +49,8 @@ def write(path: Path, network: GPT, version: int = 3) -> None:
     path.write_bytes(header.tobytes() + raw)
 
 
-def test_the_weights_come_back_and_go_on(tmp_path) -> None:
+def test_llm_c_weights_come_back_and_train_on(tmp_path) -> None:
+    """The weights come back and go on."""
     network = perturbed()
     write(tmp_path / "model.bin", network)
     found = read_pretrained(str(tmp_path / "model.bin"))
@@ -64,7 +65,8 @@ def test_the_weights_come_back_and_go_on(tmp_path) -> None:
         torch.testing.assert_close(back(tokens_BT), network(tokens_BT))
 
 
-def test_bfloat16_is_read_exactly(tmp_path) -> None:
+def test_llm_c_reads_bfloat16_exactly(tmp_path) -> None:
+    """Bfloat16 is read exactly."""
     network = perturbed()
     write(tmp_path / "model.bin", network, version=5)
     found = read_pretrained(str(tmp_path / "model.bin"))
@@ -85,7 +87,8 @@ def test_bfloat16_is_read_exactly(tmp_path) -> None:
     (lambda raw: raw[:4] + b"\x09" + raw[5:], "version 9, expected"),
     (lambda raw: raw[:20] + bytes(4) + raw[24:], "n_head: found 0"),
 ])  # fmt: skip
-def test_what_is_no_such_checkpoint_is_one_line(tmp_path, change, complaint) -> None:
+def test_llm_c_refuses_what_is_no_checkpoint_in_one_line(tmp_path, change, complaint) -> None:
+    """What is no such checkpoint is one line."""
     write(tmp_path / "model.bin", perturbed())
     raw = (tmp_path / "model.bin").read_bytes()
     (tmp_path / "model.bin").write_bytes(change(raw))

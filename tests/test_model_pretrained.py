@@ -1,17 +1,18 @@
 """Weights from every place they are kept; out to transformers and back, whole or not at all."""
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
-from tiny_training import prepared_config, train_once
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from model import pretrained
 from model.config import GPTConfig
 from model.gpt import GPT
 from model.pretrained import read_pretrained
+from tests.support.tiny_training import prepared_config, train_once
 
 GPT2_TINY = GPTConfig(
     n_layer=2, n_head=2, n_embd=32, block_size=64, vocab_size=50257, init_std=0.02
@@ -36,7 +37,8 @@ def logits(network: GPT) -> torch.Tensor:
         return network(tokens_BT)[..., : network.config.vocab_size]
 
 
-def test_a_trial_is_read_at_its_newest_checkpoint(trial):
+def test_pretrained_reads_a_trial_at_its_newest_checkpoint(trial):
+    """A trial is read at its newest checkpoint."""
     folder, record = trial
     newest = sorted(folder.glob("attempt-*/checkpoints/step-*"))[-1]
     for source in (folder, newest):
@@ -45,7 +47,8 @@ def test_a_trial_is_read_at_its_newest_checkpoint(trial):
         assert found.config.n_embd == record.n_embd
 
 
-def test_transformers_computes_the_same_logits_and_it_comes_back_unchanged(trial, tmp_path):
+def test_pretrained_export_computes_the_same_in_transformers_and_comes_back(trial, tmp_path):
+    """Transformers computes the same logits and it comes back unchanged."""
     transformers = pytest.importorskip("transformers")
     folder, _ = trial
     command("export", f"checkpoint={folder}", f"out={tmp_path / 'hf'}")
@@ -57,13 +60,14 @@ def test_transformers_computes_the_same_logits_and_it_comes_back_unchanged(trial
 
     command("import", f"checkpoint={tmp_path / 'hf'}", f"out={tmp_path / 'back'}")
     back = read_pretrained(str(tmp_path / "back"))
-    assert back.tokenizer == "bytes" and back.tokenizer_folder is None
+    assert back.tokenizer == "bytes" and back.own.file is None and back.note == ""
     for name, weight in ours.state_dict().items():
         assert torch.equal(back.state[name], weight), name
 
 
 @pytest.mark.needs_reference
-def test_the_export_has_gpt2s_tokenizer(tmp_path):
+def test_pretrained_export_has_the_tokenizer_of_gpt2(tmp_path):
+    """The export has gpt2s tokenizer."""
     transformers = pytest.importorskip("transformers")
     tiktoken = pytest.importorskip("tiktoken")
     network = GPT(GPT2_TINY, torch.Generator().manual_seed(0))
@@ -79,7 +83,8 @@ def test_the_export_has_gpt2s_tokenizer(tmp_path):
     assert theirs.eos_token_id == 50256
 
 
-def test_what_cannot_be_read_is_one_line(trial, tmp_path):
+def test_pretrained_refuses_what_it_cannot_read_in_one_line(trial, tmp_path):
+    """What cannot be read is one line."""
     folder, _ = trial
     empty, cut, gone = tmp_path / "empty", tmp_path / "cut", tmp_path / "gone"
     empty.mkdir()
@@ -103,10 +108,11 @@ def test_what_cannot_be_read_is_one_line(trial, tmp_path):
 @pytest.mark.parametrize("change, complaint", [
     ({"activation_function": "relu"}, "activation_function: found 'relu', expected 'gelu_new'"),
     ({"model_type": "llama"}, "model_type: found 'llama', expected 'gpt2'"),
-    ({"n_layer": 3}, "not found"),
+    ({"n_layer": 3}, "h: found weights of 2 layers, expected n_layer 3"),
     ({"n_embd": None}, "n_embd"),
 ])  # fmt: skip
-def test_another_model_is_refused_by_name(trial, tmp_path, change, complaint):
+def test_pretrained_refuses_another_model_by_name(trial, tmp_path, change, complaint):
+    """Another model is refused by name."""
     pytest.importorskip("safetensors")
     folder, _ = trial
     command("export", f"checkpoint={folder}", f"out={tmp_path / 'hf'}")
@@ -116,7 +122,8 @@ def test_another_model_is_refused_by_name(trial, tmp_path, change, complaint):
         read_pretrained(str(tmp_path / "hf"))
 
 
-def test_nothing_is_overwritten_and_nothing_half_written_stays(trial, tmp_path):
+def test_pretrained_export_overwrites_nothing_and_leaves_nothing_unfinished(trial, tmp_path):
+    """Nothing is overwritten and nothing half written stays."""
     folder, _ = trial
     (tmp_path / "there").mkdir()
     with pytest.raises(BadInput, match="^out: .*there: found something there"):
@@ -126,3 +133,20 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(trial, tmp_path):
             "export", f"checkpoint={folder}", f"out={tmp_path / 'new'}", "tokenizer=/no/such.json"
         )
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002])
+def test_export_and_training_write_files_of_the_umask(trial, tmp_path, umask):
+    """Data, trial, checkpoint and export of a user whose group shares them."""
+    before = os.umask(umask)
+    try:
+        train_once(prepared_config(tmp_path), tmp_path / "trial")
+        command("export", f"checkpoint={tmp_path / 'trial'}", f"out={tmp_path / 'out'}")
+    finally:
+        os.umask(before)
+    written = [path for path in tmp_path.rglob("*") if not path.is_symlink()]
+    names = {path.name for path in written}
+    assert {"model.safetensors", "config.json", "manifest.json", "record.json"} <= names
+    for path in written:
+        most = 0o777 if path.is_dir() else 0o666
+        assert oct(path.stat().st_mode & 0o777) == oct(most & ~umask), path

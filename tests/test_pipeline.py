@@ -5,14 +5,17 @@ import json
 from pathlib import Path
 
 import pytest
-from fit_schema import problems
 
 import fit
 import sweep
-from configs.load import build, compose_config, run_entry
+from configs.cli import run_entry
+from configs.load import compose_config
+from configs.schema import build
 from scaling.fit.config import FitConfig
-from scaling.fit.fit import fit as fit_runs
-from scaling.report.scene import scene
+from scaling.fit.pipeline import fit as fit_runs
+from scaling.report.document import study_of
+from scaling.report.figures.isoflop import seeds_of
+from tests.support.json_schema import problems
 
 GRID = [
     "experiment=smoke",
@@ -71,11 +74,11 @@ def test_the_fit_accounts_for_every_run_and_keeps_to_its_schema(out):
 def test_every_seed_has_its_own_point_on_the_page(out):
     values = compose_config("fit", [f"runs={out}", "n_bootstrap=0"])
     fitted = fit_runs(build(FitConfig, values))
-    drawn = scene(fitted.document, fitted.observations, fitted.curves)["seeds"]
+    drawn = seeds_of(study_of(fitted))
     losses = {p.parent.name: read(p)["loss"] for p in out.glob("trials/*/record.json")}
-    assert len(drawn["run_id"]) == 6
-    for name, loss in zip(drawn["run_id"], drawn["loss"], strict=True):
-        assert loss == pytest.approx(losses[name], rel=1e-4)
+    assert len(drawn) == 6
+    for seed in drawn:
+        assert seed.loss == pytest.approx(losses[seed.run_id], rel=1e-4)
 
 
 def test_the_table_of_runs_alone_gives_the_same_laws(out, tmp_path):

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from model.config import GPTConfig
 from scaling.plan import rules
-from scaling.plan.rules import Case
+from scaling.plan.rules import BATCHES, LEARNING_RATES, Case
 
 
 def chinchilla(flops: float) -> tuple[float, float]:
@@ -35,17 +35,26 @@ GPT2 = Case(GPTConfig(12, 12, 768, 1024, 50257, 0.02), tokens=1e10, flops=8e18)
 def test_published_rules_at_twenty_tokens_per_parameter(flops, rates, batches):
     n_params, tokens = chinchilla(flops)
     assert rates == pytest.approx(
-        (rules.step_law_lr(n_params, tokens), rules.deepseek_lr(flops), rules.porian_lr(n_params)),
+        (
+            LEARNING_RATES["step_law"].formula(n_params, tokens),
+            LEARNING_RATES["deepseek"].formula(flops),
+            LEARNING_RATES["porian"].formula(n_params),
+        ),
         rel=0.04,
     )
     assert batches == pytest.approx(
-        (rules.step_law_batch(tokens), rules.deepseek_batch(flops), rules.porian_batch(n_params)),
+        (
+            BATCHES["step_law"].formula(tokens),
+            BATCHES["deepseek"].formula(flops),
+            BATCHES["porian"].formula(n_params),
+        ),
         rel=0.04,
     )
 
 
-def test_kaplan_and_gpt3():
-    assert [rules.kaplan_learning_rate(n) for n in (1e6, 1e7, 124e6)] == pytest.approx(
+def test_rules_of_kaplan_and_gpt3():
+    """Kaplan and gpt3."""
+    assert [LEARNING_RATES["kaplan"].formula(n) for n in (1e6, 1e7, 124e6)] == pytest.approx(
         [1.31e-3, 9.9e-4, 6.39e-4], rel=0.01
     )
     assert rules.gpt3_row(85e6) == (6e-4, 0.5e6)
@@ -53,27 +62,30 @@ def test_kaplan_and_gpt3():
 
 
 @pytest.mark.parametrize("flops", [1e16, 1e18, 1e20])
-def test_the_default_batch_is_a_power_of_two_about_those_of_step_law_and_porian(flops):
+def test_step_porian_batch_is_power_of_two(flops):
+    """The default batch is a power of two about those of step law and porian."""
     n_params, tokens = chinchilla(flops)
-    batch = rules.step_porian_batch(tokens)
+    batch = BATCHES["step_porian"].formula(tokens)
     assert math.log2(batch).is_integer()
-    low, high = rules.step_law_batch(tokens), rules.porian_batch(n_params)
+    low, high = BATCHES["step_law"].formula(tokens), BATCHES["porian"].formula(n_params)
     assert low / math.sqrt(2) <= batch <= high * math.sqrt(2)
 
 
-def test_rates_are_capped_where_gpt2_grows_unstable():
+def test_learning_rate_is_capped_where_gpt2_grows_unstable():
+    """Rates are capped where gpt2 grows unstable."""
     grow_foot = Case(GPTConfig(3, 3, 96, 1024, 8192, 0.02), tokens=1e9, flops=1e16)
-    assert rules.step_law_lr(grow_foot.n_non_embedding, grow_foot.tokens) > rules.STABLE_LR
+    assert LEARNING_RATES["step_law"](grow_foot) > rules.STABLE_LR
     assert rules.learning_rate("step_law", grow_foot) == rules.STABLE_LR
     assert rules.learning_rate("step_law", grow_foot, 2.0) == rules.STABLE_LR
-    low = rules.STABLE_LR / rules.step_law_lr(grow_foot.n_non_embedding, grow_foot.tokens) / 2
+    low = rules.STABLE_LR / LEARNING_RATES["step_law"](grow_foot) / 2
     assert rules.learning_rate("step_law", grow_foot, low) == pytest.approx(rules.STABLE_LR / 2)
     assert rules.learning_rate("toy", two_layers(8)) == 0.02
     assert rules.learning_rate("toy", two_layers(64)) == pytest.approx(4.375e-3)
 
 
 @pytest.mark.parametrize(("tokens", "batch"), [(20e3, 128), (565_140, 384), (1_808_449, 768)])
-def test_the_toy_batch_is_whole_sequences_and_at_least_two(tokens, batch):
+def test_batch_tokens_of_toy_are_two_whole_sequences_or_more(tokens, batch):
+    """The toy batch is whole sequences and at least two."""
     assert rules.batch_tokens("toy", two_layers(32, tokens)) == batch
 
 
@@ -81,7 +93,8 @@ def test_batch_factor_multiplies_before_rounding():
     assert rules.batch_tokens("toy", two_layers(32, 565_140), factor=2) == 768
 
 
-def test_beta2_is_a_constant_memory_in_tokens():
+def test_beta2_is_constant_memory_in_tokens():
+    """Beta2 is a constant memory in tokens."""
     assert rules.beta2("toy", 128) == 0.99
     assert rules.beta2("token_memory", 524_288) == pytest.approx(0.95)
     assert rules.beta2("token_memory", 65_536) == pytest.approx(0.994, abs=5e-4)
@@ -89,13 +102,15 @@ def test_beta2_is_a_constant_memory_in_tokens():
     assert rules.beta2("token_memory", 1024) == 0.999
 
 
-def test_warmup_is_a_tenth_or_as_many_tokens_as_parameters():
+def test_warmup_is_tenth_or_tokens_of_parameters():
+    """Warmup is a tenth or as many tokens as parameters."""
     assert rules.warmup_tokens("tenth", GPT2, 524_288) == 10**9
     assert rules.warmup_tokens("parameters", GPT2, 524_288) == GPT2.n_matmul
     assert rules.warmup_tokens("parameters", two_layers(16, 1e6), 128) == 100 * 128
 
 
-def test_initialisations_agree_at_gpt2():
+def test_init_std_agrees_at_gpt2():
+    """Initialisations agree at gpt2."""
     assert rules.init_std("width", GPT2) == rules.init_std("gpt2", GPT2) == 0.02
     assert rules.init_std("width", two_layers(48)) == pytest.approx(0.08)
 
@@ -124,6 +139,19 @@ def test_initialisations_agree_at_gpt2():
         ),
     ],
 )
-def test_outside_its_range_a_rule_is_refused_and_the_nearest_named(ask, message):
+def test_rules_refuse_outside_range_and_name_nearest(ask, message):
+    """Outside its range a rule is refused and the nearest named."""
     with pytest.raises(BadInput, match=message):
         ask()
+
+
+def test_batch_is_the_nearest_multiple_or_refused():
+    """A batch is rounded for its ranks, but by no more than half a step of tuning."""
+    plain = rules.batch_tokens("step_porian", GPT2) // 1024
+    assert rules.batch_tokens("step_porian", GPT2, multiple=8) // 1024 == plain
+    six = rules.batch_tokens("step_porian", GPT2, multiple=6) // 1024
+    assert six % 6 == 0 and abs(six - plain) <= 3
+    with pytest.raises(
+        BadInput, match=f"{plain} sequences, expected near a multiple of {2 * plain}"
+    ):
+        rules.batch_tokens("step_porian", GPT2, multiple=2 * plain)

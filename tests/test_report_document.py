@@ -1,20 +1,18 @@
 """A report says everything that fit.json says, in files written whole, and refuses in words."""
 
-import copy
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from report_example import example
 
-from configs.files import read_json
-from scaling.fit.fit import Fit
-from scaling.fit.observations import Observations
-from scaling.report.document import escape, write_report
-from scaling.report.headline import title_of_study
+from common.errors import BadInput
+from common.files import read_json
+from scaling.fit.pipeline import Fit
+from scaling.report.document import escape, render_saved, write_report
+from scaling.report.study import NO_RUNS
+from tests.support.report_example import example
 
 FIGURES = {"allocation", "valleys", "surface", "residuals", "curves"}
 NAN = "NaN|Infinity|undefined|None"
@@ -31,24 +29,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_every_file_is_there(written: Path) -> None:
+def test_write_report_writes_every_file(written: Path) -> None:
     assert {p.name for p in written.iterdir()} == {"fit.json", "fit.md", "figures", "report.html"}
     assert _figures(written) == {f"{name}.{end}" for name in FIGURES for end in ("png", "svg")}
     assert all(path.stat().st_size > 2000 for path in (written / "figures").iterdir())
 
 
-def test_fit_json_is_the_document(written: Path) -> None:
-    assert read_json(written / "fit.json") == json.loads(json.dumps(example().document))
-
-
-def test_the_title_names_the_runs_and_the_rows_chosen() -> None:
-    document = example().document
-    runs = [{"path": "logs/a.csv"}, {"path": "runs/b"}]
-    document = document | {"provenance": {"runs": runs}}
-    document["inputs"] = document["inputs"] | {"where": {"recipe": "wiki"}}
-    assert title_of_study(document) == "Scaling-law fit of a.csv and b, recipe wiki"
-    document["inputs"]["where"] = {"recipe": ["wiki", "code"]}
-    assert title_of_study(document) == "Scaling-law fit of a.csv and b, recipe wiki or code"
+def test_write_report_writes_the_document(written: Path) -> None:
+    assert read_json(written / "fit.json") == json.loads(json.dumps(example().document.to_json()))
 
 
 def test_markdown_states_the_result_and_its_limits(written: Path) -> None:
@@ -66,16 +54,15 @@ def test_markdown_states_the_result_and_its_limits(written: Path) -> None:
     assert not re.search(NAN, text)
 
 
-def test_the_same_fit_gives_the_same_bytes(written: Path, tmp_path: Path) -> None:
+def test_write_report_gives_the_same_bytes_for_the_same_fit(written: Path, tmp_path: Path) -> None:
     write_report(example(), tmp_path)
     for name in ("fit.json", "fit.md", "report.html", "figures/valleys.svg"):
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes()
 
 
-def test_refused_laws_have_a_reason_and_no_picture(tmp_path: Path) -> None:
-    fit = _refused()
+def test_write_report_of_refused_laws_has_reasons_and_no_picture(tmp_path: Path) -> None:
     write_report(example(), tmp_path)  # figures of an earlier fit that this one cannot draw
-    write_report(fit, tmp_path)
+    write_report(example(edit=_refuse), tmp_path)
     assert _figures(tmp_path) == {"valleys.png", "valleys.svg", "curves.png", "curves.svg"}
     for name in ("fit.md", "report.html"):
         text = (tmp_path / name).read_text().split("<script", 1)[0]
@@ -84,38 +71,55 @@ def test_refused_laws_have_a_reason_and_no_picture(tmp_path: Path) -> None:
         assert "C^0.42" not in text
 
 
-def test_a_fit_without_any_run_still_has_a_page(tmp_path: Path) -> None:
-    fit = _refused()
-    nothing = np.array([])
-    empty = Observations((), nothing, nothing, nothing, nothing, nothing, nothing)
-    write_report(Fit(fit.document, empty, {}, False), tmp_path)
+def test_write_report_without_any_run_still_has_a_page(tmp_path: Path) -> None:
+    def empty(values: dict[str, Any]) -> None:
+        _refuse(values)
+        values["inputs"] |= {"used": 0, "observations": 0}
+
+    write_report(Fit(example(edit=empty).document, NO_RUNS, {}, False), tmp_path)
     assert "no run was admitted" in (tmp_path / "report.html").read_text()
 
 
-def test_unknown_numbers_do_not_break_a_report(tmp_path: Path) -> None:
-    fit = example(curves=False)
-    document = _without_numbers(copy.deepcopy(fit.document))
-    write_report(Fit(document, fit.observations, {}, True), tmp_path)
+def test_write_report_survives_unknown_numbers(tmp_path: Path) -> None:
+    def forget(values: dict[str, Any]) -> None:
+        values.update(_without_numbers(values))
+
+    write_report(example(curves=False, edit=forget), tmp_path)
     assert "unknown" in (tmp_path / "fit.md").read_text()
 
 
-def test_markdown_of_names_is_text() -> None:
+def test_render_saved_draws_what_fit_json_holds(written: Path, tmp_path: Path) -> None:
+    page = render_saved(written / "fit.json", tmp_path).read_text()
+    assert _figures(tmp_path) == {"allocation.png", "allocation.svg"}
+    ours, theirs = ((folder / "fit.md").read_text() for folder in (tmp_path, written))
+    assert ours.splitlines()[:3] == theirs.splitlines()[:3]
+    assert ours.count("it needs the runs") == page.count("it needs the runs") == 5
+    assert "Not listed" in ours and not re.search(NAN, ours)
+
+
+def test_render_saved_refuses_what_is_no_fit(tmp_path: Path) -> None:
+    (tmp_path / "fit.json").write_text('{"schema": 1}')
+    with pytest.raises(BadInput, match="expected the fit.json of this version"):
+        render_saved(tmp_path / "fit.json", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_escape_leaves_names_as_text() -> None:
     hostile = "a|b <img src=x> `c` [d](e) *f* \x1b[31m\n# g"
     assert escape(hostile) == (
         r"a\|b &lt;img src=x&gt; \`c\` \[d\](e) \*f\* " + "\ufffd" + r"\[31m" + "\ufffd# g"
     )
 
 
-def _refused() -> Fit:
-    fit = example()
-    document = copy.deepcopy(fit.document)
-    document["status"] = "refused"
-    document["laws"] = {
-        "isoflop": {"status": "refused", "flags": [], "reason": "only 2 usable budgets"},
-        "parametric": {"status": "refused", "flags": [], "reason": "the solver did not converge"},
+def _refuse(values: dict[str, Any]) -> None:
+    values["status"] = "refused"
+    refused = {"status": "refused", "flags": []}
+    values["laws"] = {
+        "isoflop": {**refused, "reason": "only 2 usable budgets", "valleys": []},
+        "parametric": {**refused, "reason": "the solver did not converge"},
     }
-    document["predictions"], document["conventions"], document["holdout"] = [], [], None
-    return Fit(document, fit.observations, fit.curves, False)
+    values["predictions"], values["conventions"] = [], []
+    values["holdout"] |= {"status": "none", "flops": None, "law": None, "rolling": []}
 
 
 def _without_numbers(node: Any) -> Any:

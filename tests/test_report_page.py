@@ -2,17 +2,22 @@
 
 import json
 import re
+import tomllib
 from collections import Counter
 from html.parser import HTMLParser
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
-from report_example import example
+from packaging.requirements import Requirement
 
-from scaling.fit.fit import Fit
+from scaling.fit.pipeline import Fit
 from scaling.report.document import write_report
-from scaling.report.page import embed
+from scaling.report.page import embed, plotly
+from tests.support.report_example import example
 
+ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = (
     "</script><script>alert(1)</script><img src=http://x/y onerror=alert(2)>\"'&<!--{budget}-{size}"
 )
@@ -58,20 +63,23 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return _page(example(), tmp_path_factory.mktemp("page"))
 
 
+def _defile(values: dict[str, Any]) -> None:
+    flag = {"code": HOSTILE, "text": HOSTILE}
+    values["warnings"] = [flag]
+    values["provenance"]["python"] = HOSTILE
+    values["inputs"]["where"] = {HOSTILE: HOSTILE}
+    values["laws"]["isoflop"]["flags"] = [flag]
+    values["laws"]["envelope"] = {"status": "refused", "reason": HOSTILE, "flags": []}
+
+
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    fit = example(HOSTILE)
-    fit.document["warnings"] = [{"code": HOSTILE, "text": HOSTILE}]
-    fit.document["provenance"] = {HOSTILE: HOSTILE}
-    fit.document["inputs"]["where"] = {HOSTILE: HOSTILE}
-    fit.document["laws"]["isoflop"]["flags"] = [{"code": HOSTILE, "text": HOSTILE}]
-    fit.document["laws"][HOSTILE] = {"status": "refused", "reason": HOSTILE, "flags": []}
     out = tmp_path_factory.mktemp("hostile")
-    _page(fit, out)
+    _page(example(HOSTILE, edit=_defile), out)
     return out / "report.html"
 
 
-def test_the_page_loads_nothing(page: str) -> None:
+def test_render_loads_nothing(page: str) -> None:
     parsed = _Elements(page)
     assert not [found for found in parsed.attributes if found[1] in LOADS]
     links = {(tag, value) for tag, name, value in parsed.attributes if name == "href"}
@@ -84,15 +92,26 @@ def test_the_page_loads_nothing(page: str) -> None:
     assert "http" not in policy and "script-src 'sha256-" in policy
 
 
-def test_names_are_text(hostile: Path) -> None:
+def test_plotly_is_the_one_whose_buttons_were_tried() -> None:
+    """A newer one may bring a button that leaves the page, as 7 did."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pin = next(r for r in map(Requirement, project["dependencies"]) if r.name == "plotly")
+    assert metadata.version("plotly") in pin.specifier
+    assert "8.0" not in pin.specifier and "6.9" not in pin.specifier
+    assert f"plotly=={metadata.version('plotly')}\n" in (ROOT / "constraints.txt").read_text()
+    assert re.match(r"/\*\*\n\* plotly\.js v4\.", plotly())
+
+
+def test_render_shows_names_as_text(hostile: Path) -> None:
     parsed = _Elements(hostile.read_text(encoding="utf-8"))
     assert "img" not in {tag for tag, _ in parsed.elements}
     assert not [name for _, name, _ in parsed.attributes if name.startswith("on")]
-    assert len(parsed.scripts) == 3  # the scene, plotly, and the page's own
+    # Five figures, the dark colours, the explorer's values, plotly, and the page's own.
+    assert len(parsed.scripts) == 9
     assert HOSTILE.format(budget=9, size=9) in parsed.text
 
 
-def test_names_add_no_element(page: str, hostile: Path) -> None:
+def test_render_adds_no_element_for_a_name(page: str, hostile: Path) -> None:
     """One element more for each row that the hostile study has more, and no new kind."""
     before, after = _Elements(page), _Elements(hostile.read_text(encoding="utf-8"))
     assert set(after.elements) == set(before.elements)
@@ -100,14 +119,24 @@ def test_names_add_no_element(page: str, hostile: Path) -> None:
         assert after.elements[kind] == before.elements[kind]
 
 
-def test_the_scene_reads_back(hostile: Path) -> None:
-    scene = json.loads(_Elements(hostile.read_text(encoding="utf-8")).scripts[0])
-    assert scene["points"]["run_id"][0] == HOSTILE.format(budget=0, size=0)
-    assert len(scene["points"]["loss"]) == 20
-    assert [len(valley["curve"]["params"]) for valley in scene["valleys"]] == [60] * 4
+def test_render_embeds_each_figure_as_values(hostile: Path) -> None:
+    scripts = _Elements(hostile.read_text(encoding="utf-8")).scripts
+    figures = [json.loads(script) for script in scripts[:5]]
+    assert all(figure.keys() == {"data", "layout", "narrow"} for figure in figures)
+    runs = next(trace for trace in figures[1]["data"] if trace["mode"] == "markers")
+    assert runs["hovertext"][0].startswith("<b>&lt;/script&gt;") and len(runs["x"]) == 5
+    hovers = [text for trace in figures[1]["data"] for text in trace.get("hovertext") or ()]
+    assert len(hovers) == 24 and not re.search(r"<(?!/?b>|br>)", "".join(hovers))
 
 
-def test_embedded_json_cannot_leave_its_element() -> None:
+def test_render_knows_a_dark_colour_for_each_light_one(page: str) -> None:
+    scripts = _Elements(page).scripts
+    used = set(re.findall(r"#[0-9a-f]{6}|rgb\([^)]*\)", "".join(scripts[:5])))
+    dark = json.loads(scripts[5])
+    assert used and used <= set(dark)
+
+
+def test_embed_cannot_leave_its_element() -> None:
     value = {"</script>": "<!--\u2028&"}
     text = embed(value)
     assert not re.search(r"[<>&\u2028]", text)

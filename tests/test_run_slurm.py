@@ -1,7 +1,6 @@
 """What is written for Slurm, and what its odd replies lead to; sbatch and squeue are scripted here.
 
-test_run_slurm_cluster.py has the real ones.
-"""
+test_run_slurm_cluster.py has the real ones."""
 
 # ruff: noqa: F811 (fixtures that are imported)
 
@@ -9,18 +8,21 @@ import json
 from dataclasses import replace
 
 import pytest
-from pretended_slurm import call, line, pretended  # noqa: F401
-from tiny_sweep import done_record
 
-from configs.load import CONFIG_DIR, Arguments
+from common.errors import BadInput
+from configs.cli import Arguments
+from configs.load import CONFIG_DIR
 from scaling.plan.cost import flops_exact
-from scaling.run import slurm, store
-from scaling.run.request import read_request
-from training.attempt import Watch, claim
-from training.record import publish
+from scaling.run import slurm, store, trial_states
+from scaling.run.command import read_request
+from tests.support.pretended_slurm import call, line, pretended  # noqa: F401
+from tests.support.tiny_sweep import done_record
+from training.trial.attempt import Watch, claim
+from training.trial.record import publish
 
 
-def test_one_array_is_submitted_and_what_follows_is_told(tmp_path, line, pretended, capsys):
+def test_launch_submits_one_array(tmp_path, line, pretended, capsys):
+    """One array is submitted and what follows is told."""
     out = tmp_path / "out"
     assert call(*line) == 0
     said = capsys.readouterr().out
@@ -32,14 +34,16 @@ def test_one_array_is_submitted_and_what_follows_is_told(tmp_path, line, pretend
     assert "--array=0-3\n" in (out / "sweep.sbatch").read_text()
 
 
-def test_submit_false_only_writes(tmp_path, line, pretended, capsys):
+def test_launch_without_submit_only_writes(tmp_path, line, pretended, capsys):
+    """Submit false only writes."""
     assert call(*line, "launcher.submit=false") == 0
     assert f"submit: sbatch {tmp_path / 'out' / 'sweep.sbatch'}" in capsys.readouterr().out
     assert pretended.calls == [] and not (tmp_path / "out" / "slurm.json").exists()
     assert store.read_plan(tmp_path / "out").launcher.submit  # the next call may submit
 
 
-def test_a_second_submission_needs_force(tmp_path, line, pretended, capsys):
+def test_launch_again_needs_force(tmp_path, line, pretended, capsys):
+    """A second submission needs force."""
     assert call(*line) == 0
     pretended.reply("squeue", "printf '4711|RUNNING|x\\n4711|PENDING|x\\n1|RUNNING|y|z\\n'")
     for again in (line, [f"out={tmp_path / 'out'}"]):
@@ -57,7 +61,18 @@ def test_a_second_submission_needs_force(tmp_path, line, pretended, capsys):
     assert pretended.calls.count("sbatch") == 3
 
 
-def test_a_job_whose_id_was_lost_is_known_by_its_name(tmp_path, line, pretended, capsys):
+@pytest.mark.parametrize("content", ["{}", "[]", '"12"', '{"job": null}', '{"job": [12]}'])
+def test_launch_refuses_a_note_without_its_job(tmp_path, line, pretended, capsys, content):
+    """Without the id of what may still be queued nothing more is submitted."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "slurm.json").write_text(content)
+    assert call(*line) == 2
+    error = capsys.readouterr().err
+    assert "slurm.json: found no id under job" in error and error.count("\n") == 1
+    assert "sbatch" not in pretended.calls
+
+
+def test_launch_knows_job_by_name(tmp_path, line, pretended, capsys):
     """sbatch timed out, or this process was killed after it: the job is there all the same."""
     pretended.reply("sbatch", "echo 'Socket timed out on send/recv operation' >&2; exit 1")
     assert call(*line) == 2
@@ -85,9 +100,10 @@ def test_a_job_whose_id_was_lost_is_known_by_its_name(tmp_path, line, pretended,
         ("sbatch", "true", "sbatch said '', expected a job id"),
     ],
 )
-def test_odd_replies_are_one_line_and_status_2(
+def test_launch_refuses_odd_replies_in_one_line(
     tmp_path, line, pretended, capsys, tool, reply, complaint
 ):
+    """Odd replies are one line and status 2."""
     pretended.reply(tool, reply)
     assert call(*line) == 2
     error = capsys.readouterr().err
@@ -97,7 +113,8 @@ def test_odd_replies_are_one_line_and_status_2(
     assert tool == "sbatch" or not (tmp_path / "out").exists()
 
 
-def test_silence_and_absence_are_refused_too(tmp_path, line, pretended, capsys, monkeypatch):
+def test_launch_refuses_silent_or_absent_slurm(tmp_path, line, pretended, capsys, monkeypatch):
+    """Silence and absence are refused too."""
     monkeypatch.setattr(slurm, "TIMEOUT_S", 0.2)
     pretended.reply("squeue", "exec sleep 20")
     assert call(*line) == 2
@@ -108,12 +125,13 @@ def test_silence_and_absence_are_refused_too(tmp_path, line, pretended, capsys, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_sweep_with_nothing_missing_is_fitted_here(tmp_path, line, pretended, capsys):
+def test_launch_fits_complete_sweep_here(tmp_path, line, pretended, capsys):
+    """A sweep with nothing missing is fitted here."""
     assert call(*line) == 0
     out = tmp_path / "out"
     for trial in store.read_plan(out).plan.trials:
-        attempt = claim(store.trial_folder(out, trial), Watch())
-        tokens, flops = trial.config.schedule.tokens_seen, flops_exact(trial.config)
+        attempt = claim(trial_states.trial_folder(out, trial), Watch())
+        tokens, flops = trial.config.schedule.tokens_planned, flops_exact(trial.config)
         record = done_record(trial.config, 1)
         publish(attempt, replace(record, tokens=tokens, flops_exact=flops, flops_6nd=flops))
     pretended.reply("squeue", "exit 1")
@@ -123,44 +141,21 @@ def test_a_sweep_with_nothing_missing_is_fitted_here(tmp_path, line, pretended, 
     assert (out / "fit" / "report.html").exists()
 
 
-def test_a_stage_that_ended_still_has_others_to_come(tmp_path, line, pretended, capsys):
+def test_launch_goes_on_after_ended_stage(tmp_path, line, pretended, capsys):
+    """A stage that ended still has others to come."""
     scout = "+grid.scout={budgets: null, sizes: 3, span: 3}"
     assert call(*line, scout) == 0
     stored = store.read_plan(tmp_path / "out")
     assert stored.plan.stage == "scout" and ": 9 workers for" in capsys.readouterr().out
     for trial in stored.plan.trials:
-        attempt = claim(store.trial_folder(tmp_path / "out", trial), Watch())
+        attempt = claim(trial_states.trial_folder(tmp_path / "out", trial), Watch())
         publish(attempt, done_record(trial.config, 1))
     assert call(*line, scout) == 0
-    assert "9 workers for 0 trials of the stage scout, and" in capsys.readouterr().out
+    assert "9 workers for 0 trials of the scout stage, and" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["launcher.slurm.time=1"], "launcher.slurm.time: found 60 s, expected more than the 90 s"),
-        (["launcher.slurm.time=soon"], "launcher.slurm.time: found 'soon', expected as 90"),
-        (["launcher.slurm.workers=0"], "launcher.slurm.workers: found 0, expected >= 1"),
-        (["launcher.slurm.gpus=0"], "launcher.slurm.gpus: found 0"),
-        (["launcher.slurm.mem=lots"], "launcher.slurm.mem: found 'lots', expected as 64G"),
-        (["launcher.slurm.partitoin=x"], "launcher.slurm.partitoin: unknown key; did you mean"),
-        (["launcher.slurm.extra=[exclusive]"], "launcher.slurm.extra: found 'exclusive'"),
-        (['launcher.slurm.setup=["a\nb"]'], "launcher.slurm: found 'a\\nb', expected one line"),
-        (["launcher.kind=local"], "launcher.kind: found local"),
-        (["mode=plan", "finish=true"], "finish: found with mode=plan, expected mode=work"),
-    ],
-)
-def test_wrong_values_are_one_line(tmp_path, line, pretended, capsys, arguments, complaint):
-    assert call(*line, *arguments) == 2
-    error = capsys.readouterr().err
-    assert complaint in error and error.count("\n") == 1
-    assert pretended.calls == [] and not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("limit", "seconds"),
-    [(90, 5400), ("90:30", 5430), ("2:00:00", 7200), ("1-12", 129600), ("1-0:30", 88200)],
-)
-def test_time_limits_are_read_as_slurm_reads_them(line, limit, seconds):
-    request = read_request(Arguments("sweep", (*line, f"launcher.slurm.time={limit}"), CONFIG_DIR))
-    assert request.launcher.slurm.time_s == seconds
+def test_launch_refuses_torchrun(line, pretended, monkeypatch):
+    """Torchrun and slurm exclude each other."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(BadInput, match="found slurm under torchrun"):
+        slurm.launch(read_request(Arguments("sweep", tuple(line), CONFIG_DIR)))

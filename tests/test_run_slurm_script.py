@@ -1,7 +1,6 @@
 """The sbatch script: what it asks for, that names in it are literal, and when it queues again.
 
-test_run_slurm.py has what is asked of Slurm, test_run_slurm_cluster.py a real one.
-"""
+test_run_slurm.py has what is asked of Slurm, test_run_slurm_cluster.py a real one."""
 
 # ruff: noqa: F811 (fixtures that are imported)
 
@@ -10,17 +9,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pretended_slurm import call, line, pretended  # noqa: F401
 
-from configs.errors import BadInput
-from configs.load import CONFIG_DIR, Arguments, compose_config
-from scaling.run import slurm
+from configs.cli import Arguments
+from configs.load import CONFIG_DIR, compose_config
+from scaling.run.command import read_request
 from scaling.run.config import SIGNAL_MARGIN_S
-from scaling.run.request import read_request
-from training.process import usable_cores
+from tests.support.pretended_slurm import call, line, pretended  # noqa: F401
+from training.device.process import usable_cores
 
 
-def test_names_are_literal_and_line_breaks_refused(tmp_path, line, pretended, capsys):
+def test_script_text_takes_names_literally(tmp_path, line, pretended, capsys):
     """Z4: the script is run by bash, with a python that notes its words."""
     noting = tmp_path / "py thon"
     noting.write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" > {tmp_path}/words\n')
@@ -37,11 +35,13 @@ def test_names_are_literal_and_line_breaks_refused(tmp_path, line, pretended, ca
     assert "without line breaks" in capsys.readouterr().err
 
 
-def test_the_worker_does_what_this_call_says_otherwise_than_the_plan(tmp_path, line, pretended):
+def test_script_text_overrides_plan_by_call(tmp_path, line, pretended):
+    """The worker does what this call says otherwise than the plan."""
     assert call(*line) == 0
     more = [
         "launcher.lease_s=7",
         "runtime.log_every_steps=3",
+        "data.verify=full",
         'fit.exclude=["a\'b,c"]',
         "keep=final",
     ]
@@ -54,11 +54,13 @@ def test_the_worker_does_what_this_call_says_otherwise_than_the_plan(tmp_path, l
     asked = read_request(Arguments("sweep", tuple(words), CONFIG_DIR))
     assert asked.command.mode == "work" and asked.command.finish and asked.command.keep == "final"
     assert asked.launcher.lease_s == 7 and asked.base.runtime.log_every_steps == 3
+    assert asked.base.data.verify == "full"
     assert asked.fit.exclude == ("a'b,c",) and asked.fit.predict.flops == (1e20,)
     assert asked.fit.require == ()  # the experiment's own
 
 
-def test_the_script_asks_for_what_the_yaml_says(tmp_path, line, pretended):
+def test_script_text_asks_for_what_yaml_says(tmp_path, line, pretended):
+    """The script asks for what the yaml says."""
     more = {
         **{"partition": "gpu", "account": "lab", "qos": "low", "constraint": '"a|b"'},
         **{"time": "1-0", "cpus": 8, "gpus": "a100:8", "mem": "64G"},
@@ -92,9 +94,10 @@ def test_the_script_asks_for_what_the_yaml_says(tmp_path, line, pretended):
         (0, True, "RUNNING", 0, False),
     ],
 )
-def test_when_a_task_queues_again(
+def test_script_requeues_stopped_task(
     tmp_path, line, pretended, status, told, state, restarts, requeued
 ):
+    """When a task queues again."""
     python = tmp_path / "python"
     wait = f"trap 'exit {status}' TERM; touch {tmp_path}/up; while :; do sleep 0.02; done"
     python.write_text(f"#!/bin/bash\n{wait if told else f'exit {status}'}\n")
@@ -113,19 +116,38 @@ def test_when_a_task_queues_again(
         pass
     if told:
         process.terminate()
-    assert process.wait(20) == (75 if told and status == 143 else status)
+    assert process.wait(120) == (75 if told and status == 143 else status)
     assert (tmp_path / "asked").exists() == requeued
     assert not requeued or (tmp_path / "asked").read_text() == "requeue 7_2\n"
 
 
-def test_cores_are_those_that_slurm_gave(monkeypatch):
+@pytest.mark.parametrize("status", [0, 3, 75])
+def test_script_ends_with_status_of_worker_that_ends_at_once(tmp_path, line, pretended, status):
+    """A worker that is gone before the shell's trap ends gives its own status, not the signal's."""
+    python, slow_kill = tmp_path / "python", tmp_path / "slow_kill"
+    python.write_text(
+        f"#!/bin/bash\ntrap 'builtin kill $!; exit {status}' TERM\n"
+        f"sleep 60 &\ntouch {tmp_path}/up\nwait\n"
+    )
+    python.chmod(0o755)
+    slow_kill.write_text(
+        'kill() { builtin kill "$@"; local was=$?; [ "$1" != -TERM ] || sleep 0.5; return $was; }\n'
+    )
+    assert call(*line, f"launcher.slurm.python={python}") == 0
+    pretended.reply("squeue", "echo COMPLETING")
+    process = subprocess.Popen(
+        ["bash", tmp_path / "out" / "sweep.sbatch"],
+        env=os.environ | {"SLURM_JOB_ID": "9", "BASH_ENV": str(slow_kill)},
+    )
+    while process.poll() is None and not (tmp_path / "up").exists():
+        pass
+    process.terminate()
+    assert process.wait(120) == status
+
+
+def test_usable_cores_are_those_of_slurm(monkeypatch):
+    """Cores are those that slurm gave."""
     here = usable_cores()
     for given, expected in (("1", 1), ("4096", here), ("2(x2)", here)):
         monkeypatch.setenv("SLURM_CPUS_ON_NODE", given)
         assert usable_cores() == expected
-
-
-def test_torchrun_and_slurm_exclude_each_other(line, pretended, monkeypatch):
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    with pytest.raises(BadInput, match="found slurm under torchrun"):
-        slurm.launch(read_request(Arguments("sweep", tuple(line), CONFIG_DIR)))

@@ -1,28 +1,25 @@
-"""How a sweep stands: every number from the files, and what cannot be known left out."""
+"""The state of a sweep: every number from the files, and unknown ones left out."""
 
 import json
-import time
-from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
-from rich.console import Console
-from tiny_sweep import LAUNCHER, done_record, pretended_plan, stored
 
-import sweep
-from configs.files import to_json
-from configs.load import run_entry
+from common.files import to_json
 from model.flops import flops_per_token_exact
-from scaling.run import deaths, store
-from scaling.run.board import _screen
+from scaling.run import failures, trial_states
 from scaling.run.status import overview, view
-from training.attempt import Watch, claim
-from training.metrics import MetricsLog
-from training.peaks import mfu
-from training.record import blank_record, publish
+from scaling.run.status_view import _notes
+from scaling.run.workers.packing import Shared
+from tests.support.tiny_sweep import LAUNCHER, done_record, pretended_plan, stored
+from training.device.mfu import mfu
+from training.trial.attempt import Watch, claim
+from training.trial.metrics import MetricsLog
+from training.trial.record import blank_record, publish
 
 H200 = "NVIDIA H200"
+
 RATE = 64.0  # tokens/s: two seconds for a step of 128 tokens
 
 
@@ -50,12 +47,13 @@ def run_on(attempt, device, world_size=1, threads=1):
 
 
 def views(out, plan, launcher=LAUNCHER):
-    return [view(out, state, launcher) for state in store.read_states(out, plan)]
+    return [view(out, state, launcher) for state in trial_states.read_states(out, plan)]
 
 
-def test_a_running_trial_by_the_end_of_its_metrics(tmp_path, plan):
+def test_view_reads_running_trial_from_end_of_metrics(tmp_path, plan):
+    """A running trial by the end of its metrics."""
     trial = plan.trials[0]
-    attempt = claim(store.trial_folder(tmp_path, trial), Watch())
+    attempt = claim(trial_states.trial_folder(tmp_path, trial), Watch())
     [seen, *_] = views(tmp_path, plan)
     assert (seen.step, seen.loss, seen.tokens_per_s, seen.left_s) == (0, None, None, None)
 
@@ -72,11 +70,12 @@ def test_a_running_trial_by_the_end_of_its_metrics(tmp_path, plan):
     assert seen.mfu is None and seen.device_s == 3 * 8
 
 
-def test_a_resumed_trial_stands_where_the_attempt_before_it_stood(tmp_path, plan):
-    folder = store.trial_folder(tmp_path, plan.trials[0])
+def test_view_of_resumed_trial_keeps_earlier_step(tmp_path, plan):
+    """A resumed trial stands where the attempt before it stood."""
+    folder = trial_states.trial_folder(tmp_path, plan.trials[0])
     first = claim(folder, Watch())
     log_rows(first, range(1, 4))
-    deaths.note(first, -9)
+    failures.record_crash(first, -9)
     first.release()
     [waiting, *_] = views(tmp_path, plan)
     assert (waiting.state.state, waiting.step) == ("waiting", 3)
@@ -87,34 +86,36 @@ def test_a_resumed_trial_stands_where_the_attempt_before_it_stood(tmp_path, plan
 
 
 @pytest.mark.parametrize("tail", [b'{"step": 5, "lo', b"\n\n", b'{"step": "x"}\n', b"\xff\n"])
-def test_a_torn_tail_is_passed_over(tmp_path, plan, tail):
-    attempt = claim(store.trial_folder(tmp_path, plan.trials[0]), Watch())
+def test_view_skips_torn_tail(tmp_path, plan, tail):
+    """A torn tail is passed over."""
+    attempt = claim(trial_states.trial_folder(tmp_path, plan.trials[0]), Watch())
     log_rows(attempt, range(1, 5))
     with (attempt.folder / "metrics.jsonl").open("ab") as file:
         file.write(tail)
     assert views(tmp_path, plan)[0].step == 4
 
 
-def test_a_long_file_is_read_from_its_end(tmp_path, plan):
-    attempt = claim(store.trial_folder(tmp_path, plan.trials[0]), Watch())
+def test_view_reads_long_file_from_its_end(tmp_path, plan):
+    """A long file is read from its end."""
+    attempt = claim(trial_states.trial_folder(tmp_path, plan.trials[0]), Watch())
     log_rows(attempt, range(1, 2000))
     assert views(tmp_path, plan)[0].step == 1999
 
 
-def test_the_sums(tmp_path, plan):
+def test_overview_adds_up(tmp_path, plan):
     """One done in 20 s of the predicted 10, one failed after half, one runs, three wait."""
     done, failed, running, *_ = plan.trials
     config = done.config
     end = {"wall_s": 20.0, "world_size": 1, "threads": 1, "device": H200}
     publish(
-        claim(store.trial_folder(tmp_path, done), Watch()),
+        claim(trial_states.trial_folder(tmp_path, done), Watch()),
         replace(done_record(config, 1), steps=6, **end),
     )
     publish(
-        claim(store.trial_folder(tmp_path, failed), Watch()),
+        claim(trial_states.trial_folder(tmp_path, failed), Watch()),
         replace(blank_record(failed.config, 1, "failed", "a cause"), steps=3),
     )
-    attempt = claim(store.trial_folder(tmp_path, running), Watch())
+    attempt = claim(trial_states.trial_folder(tmp_path, running), Watch())
     run_on(attempt, H200)
     log_rows(attempt, range(1, 5))
     launcher = replace(LAUNCHER, trials_per_device=2, price_per_hour=3600.0)
@@ -127,92 +128,31 @@ def test_the_sums(tmp_path, plan):
     assert total.left_s == 4 + 3 * 2 * 10
 
 
-def test_nothing_is_estimated_where_nothing_runs(tmp_path, plan):
+def test_view_counts_devices_by_what_a_worker_noted(tmp_path, plan):
+    """Where packing goes by size, each attempt says how many shared its GPU; a plan cannot."""
+    done, running, alone, *_ = plan.trials
+    launcher = replace(LAUNCHER, trials_per_device="auto")
+    end = {"wall_s": 20.0, "world_size": 1, "threads": 1, "device": H200}
+    first, second, third = (
+        claim(trial_states.trial_folder(tmp_path, trial), Watch()) for trial in plan.trials[:3]
+    )
+    for attempt, count in ((first, 4), (second, 2), (third, 1)):
+        note = {"trials_per_device": count, "mps": True}
+        (attempt.folder / "sharing.json").write_text(to_json(note))
+        run_on(attempt, H200)
+        log_rows(attempt, range(1, 5))
+    publish(first, replace(done_record(done.config, 1), steps=6, **end))
+    seen = views(tmp_path, plan, launcher)
+    assert [item.device_s for item in seen[:3]] == [20 / 4, 8 / 2, 8]
+    assert [item.sharing for item in seen[:3]] == [None, Shared(2, True), None]
+    shown = _notes(stored(plan), seen)
+    assert "1 running sharing a GPU by MPS" in shown
+    turns = replace(seen[1], sharing=Shared(2, False))
+    assert "2 running taking turns on a GPU (time-slicing, no MPS)" in _notes(
+        stored(plan), [turns, turns]
+    )
+
+
+def test_overview_estimates_nothing_where_nothing_runs(tmp_path, plan):
+    """Nothing is estimated where nothing runs."""
     assert overview(views(tmp_path, plan)).left_s is None
-
-
-def test_the_command_prints_plain_lines_and_then_only_what_changed(
-    tmp_path, plan, capsys, monkeypatch
-):
-    out = tmp_path / "out"
-    store.place_plan(out, stored(plan), False)
-    publish(
-        claim(store.trial_folder(out, plan.trials[0]), Watch()),
-        blank_record(plan.trials[0].config, 1, "failed", "ValueError: [no] markup"),
-    )
-    rest = list(plan.trials[1:])
-
-    def finish_one(seconds):
-        trial = rest.pop()
-        attempt = claim(store.trial_folder(out, trial), Watch())
-        publish(attempt, done_record(trial.config, 1))
-
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=finish_one)
-    monkeypatch.setattr("scaling.run.board.time", clock)
-    line = ["mode=status", f"out={out}", "watch=true", "launcher.price_per_hour=2"]
-    assert run_entry(sweep.main, "sweep", "", line) == 0
-    text = capsys.readouterr().out
-    assert text.count("waiting  ") == 5 and text.count("  done  ") == 5
-    assert "failed: ValueError: [no] markup" in text and "price 0.00" in text
-    assert text.count("6 planned = ") == 6 and "\x1b" not in text
-    assert (out / "runs.csv").exists()
-
-
-def test_stale_trials_are_marked_and_their_fate_is_said(tmp_path, plan, capsys):
-    out = tmp_path / "out"
-    store.place_plan(out, stored(plan, stale=(plan.trials[0].id,)), False)
-    assert run_entry(sweep.main, "sweep", "", ["mode=status", f"out={out}"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if line.endswith("stale")] == [plan.trials[0].id]
-    assert lines[-1].startswith("1 stale: of an earlier grid") and "in the fit" in lines[-1]
-
-
-def test_watching_goes_on_between_two_stages(tmp_path, plan, capsys, monkeypatch):
-    out = tmp_path / "out"
-    early = stored(replace(plan, stage="tuning"))
-    store.place_plan(out, early, False)
-    for trial in plan.trials:
-        publish(claim(store.trial_folder(out, trial), Watch()), done_record(trial.config, 1))
-
-    def advance(seconds):
-        store.replace_plan(out, replace(early, plan=plan))
-
-    monkeypatch.setattr(
-        "scaling.run.board.time", SimpleNamespace(monotonic=time.monotonic, sleep=advance)
-    )
-    assert run_entry(sweep.main, "sweep", "", ["mode=status", f"out={out}", "watch=true"]) == 0
-    text = capsys.readouterr().out
-    assert text.count("6 planned = ") == 2 and text.count("stage tuning: ") == 1
-
-
-def test_a_terminal_shows_no_more_than_fits(tmp_path, plan):
-    for trial in plan.trials:
-        claim(store.trial_folder(tmp_path, trial), Watch())
-    seen = views(tmp_path, plan)
-    console = Console(width=80, height=9, force_terminal=True)
-    with console.capture() as capture:
-        console.print(_screen(seen, overview(seen), LAUNCHER, 9))
-    text = capture.get()
-    assert text.count("\n") <= 9 and "and 3 more" in text and "6 planned" in text
-
-
-@pytest.mark.slow
-def test_five_thousand_trials_are_looked_at_in_two_seconds_and_claimed_in_twenty_ms(tmp_path):
-    plan = pretended_plan(tmp_path, range(5000))
-    store.place_plan(tmp_path, stored(plan), False)
-    text = json.dumps(asdict(done_record(plan.trials[0].config, 1)))
-    for trial in plan.trials[:4500]:
-        folder = store.trial_folder(tmp_path, trial)
-        (folder / "attempt-001").mkdir(parents=True)
-        record = json.loads(text) | {"id": trial.id, "ended": datetime.now(UTC).isoformat()}
-        (folder / "record.json").write_text(json.dumps(record))
-    busy_s = time.process_time()
-    read = store.read_plan(tmp_path)
-    total = overview([view(tmp_path, s, LAUNCHER) for s in store.read_states(tmp_path, read.plan)])
-    assert time.process_time() - busy_s < 2 and total.counts["done"] == 4500
-    took = []
-    for trial in plan.trials[4500:4600]:
-        start = time.perf_counter()
-        claim(store.trial_folder(tmp_path, trial), Watch())
-        took.append(time.perf_counter() - start)
-    assert sorted(took)[50] < 0.02

@@ -1,42 +1,21 @@
 """Real trials, killed and continued, end in the same bits as those that never were.
 
-Sweepers are forked from the test process, which has torch already, and killed without warning.
-"""
+Sweepers are forked from the test process, which has torch already, and killed without warning."""
 
 import random
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from kill_harness import fork
-from tiny_sweep import alive, child_pids, eventually, request
 
-from configs.errors import BadInput, ExitStatus
-from scaling.plan.grid import plan_grid
-from scaling.run import local, store
-from scaling.run.machine import this_machine
-from scaling.run.store import StoredPlan
-from training.attempt import attempts
-from training.config import trial_id
-from training.record import read_record
-
-
-def place(folder: Path, out: Path, *more: str):
-    """A request and its plan, placed without measuring the machine."""
-    asked = request(folder, out, "runtime.checkpoint_every_s=60", *more)
-    data = local.prepared_data(asked.base)
-    plan = plan_grid(asked.base, asked.grid, data.tokens_per_epoch)
-    return asked, store.place_plan(out, StoredPlan(plan, data.digest, asked.launcher), False)
-
-
-def work(asked, stored):
-    machine = this_machine(asked.base.runtime, asked.launcher)
-    return local.work(asked, stored, machine, wait=True)
-
-
-def digests(states) -> dict[str, str]:
-    return {state.trial.id: state.record.weights_digest for state in states}
+from common.errors import BadInput, ExitStatus
+from scaling.run import sweep, trial_states
+from tests.support.kill_harness import fork
+from tests.support.real_sweep import digests, place, work
+from tests.support.tiny_sweep import alive, child_pids, eventually
+from training.trial.attempt import attempts
+from training.trial.identity import trial_id
+from training.trial.record import read_record
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +28,20 @@ def undisturbed(tmp_path_factory):
     return folder, digests(states)
 
 
-def test_killed_and_continued_is_never_killed(undisturbed, tmp_path):
+def test_work_killed_and_continued_gives_same_bits(undisturbed, tmp_path):
+    """Killed and continued is never killed."""
     folder, expected = undisturbed
     asked, stored = place(folder, tmp_path, "runtime.checkpoint_every_s=0.02")
     times = random.Random(1)
     for _ in range(5):
         sweeper = fork(lambda: work(asked, stored), tmp_path / "sweeper.log")
-        eventually(lambda sweeper=sweeper: child_pids(sweeper.pid), 60)  # it trains by now
-        time.sleep(times.uniform(0.1, 0.6))
+        # It trains by now, or all was trained before this kill.
+        eventually(lambda pid=sweeper.pid: child_pids(pid) or not alive(pid), 60)
+        time.sleep(times.uniform(0.05, 0.5))
         children = child_pids(sweeper.pid)
         sweeper.kill()
         sweeper.wait()
-        eventually(lambda children=children: not any(map(alive, children)), 2)
+        eventually(lambda children=children: not any(map(alive, children)), 10)
     states = work(asked, stored)
     assert digests(states) == expected
     assert all(state.record.bitwise for state in states)
@@ -68,17 +49,19 @@ def test_killed_and_continued_is_never_killed(undisturbed, tmp_path):
     assert not list(tmp_path.rglob("step-*")) and not list(tmp_path.rglob(".*"))
 
 
-def test_two_sweepers_at_once_share_the_trials(undisturbed, tmp_path):
+def test_work_by_two_shares_trials(undisturbed, tmp_path):
+    """Two sweepers at once share the trials."""
     folder, expected = undisturbed
     asked, stored = place(folder, tmp_path)
     sweepers = [fork(lambda: work(asked, stored), tmp_path / f"{index}.log") for index in range(2)]
     assert [sweeper.wait() for sweeper in sweepers] == [0, 0]
-    states = store.read_states(tmp_path, stored.plan)
+    states = trial_states.read_states(tmp_path, stored.plan)
     assert digests(states) == expected
     assert [state.attempts for state in states] == [1] * 4
 
 
-def test_a_trial_that_diverges_is_recorded_and_the_others_go_on(undisturbed, tmp_path):
+def test_work_records_divergence_and_goes_on(undisturbed, tmp_path):
+    """A trial that diverges is recorded and the others go on."""
     folder, expected = undisturbed
     asked, stored = place(folder, tmp_path)
     first, *others = stored.plan.trials
@@ -88,10 +71,11 @@ def test_a_trial_that_diverges_is_recorded_and_the_others_go_on(undisturbed, tmp
     states = work(asked, replace(stored, plan=plan))
     assert [state.state for state in states] == ["diverged", "done", "done", "done"]
     assert states[0].record.reason and states[0].record.loss is None
-    assert local.outcome(states) is ExitStatus.NO_RESULT
+    assert sweep.outcome(states) is ExitStatus.NO_RESULT
 
 
-def test_an_exception_is_one_line_in_the_record_and_a_traceback_in_the_log(undisturbed, tmp_path):
+def test_work_records_exception_in_one_line(undisturbed, tmp_path):
+    """An exception is one line in the record and a traceback in the log."""
     folder, _ = undisturbed
     asked, stored = place(folder, tmp_path)
     trial = stored.plan.trials[0]
@@ -99,11 +83,12 @@ def test_an_exception_is_one_line_in_the_record_and_a_traceback_in_the_log(undis
     trial = replace(trial, id=trial_id(broken), config=broken)
     (state,) = work(asked, replace(stored, plan=replace(stored.plan, trials=(trial,))))
     assert state.state == "failed" and "\n" not in state.record.reason
-    log = (attempts(store.trial_folder(tmp_path, trial))[-1] / "log.txt").read_text()
+    log = (attempts(trial_states.trial_folder(tmp_path, trial))[-1] / "log.txt").read_text()
     assert "Traceback" in log
 
 
-def test_other_data_is_refused_before_any_trial(undisturbed, tmp_path):
+def test_work_refuses_other_data(undisturbed, tmp_path):
+    """Other data is refused before any trial."""
     folder, _ = undisturbed
     asked, stored = place(folder, tmp_path)
     with pytest.raises(BadInput, match="data_digest.*" + "f" * 16):
@@ -111,9 +96,9 @@ def test_other_data_is_refused_before_any_trial(undisturbed, tmp_path):
     assert not (tmp_path / "trials").exists()
 
 
-def test_a_trial_runs_by_hand_from_its_folder(undisturbed):
+def test_trial_runs_by_hand_from_its_folder(undisturbed):
     """What trials/<id>/config.yaml holds is the trial, and nothing of the machine's choices."""
-    from training.trial import read_config
+    from training.trial.folder import read_config
 
     folder, expected = undisturbed
     for identity in expected:

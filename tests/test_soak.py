@@ -40,7 +40,7 @@ def kill_at_random(arguments: list[str], times: random.Random, last: Path, longe
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_twenty_times_gives_the_bits_of_one_that_was_not(tmp_path):
+def test_sweep_killed_twenty_times_gives_same_bits(tmp_path):
     data = f"runtime.data_dir={tmp_path / 'data'}"
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     base = ("sweep.py", "experiment=smoke", data)
@@ -58,7 +58,7 @@ def test_a_sweep_killed_twenty_times_gives_the_bits_of_one_that_was_not(tmp_path
 
 
 @pytest.mark.slow
-def test_a_run_killed_twenty_times_gives_the_bits_of_one_that_was_not(tmp_path):
+def test_train_killed_twenty_times_gives_same_bits(tmp_path):
     data = f"runtime.data_dir={tmp_path / 'data'}"
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     # About ten seconds of training, so that most kills fall into it.

@@ -13,13 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from kill_harness import free_port, with_environment
-from slurm_cluster import NODES, Cluster, cluster  # noqa: F401
-from test_run_sweep import place, work
-from tiny_sweep import eventually, overrides
 
 import sweep
-from configs.load import run_entry
+from configs.cli import run_entry
+from tests.support.kill_harness import free_port, with_environment
+from tests.support.real_sweep import place, work
+from tests.support.slurm_cluster import NODES, Cluster, cluster  # noqa: F401
+from tests.support.tiny_sweep import eventually, overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = 10
@@ -92,7 +92,7 @@ class Slurm:
 @pytest.mark.needs_slurm
 @pytest.mark.needs_root
 @pytest.mark.timeout(3000)
-def test_a_sweep_on_a_troubled_slurm_gives_the_bits_of_one_that_was_not(
+def test_sweep_on_troubled_slurm_gives_same_bits(
     cluster,  # noqa: F811
     tmp_path,
     monkeypatch,
@@ -136,7 +136,7 @@ def attempts_beyond(out: Path, count: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_two_torchrun_nodes_killed_again_and_again_give_the_bits_of_calm_ones(tmp_path):
+def test_torchrun_nodes_killed_again_and_again_give_same_bits(tmp_path):
     expected = calm_weights(tmp_path)
     out, times = tmp_path / "killed", random.Random(6)
     mark = {"SOAK": str(tmp_path)}
@@ -187,7 +187,7 @@ def test_two_torchrun_nodes_killed_again_and_again_give_the_bits_of_calm_ones(tm
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_one_worker_killed_again_and_again_gives_the_bits_of_a_calm_one(tmp_path):
+def test_worker_killed_again_and_again_gives_same_bits(tmp_path):
     expected = calm_weights(tmp_path)
     out, times = tmp_path / "killed", random.Random(7)
     line = [sys.executable, "sweep.py", *overrides(tmp_path, out), *GRID, "fit.require=[]"]

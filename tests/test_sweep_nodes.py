@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_sweep import child_pids, eventually, overrides
+
+from tests.support.tiny_sweep import child_pids, eventually, overrides
 
 ROOT = Path(__file__).resolve().parent.parent
+
 PORT = "29511"
+
 LIMIT_S = 280.0
 
 pytestmark = pytest.mark.needs_root
@@ -90,17 +93,6 @@ def alone(folder: Path, out: Path, *more: str) -> dict[str, str]:
     return digests(out)
 
 
-def test_two_nodes_share_the_trials_and_end_in_the_bits_of_one(tmp_path, nodes):
-    agents = pair(nodes, tmp_path, tmp_path / "two")
-    try:
-        statuses = [agent.wait(LIMIT_S) for agent in agents]
-    finally:
-        stop(agents)
-    assert statuses == [0, 0], logs(tmp_path)
-    assert digests(tmp_path / "two") == alone(tmp_path, tmp_path / "one")
-    assert len(digests(tmp_path / "two")) == 4
-
-
 def cut(nodes, agents) -> None:
     """The cable is pulled; both nodes still see the folder."""
     ip("-n", nodes[1], "link", "set", "cable", "down")
@@ -113,12 +105,30 @@ def fall(nodes, agents) -> None:
     os.killpg(agents[1].pid, signal.SIGKILL)
 
 
+def stop(agents) -> None:
+    for agent in agents:
+        if agent.poll() is None:
+            os.killpg(agent.pid, signal.SIGKILL)
+        agent.wait()
+
+
+def test_two_nodes_share_trials_and_give_same_bits(tmp_path, nodes):
+    """Two nodes share the trials and end in the bits of one."""
+    agents = pair(nodes, tmp_path, tmp_path / "two")
+    try:
+        statuses = [agent.wait(LIMIT_S) for agent in agents]
+    finally:
+        stop(agents)
+    assert statuses == [0, 0], logs(tmp_path)
+    assert digests(tmp_path / "two") == alone(tmp_path, tmp_path / "one")
+    assert len(digests(tmp_path / "two")) == 4
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", [cut, fall])
-def test_a_node_that_is_lost_ends_the_other_in_bounded_time_and_a_rerun_completes(
-    tmp_path, nodes, fault: Callable
-):
+def test_lost_node_ends_other_in_bounded_time(tmp_path, nodes, fault: Callable):
+    """A node that is lost ends the other in bounded time and a rerun completes."""
     more = ("grid.budgets=[4e8,8e8]", "launcher.lease_s=10")
     out = tmp_path / "two"
     agents = pair(nodes, tmp_path, out, *more)
@@ -130,10 +140,3 @@ def test_a_node_that_is_lost_ends_the_other_in_bounded_time_and_a_rerun_complete
     finally:
         stop(agents)
     assert alone(tmp_path, out, *more) == alone(tmp_path, tmp_path / "one", *more)
-
-
-def stop(agents) -> None:
-    for agent in agents:
-        if agent.poll() is None:
-            os.killpg(agent.pid, signal.SIGKILL)
-        agent.wait()

@@ -3,26 +3,24 @@
 import copy
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from tiny_sweep import LAUNCHER, overrides, pretended_plan, stored
-from tiny_training import tiny_config
 
 import sweep
 import train
-from configs.errors import BadInput
-from configs.load import run_entry
-from scaling.run import store
-from scaling.run.machine import this_machine
-from training.attempt import Watch, claim
-from training.trial import write_config
+from common.errors import BadInput
+from common.files import with_digest
+from configs.cli import run_entry
+from scaling.run import store, trial_states
+from tests.support.tiny_sweep import overrides, pretended_plan, stored
+from tests.support.tiny_training import tiny_config
+from training.trial.attempt import Watch, claim
+from training.trial.folder import write_config
 
-ROOT = Path(__file__).resolve().parent.parent
+
+def call(*argv: str) -> int:
+    return run_entry(sweep.main, "sweep", "", argv)
 
 
 def refused(capsys, main, *words: str, status: int = 2) -> str:
@@ -36,11 +34,56 @@ def refused(capsys, main, *words: str, status: int = 2) -> str:
 
 def place(out: Path):
     plan = pretended_plan(out.parent, range(2))
-    store.place_plan(out, stored(plan), False)
+    store.store_plan(out, stored(plan), False)
     return plan
 
 
-def test_a_sweep_and_a_single_run_do_not_share_a_folder(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["experiment=smoke"], "out: missing; mode=run needs a folder"),
+        (["out={out}"], "plan.json: not found"),
+        (["mode=work", "out={out}"], "plan.json: not found"),
+        (["mode=status", "out={out}"], "plan.json: not found"),
+        (["mode=plan"], "no experiment= given; as experiment=smoke"),
+        (["mode=plan", "model=toy"], "grid: missing"),
+        (["mode=work", "out={out}", "retry=[oom]"], "retry: found with mode=work"),
+        (["mode=status", "out={out}", "extend=true"], "extend: found with mode=status"),
+        (["mode=fly", "out={out}"], "expected one of run, plan, measure, prepare, work, status"),
+        (["experiment=smoke", "out={out}", "launcher.lease=3"], "launcher.lease: unknown key"),
+        (["experiment=smoke", "out={out}", "launcher.lease_s=0"], "launcher.lease_s: found 0"),
+        (["experiment=smoke", "out={out}", "retry=[diverged]"], "retry[0]: found 'diverged'"),
+        (["experiment=smoke", "out={out}", "fit.n_bootstrp=5"], "fit.n_bootstrp: unknown key; did"),
+        (["experiment=smoke", "out={out}", "fit.delta=2"], "fit.delta: found 2"),
+        (["experiment=smoke", "out={out}", "fit.predict.flops=[0]"], "fit.predict.flops: found 0"),
+        (["experiment=smoke", "out={out}", "fit=3"], "fit: found 3"),
+        (["experiment=smoke", "out={out}", "fit.runs=x"], "fit.runs: a sweep fits its own runs"),
+        (["experiment=smoke", "out="], "out: missing; mode=run needs a folder"),
+        (["experiment=smoke", "out={out}", "model.vocab_size=99"], "model.vocab_size: found 99"),
+        (["experiment=smoke", "out={out}", "runtime.device=cuda"], "runtime.device: found no GPU"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, monkeypatch, arguments, complaint):
+    """Bad input is one line status 2 and nothing written."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    out = tmp_path / "out"
+    words = [word.format(out=out) for word in arguments]
+    assert call(*words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and complaint in error and not out.exists()
+
+
+def test_override_without_grid_is_refused(tmp_path, capsys):
+    """Without a grid trials cannot be changed."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "plan.json").write_text("{")
+    assert call(f"out={out}") == 2
+    assert f"{out / 'plan.json'}: not strict JSON" in capsys.readouterr().err
+
+
+def test_folder_of_single_run_is_refused(tmp_path, capsys):
+    """A sweep and a single run do not share a folder."""
     one, many = tmp_path / "one", tmp_path / "many"
     write_config(one, tiny_config(tmp_path))
     error = refused(capsys, sweep.main, *overrides(tmp_path, one))
@@ -52,7 +95,8 @@ def test_a_sweep_and_a_single_run_do_not_share_a_folder(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["fit", "trials"])
-def test_a_file_where_a_folder_must_be_is_told_before_any_trial(tmp_path, capsys, name):
+def test_file_in_place_of_folder_is_refused(tmp_path, capsys, name):
+    """A file where a folder must be is told before any trial."""
     out = tmp_path / "out"
     out.mkdir()
     (out / name).write_text("")
@@ -61,7 +105,8 @@ def test_a_file_where_a_folder_must_be_is_told_before_any_trial(tmp_path, capsys
     assert [path.name for path in out.iterdir()] == [name]
 
 
-def test_names_that_no_file_system_takes(tmp_path, capsys):
+def test_impossible_names_are_refused(tmp_path, capsys):
+    """Names that no file system takes."""
     for main in (sweep.main, train.main):
         words = overrides(tmp_path, tmp_path / ("x" * 300))
         if main is train.main:
@@ -70,25 +115,32 @@ def test_names_that_no_file_system_takes(tmp_path, capsys):
     assert "name too long" in refused(capsys, sweep.main, "mode=status", f"out={'x' * 300}")
 
 
-def test_a_record_that_is_a_folder(tmp_path, capsys):
+def test_record_that_is_folder_is_named_and_counts_as_none(tmp_path, capsys):
+    """A record that is a folder."""
     plan = place(tmp_path / "out")
-    (store.trial_folder(tmp_path / "out", plan.trials[0]) / "record.json").mkdir(parents=True)
-    error = refused(capsys, sweep.main, "mode=status", f"out={tmp_path / 'out'}")
-    assert "record.json: cannot be read: Is a directory" in error
+    (trial_states.trial_folder(tmp_path / "out", plan.trials[0]) / "record.json").mkdir(
+        parents=True
+    )
+    assert call("mode=status", f"out={tmp_path / 'out'}") == 0
+    said = capsys.readouterr().out
+    assert "record.json: found no file" in said and "2 waiting" in said
 
 
-def test_a_plan_of_newer_code(tmp_path, capsys):
+def test_plan_of_newer_code_is_refused(tmp_path, capsys):
+    """A plan of newer code."""
     place(tmp_path / "out")
     path = tmp_path / "out" / "plan.json"
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 9', 1))
+    newer = with_digest(json.loads(path.read_text()) | {"schema": 9})
+    path.write_text(json.dumps(newer))
     assert "schema: found 9" in refused(capsys, sweep.main, "mode=work", f"out={tmp_path / 'out'}")
 
 
-def test_any_value_of_a_plan_may_be_damaged(tmp_path):
+def test_any_damaged_value_of_plan_is_refused(tmp_path):
     """Each value in turn becomes each of these; what is read is the plan, or refused in words."""
     plan = place(tmp_path / "out")
     path = tmp_path / "out" / "plan.json"
     whole = json.loads(path.read_text())
+    del whole["digest"]  # by which any of these would be refused
 
     def places(node, where=()):
         items = node.items() if isinstance(node, dict) else enumerate(node)
@@ -117,110 +169,21 @@ def test_any_value_of_a_plan_may_be_damaged(tmp_path):
     assert refusals > len(spots)
 
 
-def test_devices_that_would_stay_idle():
-    from dataclasses import replace
-
-    launcher = replace(LAUNCHER, devices=3, devices_per_trial=2)
-    runtime = tiny_config(Path(".")).runtime
-    with pytest.raises(BadInput, match=r"launcher.devices: found 3, .* say launcher.devices=2"):
-        this_machine(runtime, launcher)
-
-
-def test_a_worker_without_its_data(tmp_path, capsys):
+def test_work_mode_without_data_is_refused(tmp_path, capsys):
+    """A worker without its data."""
     plan = pretended_plan(tmp_path / "elsewhere", range(2))
-    store.place_plan(tmp_path / "out", stored(plan), False)
+    store.store_plan(tmp_path / "out", stored(plan), False)
     error = refused(capsys, sweep.main, "mode=work", f"out={tmp_path / 'out'}")
     assert f"data.path: {tmp_path / 'elsewhere' / 'text'}" in error
     assert not (tmp_path / "out" / "trials").exists()
 
 
-def test_ctrl_c_while_a_script_imports_is_silent(tmp_path):
-    """At whatever moment after the first: never a traceback, and the status of an interrupt."""
-    for script, delay_s in (("sweep.py", 0.1), ("train.py", 0.4), ("fit.py", 0.2)):
-        line = [sys.executable, "-X", "importtime", script, "experiment=smoke"]
-        process = subprocess.Popen(
-            line,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Tests that run in the background of a shell inherit an ignored Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        for text in process.stderr:  # Python itself is up, and the script's first import done
-            if "configs.interrupt" in text:
-                break
-        time.sleep(delay_s)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
-        assert process.returncode in (-signal.SIGINT, 130, 75, 2), error
-        assert "Traceback" not in error
-
-
-def test_who_ignores_ctrl_c_goes_on_ignoring_it():
-    code = (
-        "import configs.interrupt, signal; from configs.load import run_entry;"
-        "run_entry(lambda a: print(signal.getsignal(signal.SIGINT).name), 'fit', '', [])"
-    )
-    for before, then in (("IGN", "SIG_IGN"), ("DFL", "default_int_handler")):
-        start = f"import signal; signal.signal(signal.SIGINT, signal.SIG_{before})\n"
-        end = code if before == "IGN" else code.replace(".name", ".__name__")
-        ended = subprocess.run(
-            [sys.executable, "-c", start + end], cwd=ROOT, capture_output=True, text=True
-        )
-        assert ended.stdout.strip() == then, ended.stderr
-
-
-def mounted(folder: Path, *options: str) -> None:
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], check=True)
-
-
-def sweep_on(folder: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "sweep.py", *overrides(folder, out), *more]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=200)
-
-
-@pytest.mark.needs_root
-def test_a_file_system_that_is_read_only(tmp_path):
-    disk = tmp_path / "disk"
-    mounted(disk)
-    try:
-        plan = place(disk / "out")
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        fresh = sweep_on(tmp_path, disk / "new")
-        assert fresh.returncode == 2 and "Read-only file system" in fresh.stderr
-        assert fresh.stderr.count("\n") == 1 and "Traceback" not in fresh.stderr
-        line = [sys.executable, "sweep.py", "mode=status", f"out={disk / 'out'}"]
-        shown = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
-        assert shown.returncode == 0 and plan.trials[0].id in shown.stdout
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
-@pytest.mark.needs_root
-def test_a_disk_that_fills_up_ends_the_sweep_in_one_line_and_it_resumes(tmp_path):
-    disk = tmp_path / "disk"
-    mounted(disk, "-o", "size=300k")
-    try:
-        out = disk / "out"
-        more = ("runtime.checkpoint_every_s=0.05", "fit.n_bootstrap=50", "fit.require=[]")
-        full = sweep_on(tmp_path, out, *more)
-        said = full.stdout + full.stderr
-        assert full.returncode in (2, 3), said
-        assert "Traceback" not in said and "No space left on device" in said
-        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
-        again = sweep_on(tmp_path, out, "retry=[failed]", *more)
-        assert again.returncode == 0, again.stdout + again.stderr
-        assert "4 planned = 4 done" in again.stdout
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_claimed_trial_that_cannot_be_read_is_named(tmp_path, capsys):
+def test_unreadable_record_is_named_and_counts_as_none(tmp_path, capsys):
+    """A record that cannot be read is named, with what to do."""
     plan = place(tmp_path / "out")
-    folder = store.trial_folder(tmp_path / "out", plan.trials[0])
+    folder = trial_states.trial_folder(tmp_path / "out", plan.trials[0])
     claim(folder, Watch())
     (folder / "record.json").write_bytes(os.urandom(64))
-    error = refused(capsys, sweep.main, "mode=status", f"out={tmp_path / 'out'}")
-    assert "record.json: not strict JSON" in error
+    assert call("mode=status", f"out={tmp_path / 'out'}") == 0
+    said = capsys.readouterr().out
+    assert "record.json: not strict JSON" in said and "2 waiting" in said

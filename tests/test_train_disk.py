@@ -7,13 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from kill_harness import fork
-from tiny_training import prepared_config
-from train_command import run_in
 
-from training.checkpoint import newest
-from training.metrics import read_metrics
-from training.record import read_record
+from tests.support.kill_harness import fork
+from tests.support.tiny_training import prepared_config
+from tests.support.train_command import run_in
+from training.trial.attempt import newest_attempt
+from training.trial.checkpoint import newest
+from training.trial.metrics import read_metrics
+from training.trial.record import read_record
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -63,6 +64,29 @@ def test_a_disk_that_fills_up_ends_the_run_and_spares_what_was_saved(tmp_path, s
     assert not list(out.rglob(".*"))
 
 
+@pytest.mark.parametrize("kilobytes", range(4, 129, 12))
+def test_a_disk_without_room_never_fails_a_run(tmp_path, capsys, kilobytes):
+    """Whatever the moment at which it is full: one line, no record, and with room it goes on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(disk))
+    try:
+        config = prepared_config(tmp_path, 20)
+        status = run_in(disk / "out", config)
+        error = capsys.readouterr().err
+        if status:
+            assert status == 2 and error.count("\n") == 1, error
+            assert "No space left on device" in error or "the disk refused 3 times" in error
+            assert not (disk / "out" / "record.json").exists()
+        mount("-o", "remount,size=10m", str(disk))
+        if attempt := newest_attempt(disk / "out"):
+            attempt.release()  # its owner, this process, lives
+        assert run_in(disk / "out", config) == 0
+        assert read_record(disk / "out").status == "done"
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
 def test_a_read_only_out_is_refused_before_the_first_step(tmp_path, read_only, capsys):
     assert run_in(read_only / "out", prepared_config(tmp_path)) == 2
     error = capsys.readouterr().err
@@ -80,7 +104,7 @@ def test_data_that_cannot_be_prepared_for_want_of_a_place_name_it(tmp_path, read
 
 def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(tmp_path, monkeypatch):
     """The heartbeat's thread beats all the time."""
-    monkeypatch.setattr("training.attempt.beating.__wrapped__.__defaults__", (0.001,))
+    monkeypatch.setattr("training.trial.attempt.BEAT_S", 0.001)
     out = tmp_path / "out"
     child = fork(lambda: run_in(out, prepared_config(tmp_path, 40_000)), tmp_path / "log")
     child.until(lambda: read_metrics(out))

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import claimed, prepared_config, tiny_config
-from train_command import entry, train_command
 
 from data.prepare import prepare
 from model.gpt import GPT
+from tests.support.tiny_training import claimed, prepared_config, tiny_config
+from tests.support.train_command import entry, train_command
 from training import loop
-from training.config import trial_id
-from training.metrics import read_metrics
-from training.record import read_record
-from training.trial import read_config
+from training.trial.folder import read_config
+from training.trial.identity import trial_id
+from training.trial.metrics import read_metrics
+from training.trial.record import read_record
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_run_leaves_the_folder_of_a_trial(command, tmp_path, capsys):
     } <= names
     output = capsys.readouterr().out
     assert "step 6/6" in output
-    end = f"{out}: held-out loss {record.loss:.4f} nats per token ({record.loss_bpb:.4f} bits per"
+    end = f"{out}: held-out loss {record.loss:.4f} nats per byte ({record.loss_bpb:.4f} bits per"
     assert end in output and f"more in {out}/record.json" in output
 
 
@@ -66,6 +66,48 @@ def test_a_finished_run_is_not_touched(command, tmp_path, capsys):
     assert command(f"out={out}") == 0
     assert "nothing to do" in capsys.readouterr().out
     assert tree(out) == before
+
+
+def test_a_damaged_record_is_made_again_from_the_last_checkpoint(command, tmp_path, capsys):
+    """And rows of metrics that no run wrote are passed over, a folder in their place too."""
+    out = tmp_path / "out"
+    assert command(f"out={out}") == 0
+    whole = read_record(out)
+    (out / "record.json").write_text((out / "record.json").read_text().replace("0", "1"))
+    rows = out / "attempt-001" / "metrics.jsonl"
+    rows.write_text(rows.read_text().replace('"step": 3', '"step": "<b>"') + "--5\n")
+    assert command(f"out={out}") == 0
+    assert "record.json: differs from its own digest" in capsys.readouterr().out
+    assert read_record(out).weights_digest == whole.weights_digest
+    rows.unlink()
+    rows.mkdir()
+    (out / "record.json").write_text("{}")
+    assert command(f"out={out}") == 0
+    assert read_record(out).weights_digest == whole.weights_digest
+
+
+def test_half_written_files_of_killed_writers_go_with_the_next_start(command, tmp_path):
+    """Beside a trial that is yet to end, and beside one that has ended."""
+    out = tmp_path / "out"
+    for _ in range(2):
+        left = [out / ".config.yaml.ab.tmp", out / "attempt-001" / ".heartbeat.ab.tmp"]
+        for path in left:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        assert command(f"out={out}") == 0
+        assert not list(out.rglob(".*"))
+
+
+def test_a_record_without_a_digest_is_said_to_have_none(command, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command(f"out={out}") == 0
+    values = json.loads((out / "record.json").read_text())
+    del values["digest"]
+    (out / "record.json").write_text(json.dumps(values))
+    capsys.readouterr()
+    assert command(f"out={out}") == 0
+    text = capsys.readouterr().out
+    assert "nothing to do" in text and "record.json without a digest" in text
 
 
 def test_its_config_runs_it_again_elsewhere(command, tmp_path):
@@ -87,23 +129,6 @@ def test_checkpoints_need_not_be_kept(command, tmp_path):
     assert command(f"out={tmp_path / 'out'}", "keep=none") == 0
     assert not list(tmp_path.glob("out/attempt-*/checkpoints"))
     assert read_record(tmp_path / "out") is not None
-
-
-def test_plan_says_what_it_would_cost_and_writes_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert entry("experiment=smoke", "mode=plan") == 0
-    text = capsys.readouterr().out
-    assert "11,712" in text and "9.664e+09" in text and "256" in text
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_measure_says_how_fast_and_leaves_no_run(command, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("training.measure.MEASURE_S", 0.1)
-    assert command("mode=measure", f"out={tmp_path / 'out'}") == 0
-    text = capsys.readouterr().out
-    assert "tokens/s" in text and "MFU" in text and "MiB" in text and "first step" in text
-    assert "8 sequences, plain loss head, flash attention" in text
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -193,7 +218,7 @@ def test_what_ran_out_of_memory_is_tried_again_when_asked(command, tmp_path, cap
     monkeypatch.setattr(loop, "held_out_loss", lambda run: 1.0)
     out = tmp_path / "out"
     assert command(f"out={out}", "runtime.micro_batch=8") == 3  # as said, and so not halved
-    assert "oom: step 3, 8 sequences a pass" in capsys.readouterr().out
+    assert "oom: step 3, micro-batch size 8" in capsys.readouterr().out
     assert command(f"out={out}", "seed=1") == 2  # of another trial nothing is moved
     assert command(f"out={out}", "runtime.micro_batch=1") == 0
     record = read_record(out)
@@ -206,7 +231,7 @@ def test_prepared_data_may_be_read_only(command, tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("training.dataset.write_atomic", refuse)
+    monkeypatch.setattr("data.verification.write_atomic", refuse)
     assert command(f"out={tmp_path / 'out'}") == 0
 
 
@@ -214,7 +239,7 @@ def test_an_out_that_cannot_be_written_is_named(command, tmp_path, monkeypatch, 
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("training.trial.claim_patiently", refuse)
+    monkeypatch.setattr("training.trial.folder.claim_patiently", refuse)
     assert command(f"out={tmp_path / 'out'}") == 2
     assert f"out: {tmp_path / 'out'}: Read-only file system" in capsys.readouterr().err
 

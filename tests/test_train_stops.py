@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kill_harness import fork
-from tiny_training import alone, claimed, prepared_config
-from train_command import run_in, train_command
 
-import train
 from data.loader import Loader
-from training import checkpoint, loop, step
-from training.metrics import read_metrics
-from training.record import read_record
+from tests.support.kill_harness import fork
+from tests.support.tiny_training import alone, claimed, prepared_config
+from tests.support.train_command import run_in, train_command
+from training import loop, step, whole_trial
+from training.trial import checkpoint
+from training.trial.metrics import read_metrics
+from training.trial.record import read_record
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):
             (tmp_path / "asleep").touch()
             signal.pause()
 
-        train.open_data = sleep
+        whole_trial.open_data = sleep
         return command(f"out={tmp_path / 'out'}")
 
     child = fork(slow, tmp_path / "log")
@@ -87,19 +87,20 @@ def test_a_stop_before_the_first_step_ends_in_75(command, tmp_path):
     assert "by SIGTERM, outside of any step" in child.log.read_text()
 
 
-@pytest.mark.parametrize("phase", ["held_out_loss", "begin_step", "batch", "Journal.row", "save"])
+@pytest.mark.parametrize(
+    "phase", ["held_out_loss", "begin_step", "batch_windows", "logger.row", "save"]
+)
 def test_a_stop_in_any_phase_of_a_step_loses_no_step(command, tmp_path, phase):
     config = prepared_config(tmp_path, 2000, runtime__evaluate_every_steps=1)
     out = tmp_path / "out"
 
     def body() -> int:
         owners = {
-            "begin_step": step,
-            "batch": Loader,
-            "Journal.row": loop.Journal,
+            "batch_windows": Loader,
+            "logger.row": loop.MetricsLogger,
             "save": checkpoint,
         }
-        owner: Any = owners.get(phase, loop)
+        owner: Any = owners.get(phase, step if phase == "begin_step" else loop)
         name = phase.rpartition(".")[2]
         original = getattr(owner, name)
         calls = 0
@@ -111,6 +112,8 @@ def test_a_stop_in_any_phase_of_a_step_loses_no_step(command, tmp_path, phase):
                 signal.raise_signal(signal.SIGTERM)
             return original(*arguments, **options)
 
+        if phase == "begin_step":
+            return command(f"out={out}", config=config, step_function=signalled)
         setattr(owner, name, signalled)
         return command(f"out={out}", config=config)
 
@@ -128,7 +131,7 @@ def test_asked_twice_it_exits_at_once(tmp_path, number, status):
         time.sleep(60)
 
     def stubborn() -> int:
-        loop.Saver.save_now = save
+        loop.Checkpointer.save_now = save
         return run_in(tmp_path / "out", prepared_config(tmp_path, 4000))
 
     child = fork(stubborn, tmp_path / "log")
@@ -136,7 +139,7 @@ def test_asked_twice_it_exits_at_once(tmp_path, number, status):
     child.kill(number)
     child.until((tmp_path / "saving").exists)
     child.kill(number)
-    assert child.wait(5) == status
+    assert child.wait(120) == status
 
 
 def test_a_stop_while_data_are_prepared_leaves_nothing(tmp_path):
@@ -146,6 +149,6 @@ def test_a_stop_while_data_are_prepared_leaves_nothing(tmp_path):
     child = fork(lambda: run_in(tmp_path / "out", config), tmp_path / "log")
     child.until(lambda: list(tmp_path.glob("shards/.*")))
     child.kill(signal.SIGINT)
-    assert child.wait(10) == 75
+    assert child.wait(120) == 75
     assert "stopped: by SIGINT, outside of any step" in child.log.read_text()
     assert not (tmp_path / "out").exists()

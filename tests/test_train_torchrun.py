@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_training import prepared_config, train_once
 
-from training.attempt import Busy, Watch, claim
-from training.metrics import read_metrics
-from training.record import read_record
-from training.trial import write_config
+from tests.support.tiny_training import prepared_config, train_once
+from training.trial.attempt import Claimed, Watch, claim
+from training.trial.folder import write_config
+from training.trial.metrics import read_metrics
+from training.trial.record import read_record
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,26 +80,23 @@ def test_ranks_end_with_their_launcher_and_are_owners_until_then(tmp_path):
     out = tmp_path / "out"
     launcher = torchrun(config, tmp_path, out)
     until(lambda: read_metrics(out))
-    assert isinstance(claim(out, Watch()), Busy)
+    assert isinstance(claim(out, Watch()), Claimed)
     launcher.kill()
-    start = time.monotonic()
-    launcher.communicate(timeout=60)  # ends when the ranks, who hold its pipes, have ended
-    print(f"\nlauncher killed: {time.monotonic() - start:.1f} s")
-    assert time.monotonic() - start < 15
+    launcher.communicate(timeout=120)  # ends when the ranks, who hold its pipes, have ended
     [saved] = out.glob("attempt-001/checkpoints/*")
     assert int(saved.name[5:]) == read_metrics(out)[-1]["step"]
-    until(lambda: not isinstance(claim(out, Watch()), Busy))  # an end closes its pipes first
+    until(lambda: not isinstance(claim(out, Watch()), Claimed))  # an end closes its pipes first
 
 
 RANKS_TIMEOUT_S = 4
 FAULTS = {
-    "1:30:SIGKILL": ("its process ended without a word", "Signal 9 (SIGKILL)", 15),
+    "1:30:SIGKILL": ("exited without an error report", "Signal 9 (SIGKILL)", 15),
     "0:30:SIGSTOP": ("no answer (runtime.timeout_s=4)", "no answer", RANKS_TIMEOUT_S + 10),
-    "0:30:SIGKILL": ("its process ended without a word", "Signal 9 (SIGKILL)", 15),
+    "0:30:SIGKILL": ("exited without an error report", "Signal 9 (SIGKILL)", 15),
     "0:30:raise": ("ValueError: something strange", "ValueError: something strange", 15),
     "1:30:raise": ("ValueError: something strange", "ValueError: something strange", 15),
-    "0:30:exit": ("its process ended without a word", "ended without a word", 15),
-    "1:30:exit": ("its process ended without a word", "ended without a word", 15),
+    "0:30:exit": ("exited without an error report", "exited without an error report", 15),
+    "1:30:exit": ("exited without an error report", "exited without an error report", 15),
     "1:30:SIGSTOP": ("no answer (runtime.timeout_s=4)", "no answer", RANKS_TIMEOUT_S + 10),
 }
 QUICK = ["1:30:SIGKILL", "0:30:SIGSTOP"]
@@ -113,10 +110,16 @@ def test_a_rank_that_fails_ends_the_job_soon_and_is_named(tmp_path, fault):
     rank = fault[0]
     reason, said, limit_s = FAULTS[fault]
     config = prepared_config(tmp_path, 40_000, runtime__checkpoint_every_s=1e6)
-    config = replace(config, runtime=replace(config.runtime, timeout_s=RANKS_TIMEOUT_S))
+    if fault.endswith("SIGSTOP"):  # else a busy machine would be taken for one that hangs
+        config = replace(config, runtime=replace(config.runtime, timeout_s=RANKS_TIMEOUT_S))
     out, time_file = tmp_path / "out", tmp_path / "time"
     launcher = torchrun(
-        config, tmp_path, out, "tests/faulty_rank.py", FAULT=fault, FAULT_TIME=str(time_file)
+        config,
+        tmp_path,
+        out,
+        "tests/support/faulty_rank.py",
+        FAULT=fault,
+        FAULT_TIME=str(time_file),
     )
     _, errors = launcher.communicate(timeout=120)
     seconds = time.time() - float(time_file.read_text())

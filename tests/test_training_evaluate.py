@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_training import alone, prepared_config, tiny_config
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import training.evaluate
@@ -14,9 +13,10 @@ from data.manifest import read_manifest
 from data.prepare import prepare
 from data.shards import open_split
 from model.gpt import GPT
+from tests.support.tiny_training import alone, prepared_config, tiny_config
 from training.dataset import open_data
+from training.device.backends import compiled
 from training.evaluate import evaluate
-from training.kernels import compiled
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def windows() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (37, 17))
 
 
-def test_it_is_the_mean_over_all_positions(model, windows):
+def test_evaluate_is_the_mean_over_all_positions(model, windows):
+    """It is the mean over all positions."""
     tokens = torch.from_numpy(windows)
     with torch.no_grad():
         expected = model(tokens[:, :-1], tokens[:, 1:]).item()
@@ -37,16 +38,22 @@ def test_it_is_the_mean_over_all_positions(model, windows):
 
 
 @pytest.mark.parametrize("tokens_per_chunk", [16, 80, 160, 16 * 37])
-def test_the_cut_into_chunks_does_not_show(model, windows, monkeypatch, tokens_per_chunk):
+def test_evaluate_does_not_depend_on_the_cut_into_chunks(
+    model, windows, monkeypatch, tokens_per_chunk
+):
+    """The cut into chunks does not show."""
     whole = evaluate(model, windows, alone(), nullcontext)
-    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda *_: tokens_per_chunk)
+    monkeypatch.setattr(training.evaluate, "safe_micro_batch_tokens", lambda *_: tokens_per_chunk)
     assert evaluate(model, windows, alone(), nullcontext) == pytest.approx(whole, abs=1e-6)
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 5])
-def test_ranks_share_a_set_that_they_do_not_divide(model, windows, monkeypatch, world_size):
-    """Each rank's sum by itself; together they are the value of one rank."""
-    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda *_: 32)
+def test_evaluate_by_ranks_that_do_not_divide_the_set(model, windows, monkeypatch, world_size):
+    """Ranks share a set that they do not divide.
+
+    Each rank's sum by itself; together they are the value of one rank.
+    """
+    monkeypatch.setattr(training.evaluate, "safe_micro_batch_tokens", lambda *_: 32)
     whole = evaluate(model, windows, alone(), nullcontext)
     parts = []
     for rank in range(world_size):
@@ -56,14 +63,16 @@ def test_ranks_share_a_set_that_they_do_not_divide(model, windows, monkeypatch, 
     assert sum(parts) == pytest.approx(whole, abs=1e-12)
 
 
-def test_it_draws_nothing_and_leaves_training_mode_on(model, windows):
+def test_evaluate_draws_nothing_and_leaves_training_mode_on(model, windows):
+    """It draws nothing and leaves training mode on."""
     before = torch.get_rng_state()
     evaluate(model, windows, alone(), nullcontext)
     assert torch.equal(before, torch.get_rng_state())
     assert model.training and all(p.grad is None for p in model.parameters())
 
 
-def test_the_held_out_windows_are_of_the_validation_split(tmp_path):
+def test_evaluate_takes_held_out_windows_of_the_validation_split(tmp_path):
+    """The held out windows are of the validation split."""
     config = prepared_config(tmp_path)
     data = open_data(config, alone())
     folder = prepare(config.data, tmp_path / "shards")
@@ -74,11 +83,12 @@ def test_the_held_out_windows_are_of_the_validation_split(tmp_path):
 
 
 @pytest.mark.parametrize(("k", "graphs"), [(36, 1), (37, 2)])
-def test_compiled_it_is_the_same_and_few_sizes_of_chunk_are_compiled(
-    model, windows, monkeypatch, k, graphs
-):
-    """Of at most 7 windows: 36 are cut into 6 times 6, 37 into 5 times 7 and the rest."""
-    monkeypatch.setattr(training.evaluate, "small_pass_tokens", lambda *_: 7 * 16)
+def test_evaluate_compiled_is_the_same_with_few_chunk_sizes(model, windows, monkeypatch, k, graphs):
+    """Compiled it is the same and few sizes of chunk are compiled.
+
+    Of at most 7 windows: 36 are cut into 6 times 6, 37 into 5 times 7 and the rest.
+    """
+    monkeypatch.setattr(training.evaluate, "safe_micro_batch_tokens", lambda *_: 7 * 16)
     expected = evaluate(model, windows[:k], alone(), nullcontext)
     counter = CompileCounterWithBackend("eager")
     network = compiled(model, k, backend=counter)

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_training import prepared_config, train_once
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from data.prepare import prepare
 from model import pretrained
 from model.pretrained import read_pretrained
+from tests.support.tiny_training import prepared_config, train_once
 from training import sample
 from training.sample import Words, choose, write_samples
 
@@ -31,7 +31,8 @@ def draw(words: Words, count: int) -> list[float]:
     (1.0, 1, [0, 0, 1, 0]),
     (1.0, 99, [1 / 8, 2 / 8, 5 / 8, 0]),
 ])  # fmt: skip
-def test_tokens_come_as_often_as_their_probability(temperature, top_k, expected):
+def test_sample_tokens_come_as_often_as_their_probability(temperature, top_k, expected):
+    """Tokens come as often as their probability."""
     found = draw(Words("", temperature=temperature, top_k=top_k), 4000)
     assert found == pytest.approx(expected, abs=0.03)
 
@@ -43,7 +44,8 @@ def trial(tmp_path_factory):
     return folder / "trial"
 
 
-def test_samples_begin_with_the_prompt_and_repeat_by_seed(trial):
+def test_sample_begins_with_the_prompt_and_repeats_by_seed(trial):
+    """Samples begin with the prompt and repeat by seed."""
     found = read_pretrained(str(trial))
     words = Words(str(trial), prompt="ab", tokens=40, samples=3, device="cpu")
     texts = write_samples(words, found)
@@ -52,8 +54,29 @@ def test_samples_begin_with_the_prompt_and_repeat_by_seed(trial):
     assert all(len(text) <= 42 for text in texts)
 
 
-def test_greedy_text_is_that_of_transformers_with_the_exported_tokenizer(tmp_path, capsys):
-    """A model over a learnt tokenizer, out and back: nothing but the folder is needed."""
+def test_sample_refuses_a_prompt_that_is_no_text(trial):
+    """Bytes of the command line that are not UTF-8, and what a byte model cannot hold."""
+    for prompt, found in (("a\udcff", "half a surrogate pair at character 2"), ("a\0", "a NUL")):
+        with pytest.raises(BadInput, match=f"^prompt: found {found}"):
+            write_samples(Words(str(trial), prompt=prompt), read_pretrained(str(trial)))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_sample_refuses_weights_that_are_no_numbers(trial, temperature):
+    """Nothing is drawn from likelihoods that are none, be it by chance or the largest."""
+    found = read_pretrained(str(trial))
+    broken = {name: weight.clone() for name, weight in found.state.items()}
+    broken["ln_f.weight"][0] = math.nan
+    words = Words(str(trial), temperature=temperature, device="cpu")
+    with pytest.raises(BadInput, match=f"^checkpoint: {trial}: found likelihoods"):
+        write_samples(words, replace(found, state=broken))
+
+
+def test_sample_greedy_text_is_that_of_transformers(tmp_path, capsys):
+    """Greedy text is that of transformers with the exported tokenizer.
+
+    A model over a learnt tokenizer, out and back: nothing but the folder is needed.
+    """
     transformers = pytest.importorskip("transformers")
     config = prepared_config(tmp_path, 30, model__vocab_size=300)
     learnt = replace(config.data, tokenizer="bpe", vocab_size=300)
@@ -86,7 +109,8 @@ def test_greedy_text_is_that_of_transformers_with_the_exported_tokenizer(tmp_pat
             command([f"checkpoint={trial}", f"tokenizer={folder}"])
 
 
-def test_the_command_prints_and_refuses(trial, capsys):
+def test_sample_command_prints_and_refuses(trial, capsys):
+    """The command prints and refuses."""
     assert sample.main([f"checkpoint={trial}", "prompt=a=b", "tokens=5", "device=cpu"]) == 0
     assert capsys.readouterr().out.startswith("a=b")
     for words, complaint in {

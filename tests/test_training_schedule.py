@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from training.config import ScheduleConfig
 from training.schedule import drawing, learning_rate, warmup_steps
 
@@ -20,7 +20,8 @@ def rates(schedule: ScheduleConfig, peak: float = 1.0) -> list[float]:
     return [learning_rate(step, peak, schedule) for step in range(schedule.steps)]
 
 
-def test_values_by_hand():
+def test_schedule_values_equal_a_hand_computation():
+    """Values by hand."""
     # Two steps of warm-up, eight of cosine: p = 1/8 ... 8/8.
     expected = [0.5, 1.0] + [0.1 + 0.45 * (1 + math.cos(math.pi * k / 8)) for k in range(1, 9)]
     assert rates(COSINE) == pytest.approx(expected, rel=1e-15)
@@ -28,12 +29,14 @@ def test_values_by_hand():
     assert rates(COSINE, 3e-4)[1] == 3e-4
 
 
-def test_without_warmup_the_cosine_starts_at_once():
+def test_schedule_without_warmup_starts_the_cosine_at_once():
+    """Without warmup the cosine starts at once."""
     schedule = replace(COSINE, warmup_tokens=0, tokens=200)
     assert rates(schedule) == pytest.approx([0.55, 0.1], rel=1e-15)
 
 
-def test_a_cooldown_by_hand():
+def test_schedule_cooldown_equals_a_hand_computation():
+    """A cooldown by hand."""
     # Two steps of warm-up, four constant, four of cool-down: p = 1/4 ... 4/4.
     linear = replace(COSINE, name="constant_linear", cooldown_fraction=0.4)
     expected = [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1 + 0.9 * 0.75, 0.55, 0.1 + 0.9 * 0.25, 0.1]
@@ -49,17 +52,20 @@ def test_a_cooldown_by_hand():
     {"name": "constant_sqrt", "cooldown_fraction": 0.0},
     {"name": "constant_sqrt", "cooldown_fraction": 1.5},
 ])  # fmt: skip
-def test_a_cooldown_and_its_share_go_together(change):
+def test_schedule_cooldown_and_its_share_go_together(change):
+    """A cooldown and its share go together."""
     with pytest.raises(BadInput, match="^schedule.cooldown_fraction: found"):
         replace(COSINE, **change)
 
 
-def test_a_constant_rate_has_no_cosine():
+def test_schedule_constant_rate_has_no_cosine():
+    """A constant rate has no cosine."""
     with pytest.raises(BadInput, match="^schedule.cosine_tokens: found 2000 with schedule.name"):
         replace(COSINE, name="constant_linear", cooldown_fraction=0.2, cosine_tokens=2000)
 
 
-def test_the_drawing_has_the_rates_heights():
+def test_schedule_drawing_has_the_heights_of_the_rate():
+    """The drawing has the rates heights."""
     lines = drawing(3e-4, replace(COSINE, name="constant_linear", cooldown_fraction=0.5), 10, 2)
     assert lines == [
         # In sixteenths of the peak: 8 16 16 16 16, then 13.1 10.2 7.4 4.5 1.6.
@@ -78,9 +84,10 @@ def test_the_drawing_has_the_rates_heights():
     floor=st.floats(0, 1),
     batch=st.integers(1, 1000),
 )
-def test_one_rise_to_the_peak_and_one_fall_to_exactly_the_floor(
+def test_schedule_rises_once_to_the_peak_and_falls_once_to_the_floor(
     name, share, steps, warmup, floor, batch
 ):
+    """One rise to the peak and one fall to exactly the floor."""
     tokens = steps * batch
     schedule = ScheduleConfig(
         name=name,
@@ -99,19 +106,30 @@ def test_one_rise_to_the_peak_and_one_fall_to_exactly_the_floor(
     assert all(0 <= value <= 1 for value in values)
 
 
-def test_the_budget_is_rounded_to_whole_batches():
+def test_schedule_rounds_the_budget_to_whole_batches():
+    """The budget is rounded to whole batches."""
     schedule = replace(COSINE, tokens=1049)
-    assert (schedule.steps, schedule.tokens_seen) == (10, 1000)
+    assert (schedule.steps, schedule.tokens_planned) == (10, 1000)
     assert rates(schedule)[-1] == 0.1
 
 
-def test_a_cosine_of_twice_the_run_stops_half_way_down():
+def test_schedule_cosine_of_twice_the_run_stops_half_way_down():
+    """A cosine of twice the run stops half way down."""
     long = replace(COSINE, warmup_tokens=0, cosine_tokens=2000)
     assert rates(long)[-1] == pytest.approx(0.55, rel=1e-15)
     assert rates(long) == pytest.approx(rates(replace(long, tokens=2000))[:10], rel=1e-15)
     assert rates(replace(COSINE, cosine_tokens=COSINE.tokens)) == rates(COSINE)
 
 
-def test_a_cosine_that_ends_before_the_run_is_refused():
+def test_schedule_refuses_a_cosine_that_ends_before_the_run():
+    """A cosine that ends before the run is refused."""
     with pytest.raises(BadInput, match="schedule.cosine_tokens: found 999, expected null or at"):
         replace(COSINE, cosine_tokens=999)
+
+
+@pytest.mark.parametrize("tokens", [2**53 + 1, 10**30, 10**400])
+def test_schedule_refuses_more_tokens_than_a_float_counts(tokens):
+    """Steps that no float counts exactly are refused, and the largest budget can be drawn."""
+    with pytest.raises(BadInput, match="schedule.tokens: found .*, expected at most 9e"):
+        replace(COSINE, tokens=tokens)
+    assert len(drawing(1.0, replace(COSINE, tokens=2**53))) == 8

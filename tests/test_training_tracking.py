@@ -4,24 +4,28 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kill_harness import fork
-from tiny_sweep import child_pids, eventually, request
-from tiny_training import alone, claimed, prepared_config
 
+from common.errors import StopRequested
 from scaling.plan.grid import plan_grid
-from scaling.run import local, store
-from scaling.run.machine import this_machine
-from scaling.run.planning import prepared_data
+from scaling.run import store, sweep
 from scaling.run.store import StoredPlan
+from scaling.run.workers.devices import this_machine
+from tests.support.kill_harness import fork
+from tests.support.tiny_sweep import child_pids, eventually, request
+from tests.support.tiny_training import alone, claimed, prepared_config
 from training import tracking
+from training.dataset import prepared_data
 from training.loop import train_and_publish
-from training.metrics import read_metrics
-from training.record import read_record
-from training.tracking import Labels, tracked, wandb_mode
+from training.state import TrainState
+from training.step import PendingStep, begin_step
+from training.tracking import Labels, tracked, wandb_mode, where_rows_go
+from training.trial.metrics import read_metrics
+from training.trial.record import read_record
 
 LABELS = Labels("my sweep", ("1e+09 FLOP", "grid"))
 
@@ -49,6 +53,10 @@ def run(folder: Path, tracker: str = "wandb", steps: int = 6):
     return attempt.folder, time.monotonic() - start
 
 
+def stops_at_five(state: TrainState, stop: bool, save: bool) -> PendingStep:
+    return begin_step(state, stop or state.step == 4, save)
+
+
 def fake_wandb(folder: Path, monkeypatch, source: str) -> None:
     """A wandb that does `source`, for faults that the real one is not known for on demand."""
     (folder / "fake").mkdir()
@@ -66,6 +74,8 @@ def transactions(path: Path):
             position += 32768 - position % 32768
             continue
         size, kind = int.from_bytes(data[position + 4 : position + 6], "little"), data[position + 6]
+        if position + 7 + size > len(data):
+            return  # the last record is being written
         part += data[position + 7 : position + 7 + size]
         position += 7 + size
         if kind in (1, 4):  # whole, or the last of several
@@ -75,7 +85,8 @@ def transactions(path: Path):
             yield record
 
 
-def test_the_real_wandb_offline_has_rows_labels_and_the_record(tmp_path):
+def test_tracking_by_real_wandb_offline_has_rows_labels_and_record(tmp_path):
+    """The real wandb offline has rows labels and the record."""
     attempt, _ = run(tmp_path)
     [process] = tracking._leaving
     assert process.wait(60) == 0, (attempt / "tracking.log").read_text()
@@ -102,6 +113,46 @@ def test_the_real_wandb_offline_has_rows_labels_and_the_record(tmp_path):
     assert "offline" in (attempt / "tracking.log").read_text()
 
 
+def test_tracking_offline_tells_where_and_each_attempt_tells_all_rows(tmp_path, capsys):
+    """What is synced last has the rows before the checkpoint, too, each step once."""
+    config = prepared_config(tmp_path, 8)
+    config = replace(config, runtime=replace(config.runtime, tracking="wandb"))
+    first = claimed(tmp_path / "trial")
+    with suppress(StopRequested), tracked(first, config, LABELS):
+        train_and_publish(config, first, alone(), quiet=True, step_function=stops_at_five)
+    first.release()
+    attempt, _ = run(tmp_path, steps=8)
+    assert attempt.name == "attempt-002"
+    for process in tracking._leaving:
+        process.wait(60)
+    [file] = attempt.glob("wandb/offline-run-*/run-*.wandb")
+    steps = [
+        json.loads(item.value_json)
+        for record in transactions(file)
+        for item in record.history.item
+        if "step" in (item.key, *item.nested_key)
+    ]
+    assert steps == list(range(1, 9))
+    text = capsys.readouterr().out
+    for place in (first.folder, attempt):
+        assert f"wandb writes offline (no key; `wandb login` stores one) into {place}/wandb" in text
+        assert f"wandb sync {place}/wandb/offline-run-*" in text
+
+
+def test_tracking_says_where_rows_go(monkeypatch):
+    """Online the project, offline the folder and how to upload it, quoted for a shell."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    text = where_rows_go(Path("/my runs") / "trials" / "*" / "attempt-*")
+    assert text.endswith("wandb sync /'my runs'/trials/*/attempt-*/wandb/offline-run-*")
+    assert "no key" not in text
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert "disabled by WANDB_MODE" in where_rows_go(Path("x"))
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    assert "online; project" in where_rows_go(Path("x"))
+    assert "writes offline" in where_rows_go(Path("x"), "offline")
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -112,7 +163,10 @@ def test_the_real_wandb_offline_has_rows_labels_and_the_record(tmp_path):
         "import os, signal; signal.signal(15, signal.SIG_IGN); os.close(0); os._exit(3)",
     ],
 )
-def test_a_wandb_that_raises_hangs_or_dies_costs_the_run_nothing(tmp_path, monkeypatch, source):
+def test_tracking_costs_the_run_nothing_if_wandb_raises_hangs_or_dies(
+    tmp_path, monkeypatch, source
+):
+    """A wandb that raises hangs or dies costs the run nothing."""
     fake_wandb(tmp_path, monkeypatch, source)
     (tmp_path / "with").mkdir()
     (tmp_path / "without").mkdir()
@@ -124,7 +178,8 @@ def test_a_wandb_that_raises_hangs_or_dies_costs_the_run_nothing(tmp_path, monke
     assert len(read_metrics(tmp_path / "with" / "trial")) == 6
 
 
-def test_a_tracker_that_failed_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+def test_tracking_tells_a_failed_tracker_in_one_line(tmp_path, monkeypatch, capsys):
+    """A tracker that failed is told in one line."""
     fake_wandb(tmp_path, monkeypatch, "raise RuntimeError('no')")
     config = prepared_config(tmp_path)
     config = replace(config, runtime=replace(config.runtime, tracking="wandb"))
@@ -132,11 +187,13 @@ def test_a_tracker_that_failed_is_told_in_one_line(tmp_path, monkeypatch, capsys
     with tracked(attempt, config, LABELS):
         eventually(lambda: "RuntimeError" in (attempt.folder / "tracking.log").read_text())
         time.sleep(0.5)
-    text = capsys.readouterr().out
-    assert text.count("\n") == 1 and "see tracking.log" in text
+    where, failed = capsys.readouterr().out.splitlines()
+    assert "offline" in where and "see tracking.log" in failed
 
 
-def test_without_a_process_the_run_goes_on(tmp_path, monkeypatch, capsys):
+def test_tracking_without_a_process_lets_the_run_go_on(tmp_path, monkeypatch, capsys):
+    """Without a process the run goes on."""
+
     def refuse(*arguments, **options):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -145,8 +202,10 @@ def test_without_a_process_the_run_goes_on(tmp_path, monkeypatch, capsys):
     assert "runtime.tracking: not started" in capsys.readouterr().out
 
 
-def test_a_hanging_tracker_leaves_after_its_limit_however_the_run_ended(tmp_path, monkeypatch):
-    """The run is killed; its tracker sees the end of its input, and a hung wandb does not hold it.
+def test_tracking_ends_a_hanging_tracker_after_its_limit(tmp_path, monkeypatch):
+    """A hanging tracker leaves after its limit however the run ended.
+
+    The run is killed; its tracker sees the end of its input, and a hung wandb does not hold it.
 
     The limit is shortened in the tracker itself, by the fake that it imports.
     """
@@ -173,15 +232,16 @@ def test_a_hanging_tracker_leaves_after_its_limit_however_the_run_ended(tmp_path
     eventually(lambda: not Path(f"/proc/{pid}").exists(), 15)
 
 
-def test_a_trial_of_a_sweep_has_the_sweep_for_its_group(tmp_path):
+def test_tracking_groups_a_trial_by_its_sweep(tmp_path):
+    """A trial of a sweep has the sweep for its group."""
     out = tmp_path / "my study"
     more = ("grid.budgets=[1e8]", "grid.sizes=1", "runtime.tracking=wandb")
     asked = request(tmp_path, out, *more)
     data = prepared_data(asked.base)
     plan = plan_grid(asked.base, asked.grid, data.tokens_per_epoch)
-    stored = store.place_plan(out, StoredPlan(plan, data.digest, asked.launcher), False)
+    stored = store.store_plan(out, StoredPlan(plan, data.digest, asked.launcher), False)
     machine = this_machine(asked.base.runtime, asked.launcher)
-    [state] = local.work(asked, stored, machine, wait=True)
+    [state] = sweep.work(asked, stored, machine, wait=True)
     assert state.state == "done"
     place = out / "trials" / state.trial.id / "attempt-001"
 
@@ -195,7 +255,8 @@ def test_a_trial_of_a_sweep_has_the_sweep_for_its_group(tmp_path):
     assert about.run_group == "my study" and {"1e+08 FLOP", "grid"} <= set(about.tags)
 
 
-def test_online_needs_a_key_and_no_mode_waits_for_one(tmp_path):
+def test_tracking_online_needs_a_key_and_waits_for_none(tmp_path):
+    """Online needs a key and no mode waits for one."""
     nothing = {"NETRC": str(tmp_path / "netrc")}
     assert wandb_mode(nothing) == "offline"
     assert wandb_mode(nothing | {"WANDB_MODE": "online"}) == "offline"

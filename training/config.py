@@ -1,20 +1,23 @@
-"""One complete run as a frozen value, and the digest that names it; torch-free."""
+"""One complete run as a frozen value; torch-free."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Literal
 
-from configs.errors import BadInput, require_positive
-from configs.files import digest
+from common.errors import require, require_positive
 from data.config import DataConfig
 from model.config import GPTConfig
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """An optimizer by name (training/optimizer.py); decay acts on matrices only.
+    """An optimizer by name (training/optimizer.py).
 
-    `lr` is the peak rate, `grad_clip` the global norm, `betas` and `eps` are AdamW's.
+    name          AdamW, or Muon for the matrices of the linear layers
+    lr            peak learning rate
+    betas, eps    AdamW's
+    weight_decay  on matrices only
+    grad_clip     the largest global norm of the gradient; null: no clipping
     """
 
     name: Literal["adamw", "muon"]
@@ -22,14 +25,16 @@ class OptimizerConfig:
     betas: tuple[float, float]
     eps: float
     weight_decay: float
-    grad_clip: float
+    grad_clip: float | None
 
     def __post_init__(self) -> None:
-        require_positive("optimizer", self, "lr", "eps", "grad_clip")
-        if self.weight_decay < 0:
-            raise BadInput(f"optimizer.weight_decay: found {self.weight_decay}, expected >= 0")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise BadInput(f"optimizer.betas: found {list(self.betas)}, expected each in [0, 1)")
+        require_positive("optimizer", self, "lr", "eps")
+        decay, betas, clip = self.weight_decay, self.betas, self.grad_clip
+        expected = "more than 0, or null: no clipping"
+        require(clip is None or clip > 0, "optimizer.grad_clip", clip, expected)
+        require(decay >= 0, "optimizer.weight_decay", decay, ">= 0")
+        below_one = all(0 <= beta < 1 for beta in betas)
+        require(below_one, "optimizer.betas", list(betas), "each in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,10 @@ class ScheduleConfig:
 
     name               what follows the warm-up: a cosine, or a constant rate and a cool-down,
                        linear or as one minus a square root
+    tokens             the budget: training tokens of the whole run
+    batch_tokens       tokens of one optimizer step, over all ranks
+    warmup_tokens      while which the rate rises to its peak
+    final_lr_fraction  of the peak, at the end
     cosine_tokens      where the cosine reaches its floor; null: at `tokens`. Larger is the mistake
                        that a control may make on purpose: the run stops before the rate has fallen
     cooldown_fraction  the share of all steps that the cool-down takes
@@ -53,36 +62,24 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         require_positive("schedule", self, "tokens", "batch_tokens")
-        if not 0 <= self.warmup_tokens < self.tokens:
-            raise BadInput(
-                f"schedule.warmup_tokens: found {self.warmup_tokens}, expected at least 0 and "
-                f"less than schedule.tokens {self.tokens}"
-            )
-        if not 0 <= self.final_lr_fraction <= 1:
-            raise BadInput(
-                f"schedule.final_lr_fraction: found {self.final_lr_fraction}, expected 0 to 1"
-            )
-        if self.cosine_tokens is not None and self.cosine_tokens < self.tokens:
-            raise BadInput(
-                f"schedule.cosine_tokens: found {self.cosine_tokens}, expected null or at least "
-                f"schedule.tokens {self.tokens}"
-            )
-        cools = self.name != "cosine"
-        if cools and self.cosine_tokens is not None:
-            raise BadInput(
-                f"schedule.cosine_tokens: found {self.cosine_tokens} with schedule.name "
-                f"{self.name}, expected null"
-            )
-        share = self.cooldown_fraction
-        if cools and (share is None or not 0 < share <= 1):
-            raise BadInput(
-                f"schedule.cooldown_fraction: found {share}, expected more than 0 and at most 1"
-            )
-        if not cools and share is not None:
-            raise BadInput(
-                f"schedule.cooldown_fraction: found {share} with schedule.name cosine, "
-                "expected null; name constant_linear or constant_sqrt"
-            )
+        tokens, share, horizon = self.tokens, self.cooldown_fraction, self.cosine_tokens
+        warmup, floor = self.warmup_tokens, self.final_lr_fraction
+        require(tokens <= 2**53, "schedule.tokens", tokens, "at most 9e15, 2^53: steps are exact")
+        below = f"at least 0 and less than schedule.tokens {tokens}"
+        require(0 <= warmup < tokens, "schedule.warmup_tokens", warmup, below)
+        require(0 <= floor <= 1, "schedule.final_lr_fraction", floor, "0 to 1")
+        expected = f"null or at least schedule.tokens {tokens}"
+        require(horizon is None or horizon >= tokens, "schedule.cosine_tokens", horizon, expected)
+        if self.name == "cosine":
+            found = f"{share} with schedule.name cosine"
+            expected = "null; name constant_linear or constant_sqrt"
+            require(share is None, "schedule.cooldown_fraction", found, expected)
+        else:
+            found = f"{horizon} with schedule.name {self.name}"
+            require(horizon is None, "schedule.cosine_tokens", found, "null")
+            is_share = share is not None and 0 < share <= 1
+            expected = "more than 0 and at most 1, as schedule.cooldown_fraction=0.2"
+            require(is_share, "schedule.cooldown_fraction", share, expected)
 
     @property
     def steps(self) -> int:
@@ -90,7 +87,7 @@ class ScheduleConfig:
         return max(1, round(self.tokens / self.batch_tokens))
 
     @property
-    def tokens_seen(self) -> int:
+    def tokens_planned(self) -> int:
         """Training tokens of the whole run: steps times the batch."""
         return self.steps * self.batch_tokens
 
@@ -99,6 +96,7 @@ class ScheduleConfig:
 class EvaluationConfig:
     """The held-out set: so many tokens of the validation split.
 
+    tokens   how many
     windows  spread: evenly over the split; first: its beginning, as llm.c and modded-nanogpt take
              the first 10,485,760 tokens of FineWeb's
     """
@@ -114,23 +112,27 @@ class EvaluationConfig:
 class RuntimeConfig:
     """Where and how to run; nothing here may change the science, so no id digests it.
 
-    device                cpu, cuda, or auto: a GPU where there is one
-    threads               CPU threads of a rank; null: cores / ranks, one for little work
-    compile               torch.compile; null: on a GPU only
+    device                cpu, cuda, or auto: a GPU where there is one; mps: an Apple machine's, by
+                          one rank in float32, not compiled; untested
+    threads               CPU threads of a rank; null: cores / ranks, one for little work, at most
+                          OMP_NUM_THREADS; cores by affinity, container and Slurm
+    compile               torch.compile; null: on a GPU, for trials that take longer than it does
     micro_batch           sequences per forward pass and rank; null: by rule, tried on a GPU
     loss_head             plain, or chunked: without all logits at once; null: by rule
+    memory_share          of a GPU's memory that a rank may take; a sweep that trains several trials
+                          at once on a GPU divides it among them
     sdpa                  attention kernel: flash, efficient, cudnn or math; null: on a GPU the
-                          quickest by trial, on a CPU flash
+                          quickest that computes it rightly, by trial, on a CPU flash
     log_every_steps       steps between lines of metrics.jsonl
     evaluate_every_steps  steps between held-out losses on the way; 0: at the end only
     checkpoint_every_s    seconds between checkpoints; 0: after every step
     keep_checkpoints      how many of them stay, the newest
+    keep_steps            steps of which they stay for good: a list, or log2 for 1, 2, 4, 8, ...
     data_dir              folder in which prepared shards are kept
     timeout_s             longest wait of one rank for another
     tracking              wandb: a process of its own sends the rows (training/tracking.py)
     stage                 folder on a disk of each node, to which shards are copied once; null: none
-    instruments           logged rows tell the size of the update, the gradient's noise scale, MFU
-                          and memory
+    instruments           logged rows tell the update's size, gradient noise scale, MFU and memory
     """
 
     device: str
@@ -147,7 +149,9 @@ class RuntimeConfig:
     instruments: bool = False
     loss_head: Literal["plain", "chunked"] | None = None
     keep_checkpoints: int = 2
+    keep_steps: tuple[int, ...] | Literal["log2"] = ()
     sdpa: Literal["flash", "efficient", "cudnn", "math"] | None = None
+    memory_share: float = 1.0
 
     def __post_init__(self) -> None:
         require_positive("runtime", self, "log_every_steps", "timeout_s", "keep_checkpoints")
@@ -155,16 +159,24 @@ class RuntimeConfig:
             if getattr(self, name) is not None:
                 require_positive("runtime", self, name)
         for name in ("evaluate_every_steps", "checkpoint_every_s"):
-            if getattr(self, name) < 0:
-                raise BadInput(f"runtime.{name}: found {getattr(self, name)}, expected >= 0")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise BadInput(f"runtime.device: found {self.device!r}, expected auto, cpu or cuda")
+            value = getattr(self, name)
+            require(value >= 0, f"runtime.{name}", value, ">= 0")
+        share = self.memory_share
+        require(0 < share <= 1, "runtime.memory_share", share, "more than 0 and at most 1")
+        known = self.device in ("auto", "cpu", "cuda", "mps")
+        require(known, "runtime.device", repr(self.device), "auto, cpu, cuda or mps")
+        can_compile = not (self.compile and self.device == "mps")
+        require(can_compile, "runtime.compile", "true with runtime.device=mps", "null or false")
+        for step in self.keep_steps if self.keep_steps != "log2" else ():
+            require(step > 0, "runtime.keep_steps", step, "steps of 1 or more")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """A trial: everything that decides the weights, and `runtime`, which must not.
 
+    seed       of the weights and of the order of data
+    precision  float32, or bf16: autocast with float32 master weights
     init_from  weights to begin with instead of random ones, as model/pretrained.py reads them
     """
 
@@ -179,14 +191,21 @@ class TrainConfig:
     init_from: str | None = None
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise BadInput(f"seed: found {self.seed}, expected 0 or more")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
         batch, block = self.schedule.batch_tokens, self.model.block_size
-        if batch % block:
-            raise BadInput(
-                f"schedule.batch_tokens: found {batch}, expected a multiple of "
-                f"model.block_size {block}"
-            )
+        is_known = not (self.precision == "bf16" and self.runtime.device == "mps")
+        require(is_known, "precision", "bf16 with runtime.device=mps", "float32")
+        rounds = self.model.residual == "bf16" and self.precision == "float32"
+        require(not rounds, "model.residual", "bf16 with precision=float32", "float32")
+        multiple = f"a multiple of model.block_size {block}"
+        require(batch % block == 0, "schedule.batch_tokens", batch, multiple)
+
+    @property
+    def kept_steps(self) -> frozenset[int]:
+        """The steps of this run whose checkpoints stay for good."""
+        steps, asked = self.schedule.steps, self.runtime.keep_steps
+        powers = (2**power for power in range(steps.bit_length()))
+        return frozenset(step for step in (powers if asked == "log2" else asked) if step <= steps)
 
 
 def as_mapping(config: Any) -> dict[str, Any]:
@@ -208,46 +227,3 @@ def _plain(value: Any) -> Any:
 @cache
 def _names(cls: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(cls))
-
-
-def science(config: TrainConfig) -> dict[str, Any]:
-    """A trial's mapping without `runtime`: what its id digests and a resume may not change.
-
-    What a schedule does not have, and no weights to begin with, go without saying, so that no id
-    changes when a config gains a field.
-    """
-    values = as_mapping(config)
-    del values["runtime"]
-    if config.init_from is None:
-        del values["init_from"]
-    values["schedule"] = {k: v for k, v in values["schedule"].items() if v is not None}
-    return values
-
-
-def differing_fields(before: dict[str, Any], now: dict[str, Any], where: str = "") -> list[str]:
-    """One text per field in which two mappings differ: `schedule.tokens: 768, now 1024`."""
-    found = []
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += differing_fields(old, new, f"{where}{key}.")
-        elif old != new:
-            found.append(f"{where}{key}: {old!r}, now {new!r}")
-    return found
-
-
-def trial_id(config: TrainConfig) -> str:
-    """The name of a trial: a digest of everything in it but `runtime`."""
-    return digest(science(config))
-
-
-def setting_digest(config: TrainConfig) -> str:
-    """What all trials of one sweep share: data, tokenizer, evaluation and model family."""
-    return digest(
-        {
-            "data": asdict(config.data),
-            "evaluation": asdict(config.evaluation),
-            "block_size": config.model.block_size,
-            "vocab_size": config.model.vocab_size,
-        }
-    )

@@ -1,35 +1,23 @@
 """Training one model: step, evaluate, log, save, until the token budget is spent."""
 
-import gc
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 
-import torch
-from torch.nn.parallel import DistributedDataParallel
-
-from configs.errors import BadInput, StopRequested
-from model.flops import flops_per_token_exact, params_total
-from model.gpt import weights_digest
-from training.attempt import Attempt
+from common.errors import StopRequested
+from training.checkpointer import Checkpointer
 from training.config import TrainConfig
 from training.dataset import Data
-from training.distributed import Ranks
-from training.evaluate import evaluate
-from training.hardware import peak_memory
-from training.journal import Journal, utc_now
-from training.metrics import Row, read_metrics, spikes
-from training.peaks import mfu
-from training.peers import last_words
-from training.process import stop_flag
-from training.record import RunRecord, Status, blank_record, publish
-from training.room import is_out_of_memory
-from training.run import Run, set_up
-from training.saving import Saver
-from training.step import Step, train_steps
-
-TRAIN_LOSS_ROWS = 10
+from training.device.process import frozen_collector
+from training.evaluate import held_out_loss
+from training.faults import faults_handled, reason_of_divergence, retrying
+from training.ranks.distributed import Ranks
+from training.set_up import set_up
+from training.state import TrainState
+from training.step import PendingStep, Step, StepFunction, begin_step
+from training.trial.attempt import Attempt
+from training.trial.describe import describe, metrics_row
+from training.trial.logger import MetricsLogger
+from training.trial.record import RunRecord, publish
 
 
 def train(
@@ -38,65 +26,98 @@ def train(
     ranks: Ranks,
     data: Data | None = None,
     quiet: bool = False,
+    step_function: StepFunction = begin_step,
 ) -> RunRecord:
     """Train a claimed trial to its end, from its newest checkpoint if it has one.
 
     `data` where the caller has opened it already; `quiet` keeps the terminal clean. Returns the
     record (done, diverged or oom) and publishes nothing but checkpoints. Raises BadInput for bad
     input, on all ranks before the first step, and RuntimeError on other ranks than 0 later;
-    StopRequested, after saving, on SIGTERM or Ctrl-C and when the attempt was taken over.
-
-    One rank that runs out of memory goes on from its newest checkpoint with half the sequences a
-    pass, which changes no science, until a single one is too much; unless runtime.micro_batch says
-    how many. Several ranks, which would have to agree on it, end, and take half when
-    they are started again; on GPUs they tried it at set-up.
+    StopRequested, after saving, on SIGTERM or Ctrl-C and when the attempt was taken over. A rank
+    that runs out of memory, or whose attention kernel fails, goes on as `retrying` says, which
+    changes no science.
     """
-    may_halve = ranks.world_size == 1 and config.runtime.micro_batch is None
-    with Journal(attempt, config.schedule.steps, ranks.is_main, quiet) as journal:
-        while True:
-            record, micro_batch = _train_or_run_out(config, attempt, ranks, journal, data)
-            if record.status != "oom" or micro_batch == 1 or not may_halve:
-                return record
-            smaller = micro_batch // 2
-            journal.note(f"out of memory at {record.reason}; going on with {smaller} a pass")
-            config = replace(config, runtime=replace(config.runtime, micro_batch=smaller))
-            gc.collect()
-            if ranks.device.type == "cuda":
-                torch.cuda.empty_cache()
 
-
-def _train_or_run_out(
-    config: TrainConfig, attempt: Attempt, ranks: Ranks, journal: Journal, data: Data | None
-) -> tuple[RunRecord, int]:
-    """The record, of an end by lack of memory too, and the sequences of a pass."""
-    run: Run | None = None
-    try:
-        run = set_up(config, attempt, ranks, journal, data)
+    def train_once(config: TrainConfig) -> RunRecord:
+        state = set_up(config, attempt, ranks, logger, data)
         with (
-            Saver(run, attempt, journal) as saver,  # which may end late, its last words told
-            last_words(attempt, ranks, lambda: run.step),
-            stop_flag() as stop,
+            Checkpointer(state, attempt, logger) as checkpointer,  # may end late: the faults first
+            faults_handled(state, attempt) as stop,
         ):
-            return _loop(run, attempt, journal, saver, stop), run.environment.micro_batch
-    except BadInput as error:
-        # Set-up agrees among the ranks; later a rank is alone with it, and rank 0 alone speaks.
-        if run is None or ranks.is_main:
-            raise
-        raise RuntimeError(f"rank {ranks.rank}: {error}") from error
-    except StopRequested:
-        raise
-    except Exception as error:
-        if not is_out_of_memory(error):
-            error.add_note(f"rank {ranks.rank}, after step {run.step if run else 0}")
-            raise
-        detail = str(error).partition("\n")[0]
-        if run is None:
-            return blank_record(config, attempt.number, "oom", detail), 1
-        micro_batch = run.environment.micro_batch
-        reason = f"step {run.step + 1}, {micro_batch} sequences a pass: {detail}"
-        if ranks.world_size > 1:
-            reason = f"rank {ranks.rank}, {reason}"
-        return describe(run, attempt, "oom", reason), micro_batch
+            return train_steps(state, attempt, logger, checkpointer, stop, step_function)
+
+    with MetricsLogger(attempt, config.schedule.steps, ranks.is_main, quiet) as logger:
+        return retrying(train_once, config, attempt, ranks, logger)
+
+
+def train_steps(
+    state: TrainState,
+    attempt: Attempt,
+    logger: MetricsLogger,
+    checkpointer: Checkpointer,
+    stop: Callable[[], bool],
+    step_function: StepFunction,
+) -> RunRecord:
+    """Take the steps that are left; the record of the run, done or diverged.
+
+    Where the device works behind the host (`state.is_async`) a step's numbers are read only when
+    the next has been handed over, so that the device never waits. Not so where the host must look
+    first: before an evaluation, at a step to keep, at the end, and after the step that follows one
+    with a request to stop or save. All ranks read the same numbers, hence begin the same steps.
+    """
+    runtime, steps = state.config.runtime, state.config.schedule.steps
+    kept_steps = state.config.kept_steps
+    pending: list[PendingStep] = []  # begun and not read yet: one, or two for a moment
+    stopping = False
+
+    def is_evaluated(number: int) -> bool:
+        return number == steps or _is_due(number, runtime.evaluate_every_steps)
+
+    def diverged(reason: str) -> RunRecord:
+        return describe(state, attempt, "diverged", reason)
+
+    with frozen_collector() as freeze:
+        while state.step < steps and not stopping:
+            pending.append(step_function(state, stop(), checkpointer.is_due()))
+            may_wait = state.is_async and state.step < steps and not is_evaluated(state.step)
+            may_wait &= state.step not in kept_steps
+            while len(pending) > may_wait:
+                step = pending.pop(0).result()
+                stopping |= step.stop
+                may_wait &= not (step.stop or step.save)
+                if not step.is_finite:
+                    state.step = step.number - 1
+                    return diverged(reason_of_divergence(state, step))
+                if state.first_step_s is None:
+                    freeze()  # what set-up and compilation made stays
+                    _note_first_step(state, step, logger)
+                row = metrics_row(state, step)
+                if is_evaluated(step.number):
+                    state.loss = row["val_loss"] = held_out_loss(state)
+                    if not math.isfinite(state.loss):
+                        return diverged(f"held-out loss {state.loss} after step {state.step}")
+                if "val_loss" in row or _is_due(step.number, runtime.log_every_steps):
+                    logger.row(row)
+                if step.number == state.step < steps:  # else the step under way would have no row
+                    checkpointer.save_if_due()
+        if not state.has_finite_weights():  # no next step would tell
+            return diverged(f"weights that are not finite after step {state.step}")
+        checkpointer.save_now()
+    if state.step < steps:
+        raise StopRequested(f"after step {state.step} of {steps}; the same command goes on")
+    return describe(state, attempt, "done")
+
+
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _note_first_step(state: TrainState, step: Step, logger: MetricsLogger) -> None:
+    """Throughput is measured from here on."""
+    state.first_step_s = state.autotune_s + step.seconds
+    state.timing_start = step.number, state.train_s
+    if state.environment.compile:
+        logger.note(f"first step: {state.first_step_s:.1f} s, compilation included")
 
 
 def train_and_publish(
@@ -105,6 +126,7 @@ def train_and_publish(
     ranks: Ranks,
     data: Data | None = None,
     quiet: bool = False,
+    step_function: StepFunction = begin_step,
 ) -> RunRecord:
     """`train`, and leave the record in the trial's folder: by rank 0, as a rule.
 
@@ -112,160 +134,12 @@ def train_and_publish(
     since its end is what frees the others. Raises StopRequested, too, when the attempt was taken
     over before it could publish.
     """
-    record = train(config, attempt, ranks, data, quiet)
-    is_out_of_memory = record.status == "oom"
-    if (ranks.is_main or is_out_of_memory) and not publish(attempt, record) and attempt.fenced():
-        raise StopRequested(f"{attempt.folder} was taken over; look for the record there")
-    if is_out_of_memory and ranks.world_size > 1:
+    record = train(config, attempt, ranks, data, quiet, step_function)
+    is_alone = record.status == "oom" and ranks.world_size > 1
+    if ranks.is_main or is_alone:
+        published = publish(attempt, record)
+        if not published and attempt.is_superseded():
+            raise StopRequested(f"{attempt.folder} was taken over; look for the record there")
+    if is_alone:
         raise RuntimeError(f"out of memory: {record.reason}")
     return record
-
-
-def _loop(
-    run: Run, attempt: Attempt, journal: Journal, saver: Saver, stop: Callable[[], bool]
-) -> RunRecord:
-    runtime, steps = run.config.runtime, run.config.schedule.steps
-
-    def must_evaluate(number: int) -> bool:
-        return number == steps or _is_due(number, runtime.evaluate_every_steps)
-
-    with frozen_collector() as freeze:
-        is_first = True
-        for step in train_steps(run, stop, saver.is_due, must_evaluate):
-            if not step.is_finite:
-                run.step = step.number - 1
-                reason = f"loss {step.loss}, gradient norm {step.grad_norm} at step {step.number}"
-                return describe(run, attempt, "diverged", reason)
-            if is_first:
-                is_first = False
-                freeze()  # what set-up and compilation made stays
-                run.first_step_s = run.tried_s + step.seconds
-                run.warmed_up = step.number, run.train_s
-                if run.environment.compile:
-                    journal.note(f"first step: {run.first_step_s:.1f} s, compilation included")
-            row = _row(run, step)
-            if must_evaluate(step.number):
-                run.loss = row["val_loss"] = held_out_loss(run)
-                if not math.isfinite(run.loss):
-                    reason = f"held-out loss {run.loss} after step {run.step}"
-                    return describe(run, attempt, "diverged", reason)
-            if "val_loss" in row or _is_due(step.number, runtime.log_every_steps):
-                journal.row(row)
-            if step.number == run.step < steps:  # else the step under way would have no row
-                saver.save_if_due()
-        if not run.has_finite_weights():  # no next step would tell
-            reason = f"weights that are not finite after step {run.step}"
-            return describe(run, attempt, "diverged", reason)
-        saver.save_now()
-    if run.step < steps:
-        raise StopRequested(f"after step {run.step} of {steps}; the same command goes on")
-    return describe(run, attempt, "done", None)
-
-
-@contextmanager
-def frozen_collector() -> Iterator[Callable[[], None]]:
-    """Gives a function after which the garbage collector passes over all that there is by then.
-
-    A walk over torch's objects takes many times as long as a small model's step.
-    """
-
-    def freeze() -> None:
-        gc.collect()
-        gc.freeze()
-
-    try:
-        yield freeze
-    finally:
-        gc.unfreeze()
-
-
-def held_out_loss(run: Run) -> float:
-    """Nats per token on the held-out windows, in the precision of training.
-
-    Where the model is compiled and evaluations recur they are compiled too, which a single one
-    would not repay. By published rates (490k tokens/s on an H200, 1.5 to 1.9 times those of eager
-    mode) 10 million tokens of GPT-2 small every 250 steps of half a million then take 2.7% of the
-    time and not 4 to 5%; not measured here.
-    """
-    forward = None
-    if run.environment.compile and run.config.runtime.evaluate_every_steps:
-        network = run.network  # DDP would cut the graph for its backward pass
-        forward = network.module if isinstance(network, DistributedDataParallel) else network
-    return evaluate(run.model, run.data.windows, run.ranks, run.autocast, forward)
-
-
-def describe(run: Run, attempt: Attempt, status: Status, reason: str | None) -> RunRecord:
-    """The record of a run that ends now."""
-    config, environment = run.config, run.environment
-    tokens = run.step * config.schedule.batch_tokens
-    bytes_per_token = run.data.manifest.val.bytes_per_token
-    loss = run.loss if status == "done" else None
-    rows = read_metrics(attempt.trial)
-    recent = [row["loss"] for row in rows[-TRAIN_LOSS_ROWS:]]
-    jumps = spikes(rows)
-    spike_step, spike_nats = max(jumps, key=lambda jump: jump[1], default=(None, None))
-    return replace(
-        blank_record(config, attempt.number, status, reason),
-        loss=loss,
-        loss_bpb=loss / math.log(2) / bytes_per_token if loss and bytes_per_token else None,
-        train_loss=sum(recent) / len(recent) if recent else None,
-        eval_tokens=run.data.windows.shape[0] * config.model.block_size,
-        tokens=tokens,
-        steps=run.step,
-        epochs=tokens / run.data.loader.tokens_per_epoch,
-        flops_6nd=6 * params_total(config.model) * tokens,
-        flops_exact=flops_per_token_exact(config.model) * tokens,
-        weights_digest=weights_digest(run.model) if status == "done" else None,
-        spikes=len(jumps),
-        spike_step=spike_step,
-        spike_nats=spike_nats,
-        bitwise=run.bitwise,
-        data_digest=run.data.manifest.digest,
-        torch=environment.torch,
-        device=environment.device,
-        world_size=environment.world_size,
-        threads=environment.threads,
-        train_s=run.train_s,
-        wall_s=run.wall_s,
-        first_step_s=run.first_step_s,
-        tokens_per_s=run.tokens_per_s,
-        mfu=utilisation(run, run.tokens_per_s) if run.tokens_per_s else None,
-        peak_memory=peak_memory(run.ranks.device),
-        started=run.started,
-        ended=utc_now(),
-    )
-
-
-def utilisation(run: Run, tokens_per_s: float) -> float | None:
-    """MFU of a run at a rate of all its ranks; None where the device's peak is unknown."""
-    environment = run.environment
-    return mfu(
-        run.config.model,
-        tokens_per_s,
-        environment.device,
-        run.config.precision,
-        environment.world_size,
-    )
-
-
-def _row(run: Run, step: Step) -> Row:
-    tokens = step.number * run.config.schedule.batch_tokens
-    tokens_per_s = run.config.schedule.batch_tokens / step.seconds
-    row = {
-        "step": step.number,
-        "tokens": tokens,
-        "flops": tokens * flops_per_token_exact(run.config.model),
-        "loss": step.loss,
-        "lr": step.lr,
-        "grad_norm": step.grad_norm,
-        "tokens_per_s": tokens_per_s,
-        "time": utc_now(),
-    }
-    if not step.instruments:
-        return row
-    speed = {"mfu": utilisation(run, tokens_per_s), "peak_memory": peak_memory(run.ranks.device)}
-    return {**row, **step.instruments, **speed}
-
-
-def _is_due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0

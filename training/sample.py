@@ -1,35 +1,44 @@
 """Let a trained model write.
 
 python -m training.sample checkpoint=runs/gpt2 prompt="Once upon a time" tokens=100 samples=3
-
-checkpoint   a trial's folder, one checkpoint, a folder of Hugging Face form, or a name on the hub
-prompt       how the text begins; none: a new document
-temperature  0 always takes the likeliest token
-top_k        choose among the k likeliest; null: among all
-tokenizer    for a model over tokenizer bpe: folder with its tokenizer.json, which lies beside its
-             shards (runtime.data_dir) and in an export of it, which needs none named
 """
 
+import common.start  # noqa: F401
+
+# isort: split
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from configs.errors import BadInput, ExitStatus, require_positive
-from configs.load import exit_status
-from configs.words import read_words
-from data.tokenizer import load_decoder, load_encoder, vocabulary
+from common.errors import BadInput, ExitStatus, require, require_positive
+from configs.cli import exit_status
+from configs.help import asks_for_help, help_of_words
+from configs.key_value import read_key_values
+from data.tokenizer import Unencodable, load_decoder, load_encoder, vocabulary
 from model.gpt import GPT
 from model.pretrained import Pretrained, read_pretrained
-from training.distributed import choose_device
+from training.ranks.distributed import choose_device
 
 
 @dataclass(frozen=True)
 class Words:
-    """What the command line says (see the module)."""
+    """What to write, and with what.
+
+    checkpoint   a trial's folder, one checkpoint, a folder of Hugging Face form, or a name on the
+                 hub
+    prompt       how the text begins; none: a new document
+    tokens       at most so many after the prompt
+    samples      how many texts
+    temperature  0 always takes the likeliest token
+    top_k        choose among the k likeliest; null: among all
+    seed         of the choices
+    device       auto, cpu, cuda or mps (untested)
+    tokenizer    for a model over tokenizer bpe: folder with its tokenizer.json, which lies beside
+                 its shards (runtime.data_dir) and in an export of it, which needs none named
+    """
 
     checkpoint: str
     prompt: str = ""
@@ -43,8 +52,7 @@ class Words:
 
     def __post_init__(self) -> None:
         require_positive("sample", self, "tokens", "samples")
-        if self.temperature < 0:
-            raise BadInput(f"sample.temperature: found {self.temperature}, expected 0 or more")
+        require(self.temperature >= 0, "sample.temperature", self.temperature, "0 or more")
         if self.top_k is not None:
             require_positive("sample", self, "top_k")
 
@@ -58,7 +66,11 @@ def continue_text(
     device = next(network.parameters()).device
     for _ in range(words.tokens):
         seen = torch.tensor([ids[-network.config.block_size :]], device=device)
-        token = choose(network(seen)[0, -1].float().cpu(), words, generator)
+        logits_V = network(seen)[0, -1].float().cpu()
+        if not logits_V[: network.config.vocab_size].isfinite().all():
+            text = "found likelihoods that are no numbers, expected sound weights"
+            raise BadInput(f"checkpoint: {words.checkpoint}: {text}")
+        token = choose(logits_V, words, generator)
         if token == end:
             break
         ids.append(token)
@@ -78,12 +90,15 @@ def choose(logits_V: Tensor, words: Words, generator: torch.Generator) -> int:
 
 def write_samples(words: Words, found: Pretrained) -> list[str]:
     """The samples, each with its prompt; the same for the same seed on the same machine."""
-    folder = Path(words.tokenizer) if words.tokenizer else found.tokenizer_folder
+    file = found.own.file
     end = vocabulary(found.tokenizer, found.config.vocab_size).end_of_text
     network = found.network().to(choose_device(words.device))
-    encode = load_encoder(found.tokenizer, folder, found.config.vocab_size)
-    prompt = encode(words.prompt).tolist()
-    decode = load_decoder(found.tokenizer, folder)
+    encode = load_encoder(found.tokenizer, file, found.config.vocab_size)
+    try:
+        prompt = encode(words.prompt).tolist()
+    except Unencodable as error:
+        raise BadInput(f"prompt: found {error}, expected text; leave it out") from error
+    decode = load_decoder(found.tokenizer, file)
     generator = torch.Generator().manual_seed(words.seed)
     texts = []
     for _ in range(words.samples):
@@ -94,11 +109,14 @@ def write_samples(words: Words, found: Pretrained) -> list[str]:
 
 def main(argv: list[str]) -> int:
     """Print what `argv` asks for."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print(__doc__)
-        return ExitStatus.DONE if argv else ExitStatus.BAD_INPUT
-    words = read_words(argv, Words)
-    texts = write_samples(words, read_pretrained(words.checkpoint))
+    if asks_for_help(argv):
+        print(help_of_words(__doc__ or "", Words))
+        return ExitStatus.DONE
+    words = read_key_values(argv, Words)
+    found = read_pretrained(words.checkpoint, words.tokenizer)
+    if found.note:
+        print(found.note, file=sys.stderr)
+    texts = write_samples(words, found)
     print("\n----\n".join(texts))
     return ExitStatus.DONE
 

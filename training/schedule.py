@@ -67,6 +67,6 @@ def drawing(peak: float, schedule: ScheduleConfig, width: int = 64, height: int 
         label = f"{peak:g}" if row == height - 1 else ""
         lines.append(f"{label:>8} |{''.join(filled)}".rstrip())
     lines.append(f"{'0':>8} +{'-' * columns}")
-    end = f"{schedule.tokens_seen:,} tokens"
+    end = f"{schedule.tokens_planned:,} tokens"
     lines.append(f"{'':>8}  0{end:>{max(columns - 1, len(end) + 1)}}")
     return lines

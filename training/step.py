@@ -5,7 +5,7 @@ Shape key: B sequences of a rank, T positions.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from training.instruments import Reading
-from training.run import Run
+from training.device.backends import float64_device
+from training.gradient_noise import GradientNoiseProbe
 from training.schedule import learning_rate
+from training.state import TrainState
 
 
 @dataclass(frozen=True)
@@ -43,120 +44,99 @@ class Step:
 
 
 @dataclass
-class Begun:
+class PendingStep:
     """A step handed to the device, which may still be at work on it.
 
     `on_gpu` are its begin and end in a GPU's own time. `numbers` are the sums over ranks of the
-    loss, the two wishes and the instruments' small square, the gradient's norm and, of a
-    `reading`, the update's ratio; float64.
+    loss, the stop and save requests and the probe's small-batch square, the gradient's norm and, of
+    a `probe`, the update's ratio; float64.
     """
 
-    run: Run
+    state: TrainState
     number: int
     lr: float
     start: float
     numbers: Tensor
     on_gpu: tuple[torch.cuda.Event, torch.cuda.Event] | None
-    reading: Reading | None
+    probe: GradientNoiseProbe | None
 
     def result(self) -> Step:
         """Wait for the device and read what the step gave."""
         if self.on_gpu is not None:
-            self.on_gpu[1].synchronize()
+            with self.state.ranks.waiting("its GPU"):
+                self.on_gpu[1].synchronize()
         total, stops, saves, small_squares, grad_norm, *ratio = self.numbers.tolist()
-        run, now = self.run, time.perf_counter()
-        seconds = now - max(self.start, run.seen_at)  # steps that overlap are counted once
-        run.seen_at = now
-        run.train_s += seconds
+        state, now = self.state, time.perf_counter()
+        seconds = now - max(self.start, state.last_read_s)  # steps that overlap are counted once
+        state.last_read_s = now
+        state.train_s += seconds
         if self.on_gpu is not None:  # two steps may be read at once
             seconds = self.on_gpu[0].elapsed_time(self.on_gpu[1]) / 1e3
         step = Step(
             number=self.number,
-            loss=total / run.ranks.world_size,
+            loss=total / state.ranks.world_size,
             grad_norm=grad_norm,
             lr=self.lr,
             seconds=seconds,
             stop=stops > 0,
             save=saves > 0,
         )
-        if self.reading is None or not step.is_finite:
+        if self.probe is None or not step.is_finite:
             return step
-        instruments = self.reading.values(run.noise, small_squares, grad_norm, *ratio)
+        instruments = self.probe.values(state.noise, small_squares, grad_norm, *ratio)
         return replace(step, instruments=instruments)
 
 
-def begin_step(run: Run, stop: bool = False, save: bool = False) -> Begun:
-    """Hand step `run.step` to the device, its update included, without waiting for it.
+StepFunction = Callable[[TrainState, bool, bool], PendingStep]
+
+
+def begin_step(state: TrainState, stop: bool = False, save: bool = False) -> PendingStep:
+    """Hand step `state.step` to the device, its update included, without waiting for it.
 
     A NaN on any rank reaches all in the loss, and the update spoils all weights: whoever reads that
     ends the run. `stop` and `save` of any rank become those of all in the reduction that the loss
     needs anyway.
     """
     start, on_gpu = time.perf_counter(), None
-    if run.ranks.device.type == "cuda":
+    if state.ranks.device.type == "cuda":
         on_gpu = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         on_gpu[0].record()
-    config = run.config
-    lr = learning_rate(run.step, config.optimizer.lr, config.schedule)
-    for group in run.optimizer.param_groups:
+    config = state.config
+    lr = learning_rate(state.step, config.optimizer.lr, config.schedule)
+    for group in state.optimizer.param_groups:
         group["lr"] = lr
-    reading = run.reading()
-    with reading.gradients() if reading else nullcontext():
+    probe = state.noise_probe()
+    with probe.gradients() if probe else nullcontext():
         loss = accumulate_gradients(
-            run.network, *run.batch(run.step), run.environment.micro_batch, run.autocast
+            state.network, *state.batch(state.step), state.environment.micro_batch, state.autocast
         )
-    norm = nn.utils.clip_grad_norm_(run.parameters, config.optimizer.grad_clip)
-    sums = torch.zeros(4, dtype=torch.float64, device=loss.device)
+    norm = gradient_norm(state.parameters, config.optimizer.grad_clip)
+    sums = torch.zeros(4, dtype=torch.float64, device=float64_device(loss.device))
     sums[0] = loss
     sums[1].fill_(stop)  # by a kernel's argument: no copy to wait for
     sums[2].fill_(save)
-    if reading:
-        sums[3] = reading.small_square()
-    run.ranks.sum_in_place(sums)
-    with reading.update() if reading else nullcontext():
-        run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
-    run.step += 1
-    told = [norm, reading.update_ratio] if reading else [norm]
-    numbers = torch.cat([sums, torch.stack(told).double()])
+    if probe:
+        sums[3] = probe.small_square()
+    state.ranks.sum_in_place(sums)
+    with probe.update() if probe else nullcontext():
+        state.optimizer.step()
+    # On ranks the gradients are DDP's own memory: given up, the next step's would be held twice.
+    state.optimizer.zero_grad(set_to_none=state.ranks.world_size == 1)
+    state.step += 1
+    further = [norm, probe.update_ratio] if probe else [norm]
+    numbers = torch.cat([sums, torch.stack(further).to(sums.device).double()])
     if on_gpu is not None:
         numbers = numbers.to("cpu", non_blocking=True)  # into pinned memory
         on_gpu[1].record()
-    run.prefetch()  # while the device works
-    return Begun(run, run.step, lr, start, numbers, on_gpu, reading)
+    state.prefetch()  # while the device works
+    return PendingStep(state, state.step, lr, start, numbers, on_gpu, probe)
 
 
-def train_step(run: Run, stop: bool = False, save: bool = False) -> Step:
-    """`begin_step`, and wait for what it gives."""
-    return begin_step(run, stop, save).result()
-
-
-def train_steps(
-    run: Run, stop: Callable[[], bool], save: Callable[[], bool], must_see: Callable[[int], bool]
-) -> Iterator[Step]:
-    """Take the steps that are left and tell of each: up to the last, or to one that ends the run.
-
-    Where the device works behind the host (`run.is_behind`) a step is told of only when the next
-    has been handed over, so that the device never waits. Not so where the caller must look first:
-    after the step numbers of `must_see`, after the last, and after the step that follows one with a
-    wish to stop or save. All ranks read the same numbers, hence begin the same steps.
-    """
-    behind: Begun | None = None
-    steps = run.config.schedule.steps
-    while run.step < steps:
-        begun = begin_step(run, stop(), save())
-        earlier = behind.result() if behind else None
-        if earlier:
-            yield earlier
-        wish = earlier is not None and (earlier.stop or earlier.save)
-        if run.is_behind and not wish and run.step < steps and not must_see(run.step):
-            behind = begun
-            continue
-        behind = None
-        step = begun.result()
-        yield step
-        if step.stop or (earlier and earlier.stop):
-            return
+def gradient_norm(parameters: list[nn.Parameter], limit: float | None) -> Tensor:
+    """The global norm of the gradients, which are scaled down to `limit` where there is one."""
+    if limit is not None:
+        return nn.utils.clip_grad_norm_(parameters, limit)
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def accumulate_gradients(
@@ -182,7 +162,7 @@ def accumulate_gradients(
     with autocast():
         for index, (part_BT, part_targets_BT) in enumerate(parts):
             is_last = index + 1 == len(parts)
-            with nullcontext() if is_last else _alone(network):
+            with nullcontext() if is_last else without_exchange(network):
                 loss = network(part_BT, part_targets_BT) * (len(part_BT) / len(tokens_BT))
                 with torch.autocast(tokens_BT.device.type, enabled=False):  # forward passes only
                     loss.backward()
@@ -190,6 +170,6 @@ def accumulate_gradients(
     return mean
 
 
-def _alone(network: nn.Module) -> AbstractContextManager[object]:
+def without_exchange(network: nn.Module) -> AbstractContextManager[object]:
     """Gradients of this rank only; DDP does not send them round."""
     return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()

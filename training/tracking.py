@@ -8,7 +8,8 @@ What it says goes to tracking.log beside the rows. Torch-free, and only the proc
     WANDB_MODE       online, offline or disabled; not set: online if there is a key, else offline
     WANDB_PROJECT    gpt2-scaling-laboratory, if not set
 
-Offline runs lie in attempt-NNN/wandb; `wandb sync` uploads them.
+Offline runs lie in attempt-NNN/wandb; `wandb sync` uploads them. To wandb the attempts at a trial
+are one run, of which the one that is synced last stands: so each tells the rows before it, too.
 """
 
 import json
@@ -16,9 +17,11 @@ import netrc
 import os
 import re
 import select
+import shlex
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -26,18 +29,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from configs.errors import BadInput
-from configs.files import parse_json
-from training.attempt import RECORD, Attempt
-from training.config import TrainConfig, science, trial_id
-from training.metrics import NAME as METRICS
+from common.errors import BadInput
+from common.files import DIGEST, parse_json
+from training.config import TrainConfig
+from training.trial.attempt import RECORD, Attempt
+from training.trial.identity import science, trial_id
+from training.trial.metrics import NAME as METRICS
+from training.trial.metrics import Row, parse_row, scan_metrics
 
 LOG = "tracking.log"
 FINISH_S = 30.0  # from the run's end until the process ends, its wandb done or not
 POLL_S = 1.0
 PROJECT = "gpt2-scaling-laboratory"
 ROOT = Path(__file__).resolve().parent.parent
-_HIDDEN = ("time",)  # wandb has its own clock
+_HIDDEN = ("time", DIGEST)  # wandb has its own clock
+_OFFLINE = "wandb: offline after all"
 
 _leaving: list[subprocess.Popen[bytes]] = []
 
@@ -59,6 +65,7 @@ def tracked(attempt: Attempt, config: TrainConfig, labels: Labels) -> Iterator[N
     if config.runtime.tracking == "none":
         yield
         return
+    print(where_rows_go(attempt.folder), flush=True)
     model = config.model
     size = f"{model.n_layer}x{model.n_embd}"
     asked = {
@@ -75,12 +82,44 @@ def tracked(attempt: Attempt, config: TrainConfig, labels: Labels) -> Iterator[N
     finally:
         _leaving[:] = [other for other in _leaving if other.poll() is None]
         if process is not None:
+            if _OFFLINE in _log_of(attempt):
+                print(where_rows_go(attempt.folder, "offline"), flush=True)
             if process.poll():
                 print(f"runtime.tracking: it ended with {process.poll()}; see {LOG}")
             assert process.stdin is not None
             with suppress(OSError):
                 process.stdin.close()
             _leaving.append(process)  # or it would be called a zombie when it is forgotten
+
+
+def where_rows_go(place: Path, mode: str | None = None) -> str:
+    """The line that says where wandb's rows are to be found, for attempts under `place`.
+
+    `mode` is how wandb runs, where that is known; `place` may hold wildcards.
+    """
+    mode = mode or wandb_mode()
+    if mode == "online":
+        return f"runtime.tracking: wandb is online; project {_project()}"
+    if mode == "disabled":
+        return "runtime.tracking: wandb is disabled by WANDB_MODE"
+    why = "" if "WANDB_MODE" in os.environ else " (no key; `wandb login` stores one)"
+    path = "/".join(
+        part if "*" in part or not part else shlex.quote(part) for part in str(place).split("/")
+    )
+    return (
+        f"runtime.tracking: wandb writes offline{why} into {place}/wandb; to upload it: "
+        f"wandb sync {path}/wandb/offline-run-*"
+    )
+
+
+def _project() -> str:
+    return os.environ.get("WANDB_PROJECT", PROJECT)
+
+
+def _log_of(attempt: Attempt) -> str:
+    with suppress(OSError):
+        return (attempt.folder / LOG).read_text(errors="replace")
+    return ""
 
 
 def _start(asked: Mapping[str, Any], log: Path) -> subprocess.Popen[bytes] | None:
@@ -141,7 +180,7 @@ def _follow(asked: Mapping[str, Any], mode: str) -> None:
 
     def init(mode: Any) -> Any:
         return wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            project=_project(),
             group=asked["group"] and asked["group"][:128],
             tags=[tag[:64] for tag in asked["tags"]],
             id=re.sub(r"[^\w.-]", "-", asked["id"])[-64:],
@@ -158,17 +197,28 @@ def _follow(asked: Mapping[str, Any], mode: str) -> None:
     try:
         run = init(mode)
     except wandb.Error as error:  # a key that is refused, a network that is not there
-        print(f"wandb: offline after all: {error}", flush=True)
+        print(f"{_OFFLINE}: {error}", flush=True)
         run = init("offline")
     run.define_metric("*", step_metric="step")  # a resumed run repeats steps
+
+    def log(row: Row) -> None:
+        run.log({name: value for name, value in row.items() if name not in _HIDDEN})
+
+    # What wandb's server does not have of the attempts before this one.
+    there = getattr(run, "resumed", False)
+    earlier = deque([] if there else scan_metrics(attempt.parent, before=attempt).rows)
     lines = _lines(attempt / METRICS)
     goes_on = True
     while goes_on:
         goes_on = not _run_has_ended()
         for line in next(lines):
-            with suppress(ValueError):
-                row = parse_json(line)
-                run.log({name: value for name, value in row.items() if name not in _HIDDEN})
+            if row := parse_row(line):
+                while earlier and earlier[0]["step"] < row["step"]:
+                    log(earlier.popleft())
+                earlier.clear()  # this attempt repeats those
+                log(row)
+    for row in earlier:
+        log(row)
     run.summary.update(_record(attempt.parent / RECORD))
     run.finish()
 
@@ -206,7 +256,7 @@ def _record(path: Path) -> dict[str, Any]:
         values = parse_json(path.read_bytes())
     except (OSError, ValueError, BadInput):
         return {}
-    return {name: value for name, value in values.items() if value is not None}
+    return {n: value for n, value in values.items() if value is not None and n != DIGEST}
 
 
 if __name__ == "__main__":

@@ -1,32 +1,30 @@
 """What a fit was asked to do, as a frozen value; torch-free."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from configs.errors import BadInput
+from common.errors import BadInput
+from configs.suggest import cure, one_of
+from scaling.fit.registry import HEADLINE, LAWS
+from scaling.fit.table.schema import COUNTS
 
 Objective = Literal["huber", "lad", "least_squares"]
-Law = Literal[
-    "isoflop", "parametric", "envelope", "kaplan", "over_training", "learning_curve", "lr", "batch"
-]
-LAWS: tuple[Law, ...] = (
-    "isoflop",
-    "parametric",
-    "envelope",
-    "kaplan",
-    "over_training",
-    "learning_curve",
-    "lr",
-    "batch",
-)
-HEADLINE: tuple[Law, ...] = LAWS[:2]
-MOST_FLOPS = 1e35  # of a budget that anything is foretold of: beyond is a slip
-# Columns that a table may count in a unit of its own.
-UNITS = (
-    *("params", "params_total", "params_non_embedding", "params_matmul", "params_effective"),
-    *("tokens", "flops", "flops_budget", "flops_6nd", "flops_exact"),
-    *("batch_tokens", "warmup_tokens"),
-)
+MOST_FLOPS = 1e35  # the largest budget to predict: beyond is a slip
+_UNIT_NAMES = {
+    **dict.fromkeys(("k", "thousand", "thousands"), 1e3),
+    **dict.fromkeys(("m", "million", "millions"), 1e6),
+    **dict.fromkeys(("b", "g", "bn", "billion", "billions"), 1e9),
+    **dict.fromkeys(("t", "trillion", "trillions"), 1e12),
+}
+
+
+def read_unit(value: Any, where: str) -> float:
+    """A unit as a number, 1e9, or by name, B or billions; BadInput for anything else."""
+    if isinstance(value, str) and (unit := _UNIT_NAMES.get(value.lower())):
+        return unit
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise BadInput(f"{where}: found {value!r}, expected a number or k, M, B or T, as 1e9 or B")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,11 @@ class PredictConfig:
 
 @dataclass(frozen=True)
 class ConventionConfig:
-    """Which columns are N and C; null: those of our own sweeps, else `params` and `flops`."""
+    """Which columns are N and C.
+
+    params  null: effective for our own sweeps, else the column `params`
+    flops   null: exact for our own sweeps, else the column `flops`
+    """
 
     params: Literal["given", "effective", "total", "matmul", "non_embedding"] | None
     flops: Literal["given", "exact", "6nd"] | None
@@ -74,7 +76,7 @@ class FitConfig:
     out          folder for the results; null: `fit` in the sweep, else fits/<name of the table>
     where        column: value, or a list of them; only rows with one of those values
     columns      our name: the table's name
-    units        our name: what one unit of the column is, as tokens: 1e9 for billions
+    units        our name: what one unit of the column is, as tokens: 1e9, B or billions
     by           a column; each of its values is fitted apart, into out/<value>
     laws         laws to fit, each of which must stand; null: all that the table shows
     require      laws of which one must stand, as far as `laws` asks for them; empty: none need.
@@ -95,10 +97,10 @@ class FitConfig:
     compare: str | None
     where: dict[str, Any]
     columns: dict[str, str]
-    units: dict[str, float]
+    units: dict[str, Annotated[float, read_unit]]
     by: str | None
-    laws: tuple[Law, ...] | None
-    require: tuple[Law, ...]
+    laws: tuple[str, ...] | None
+    require: tuple[str, ...]
     reduce: Literal["none", "best"]
     holdout: Literal["top", "none"] | float
     predict: PredictConfig
@@ -120,6 +122,9 @@ class FitConfig:
             raise BadInput(f"out: found {self.out!r}, expected a path without a zero character")
         if self.laws is not None and not self.laws:
             raise BadInput("laws: found an empty list, expected at least one law, or null for all")
+        for key, names in (("laws", self.laws or ()), ("require", self.require)):
+            if unknown := [name for name in names if name not in LAWS]:
+                raise BadInput(f"{key}: found {unknown[0]!r}, expected {one_of(unknown[0], LAWS)}")
         asked_apart = self.laws and self.require and not set(self.require) & set(self.laws)
         if asked_apart and self.require != HEADLINE:
             raise BadInput(
@@ -129,8 +134,8 @@ class FitConfig:
         if not 0 <= self.n_bootstrap <= 1_000_000:
             raise BadInput(f"n_bootstrap: found {self.n_bootstrap}, expected 0 to 1000000")
         for name, unit in self.units.items():
-            if name not in UNITS:
-                raise BadInput(f"units.{name}: no column with units; known: {', '.join(UNITS)}")
+            if name not in COUNTS:
+                raise BadInput(f"units.{name}: no column with units; {cure(name, COUNTS)}")
             if not 0 < unit < 1e30:
                 raise BadInput(f"units.{name}: found {unit:g}, expected above 0 and below 1e30")
         if self.seed < 0:
@@ -145,9 +150,9 @@ class FitConfig:
             )
 
     @property
-    def asked(self) -> tuple[Law, ...]:
+    def asked(self) -> tuple[str, ...]:
         """The laws to fit: those named, else all that there are."""
-        return self.laws or LAWS
+        return self.laws or tuple(LAWS)
 
     @property
     def paths(self) -> tuple[str, ...]:

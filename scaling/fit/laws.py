@@ -1,4 +1,4 @@
-"""The functional forms, what follows from them in closed form, and what a fit of one returns.
+"""The functional forms, and what follows from them in closed form.
 
 N parameters, D training tokens, C FLOP, loss in nats per token; C = 6 N D throughout.
 
@@ -10,14 +10,49 @@ N parameters, D training tokens, C FLOP, loss in nats per token; C = 6 N D throu
                                                               Kaplan et al. 2020, eq. 1.5, table 2
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 PF_DAY = 8.64e19
-Status = Literal["ok", "flagged", "refused"]
+# The share of the loss that too little data may cost: Kaplan's own, the spread between seeds.
+EXCESS = 0.02
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """log y = log_scale + slope log(C / unit), as numbers or as arrays (R,) of resamples."""
+
+    log_scale: Any
+    slope: Any
+    unit: float = 1.0
+
+    @staticmethod
+    def joined(parts: Sequence["PowerLaw"]) -> "PowerLaw":
+        """The resamples of several batches as one."""
+        return PowerLaw(
+            np.concatenate([part.log_scale for part in parts]),
+            np.concatenate([part.slope for part in parts]),
+        )
+
+    def __getitem__(self, chosen: Any) -> "PowerLaw":
+        return PowerLaw(self.log_scale[chosen], self.slope[chosen], self.unit)
+
+    def at(self, flops: Any) -> Any:
+        """y at `flops`."""
+        return np.exp(self.log_scale + self.slope * np.log(flops / self.unit))
+
+    def log_budget(self, y: Any) -> Any:
+        """log C at which the law reaches `y`; nan where it does not rise."""
+        rises = np.where(self.slope > 0, self.slope, np.nan)
+        return np.log(self.unit) + (np.log(y) - self.log_scale) / rises
+
+    @property
+    def coefficient(self) -> Any:
+        """y at one FLOP."""
+        return np.exp(self.log_scale - self.slope * np.log(self.unit))
 
 
 @dataclass(frozen=True)
@@ -44,55 +79,92 @@ class Surface:
         """Loss in nats per token of a model of `params` trained on `tokens`."""
         return self.E + self.A * params**-self.alpha + self.B * tokens**-self.beta
 
-    def optimal_allocation(self, flops: Any) -> tuple[Any, Any]:
-        """(N*, D*) of least loss where 6 N D = flops."""
-        log_half = np.log(flops / 6)
-        return (
-            np.exp(self.log_scale + self.a * log_half),
-            np.exp(self.b * log_half - self.log_scale),
+    def shifted(self, log_n: Any, log_d: Any) -> "Surface":
+        """The same losses as a law of e^log_n N and e^log_d D."""
+        return replace(
+            self, A=self.A * np.exp(self.alpha * log_n), B=self.B * np.exp(self.beta * log_d)
         )
 
     @property
-    def log_scale(self) -> Any:
+    def log_G(self) -> Any:
         """log G; the logarithms of A and B are taken apart, since resamples may overflow."""
         log_ratio = np.log(self.alpha) + np.log(self.A) - np.log(self.beta) - np.log(self.B)
         return log_ratio / (self.alpha + self.beta)
 
-    def log_budget_of_size(self, params: Any) -> Any:
-        """log C of the budget for which `params` is the best size."""
-        return np.log(6) + (np.log(params) - self.log_scale) / self.a
+    @property
+    def n_opt(self) -> PowerLaw:
+        """N* against C."""
+        return PowerLaw(self.log_G, self.a, unit=6.0)
 
-    def log_budget_of_data(self, tokens: Any) -> Any:
-        """log C of the budget for which `tokens` is the best amount of data."""
-        return np.log(6) + (np.log(tokens) + self.log_scale) / self.b
+    @property
+    def d_opt(self) -> PowerLaw:
+        """D* against C."""
+        return PowerLaw(-self.log_G, self.b, unit=6.0)
+
+    def optimal_allocation(self, flops: Any) -> tuple[Any, Any]:
+        """(N*, D*) of least loss where 6 N D = flops."""
+        return self.n_opt.at(flops), self.d_opt.at(flops)
 
 
 @dataclass(frozen=True)
 class KaplanLaw:
-    """Kaplan's joint law in non-embedding parameters, and his compute-efficient frontier.
+    """Kaplan's joint law, eq. 1.5; numbers, or arrays (R,) of resamples.
 
-    The frontier (his section 6) is N = n_scale X^n_power, D = d_scale X^d_power with X the
-    compute in PF-days at a batch far below the critical one; it is a fit of its own.
+    Scales are held as logarithms. `n_efficient` and `d_efficient` are his compute-efficient
+    frontier (section 6), at a batch far below the critical one: a fit of its own.
     """
 
-    N_c: float
-    D_c: float
-    alpha_N: float
-    alpha_D: float
-    n_scale: float
-    n_power: float
-    d_scale: float
-    d_power: float
+    log_N_c: Any
+    log_D_c: Any
+    alpha_N: Any
+    alpha_D: Any
+    n_efficient: PowerLaw | None = None
+    d_efficient: PowerLaw | None = None
+
+    @property
+    def N_c(self) -> Any:
+        """The size's scale."""
+        return np.exp(self.log_N_c)
+
+    @property
+    def D_c(self) -> Any:
+        """The data's scale."""
+        return np.exp(self.log_D_c)
+
+    @property
+    def a(self) -> Any:
+        """Exponent of N* in C along C = 6 N D."""
+        return self.alpha_D / (self.alpha_N + self.alpha_D)
+
+    @property
+    def b(self) -> Any:
+        """Exponent of D* in C along C = 6 N D."""
+        return 1 - self.a
+
+    @property
+    def alpha_C(self) -> Any:
+        """Exponent of the least loss in C."""
+        return self.alpha_N * self.alpha_D / (self.alpha_N + self.alpha_D)
+
+    @property
+    def data_power(self) -> Any:
+        """p of the data against overfitting, D >= k N^p."""
+        return self.alpha_N / self.alpha_D
+
+    def data_scale(self, excess: float = EXCESS) -> Any:
+        """k of the data that keep the loss within a share `excess` of that of unlimited data."""
+        room = np.expm1(np.log1p(excess) / self.alpha_D)
+        return np.exp(self.log_D_c - self.data_power * self.log_N_c) / room
 
     def predict_loss(self, params: Any, tokens: Any) -> Any:
         """Loss in nats per token of a model of `params` stopped early on `tokens`."""
-        size = (self.N_c / params) ** (self.alpha_N / self.alpha_D)
-        return (size + self.D_c / tokens) ** self.alpha_D
+        size = np.exp(self.data_power * (self.log_N_c - np.log(params)))
+        return (size + np.exp(self.log_D_c) / tokens) ** self.alpha_D
 
     def optimal_allocation(self, flops: Any) -> tuple[Any, Any]:
-        """(N, D) on the compute-efficient frontier."""
-        days = flops / PF_DAY
-        return self.n_scale * days**self.n_power, self.d_scale * days**self.d_power
+        """(N, D) on the compute-efficient frontier of the paper."""
+        assert self.n_efficient is not None and self.d_efficient is not None
+        return self.n_efficient.at(flops), self.d_efficient.at(flops)
 
 
 # Never plan with `hoffmann_printed`: its two-digit exponents move N* by a fifth at 5.76e23 FLOP.
@@ -113,14 +185,12 @@ PUBLISHED: Mapping[str, Surface | KaplanLaw] = {
     "muennighoff_c4": Surface(E=1.8691, A=520.82, B=1487.72, alpha=0.35266, beta=0.35266),
     # Kaplan et al. 2020, table 2 and table 6.
     "kaplan": KaplanLaw(
-        N_c=6.4e13,
-        D_c=1.8e13,
+        log_N_c=np.log(6.4e13),
+        log_D_c=np.log(1.8e13),
         alpha_N=0.076,
         alpha_D=0.103,
-        n_scale=1.3e9,
-        n_power=0.73,
-        d_scale=2e10,
-        d_power=0.27,
+        n_efficient=PowerLaw(np.log(1.3e9), 0.73, PF_DAY),
+        d_efficient=PowerLaw(np.log(2e10), 0.27, PF_DAY),
     ),
 }
 
@@ -130,7 +200,7 @@ def predict_loss(params: Any, tokens: Any, law: str | Surface | KaplanLaw = "hof
 
     `law` is a name in PUBLISHED or a law itself; numbers or arrays that broadcast. `hoffmann`
     has the digits of the paper's TeX source; `kaplan` counts parameters without embeddings and
-    has no floor. Each is a fit to its own corpus and tokenizer. Raises ValueError.
+    has no irreducible loss. Each is a fit to its own corpus and tokenizer. Raises ValueError.
     """
     if isinstance(law, str):
         if law not in PUBLISHED:
@@ -140,79 +210,3 @@ def predict_loss(params: Any, tokens: Any, law: str | Surface | KaplanLaw = "hof
         if not np.all(np.asarray(values, dtype=float) > 0):
             raise ValueError(f"{name}: found {values}, expected above 0")
     return law.predict_loss(params, tokens)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its uncertainty; every field is None where it is unknown.
-
-    se is the standard deviation of the resamples, ci80, ci90 and ci95 their percentiles. A
-    parameter that ended on its bound has no value, and `bound` says which one.
-    """
-
-    value: float | None
-    se: float | None = None
-    ci80: tuple[float, float] | None = None
-    ci90: tuple[float, float] | None = None
-    ci95: tuple[float, float] | None = None
-    bound: Literal["low", "high"] | None = None
-
-    def document(self) -> dict[str, Any]:
-        """The estimate as fit.json holds it."""
-        return {
-            "value": self.value,
-            "se": self.se,
-            **{name: _pair(getattr(self, name)) for name in ("ci80", "ci90", "ci95")},
-            "bound": self.bound,
-        }
-
-
-UNKNOWN = Estimate(None)
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A doubt that stands beside a number: a code for programs, a sentence for people."""
-
-    code: str
-    text: str
-
-    def document(self) -> dict[str, str]:
-        """The flag as fit.json holds it."""
-        return {"code": self.code, "text": self.text}
-
-
-@dataclass(frozen=True)
-class LawFit:
-    """One law fitted: `ok`, `flagged` (numbers with doubts) or `refused` (a reason, no numbers).
-
-    estimates  by name; the exponents are `a` (of N* in C) and `b` (of D* in C)
-    details    everything else of the law's entry in fit.json, plain JSON values
-    """
-
-    name: str
-    estimates: Mapping[str, Estimate] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
-    flags: tuple[Flag, ...] = ()
-    reason: str | None = None
-
-    @property
-    def status(self) -> Status:
-        """Refused where there is a reason, flagged where there is a doubt, else ok."""
-        if self.reason is not None:
-            return "refused"
-        return "flagged" if self.flags else "ok"
-
-    def document(self) -> dict[str, Any]:
-        """The law's entry in fit.json."""
-        return {
-            "status": self.status,
-            "flags": [flag.document() for flag in self.flags],
-            "reason": self.reason,
-            **{name: estimate.document() for name, estimate in self.estimates.items()},
-            **self.details,
-        }
-
-
-def _pair(interval: tuple[float, float] | None) -> list[float] | None:
-    return None if interval is None else [interval[0], interval[1]]

@@ -1,40 +1,30 @@
 """Runs as points that a fit may use: tables and sweep directories to arrays, exclusions named."""
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configs.errors import BadInput
-from scaling.fit.cells import number, number_or_nan, positive, refuse
-from scaling.fit.columns import Row
+from common.errors import BadInput
 from scaling.fit.config import FitConfig
-from scaling.fit.names import NEEDED, NUMBERS, TEXTS, is_loss
-from scaling.fit.repeats import (
-    Exclusion,
-    Point,
-    average_seeds,
+from scaling.fit.table.schema import NEEDED, NUMBERS, TEXTS, is_done
+from scaling.fit.table.seeds import (
+    average_losses,
     check_repeats,
-    in_order,
-    reduce_to_best,
+    repeated,
+    seed_groups,
+    told_apart_by,
 )
+
+if TYPE_CHECKING:  # plans import this file and launchers plans: see table/columns.py
+    from scaling.fit.table.columns import Table
 
 LOSS_MIN = 1e-6  # nats; below it is a slip
 LOSS_MAX = 50.0  # nats; a model that guesses evenly among 2^72 tokens
 # Runs that differ in one of these were not measured on one scale and belong to no common law.
 TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", "eval_tokens")
-# What a run led to, against what it was: two runs equal in all but these and the seed are repeats.
-_OUTCOME_NAMES = """
-    run_id seed status reason attempts wall_s train_s first_step_s tokens_per_s mfu peak_memory
-    train_loss step steps is_final stale id schema weights_digest config_digest bitwise started
-    ended torch device threads world_size code_commit code_dirty spikes spike_step spike_nats epochs
-    arm
-    Name ID State Notes User Tags Created Updated Runtime Hostname Sweep _step _runtime _timestamp
-"""
-_OUTCOMES = frozenset(_OUTCOME_NAMES.split())  # ours, then those of a Weights & Biases export
 # Runs of a sweep that are no points of its laws (scaling/plan/grid.py: Arm), and why.
 _OTHER_ARMS = {
     "scout": "its rate and batch are not tuned yet",
@@ -42,6 +32,25 @@ _OTHER_ARMS = {
     "control_long_warmup": "its warm-up is too long on purpose",
     "control_long_cosine": "its cosine does not end at the budget, on purpose",
 }
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A planned run that no fit uses, why, and which IsoFLOP curve lacks it."""
+
+    run_id: str
+    reason: str
+    flops_budget: float = math.nan
+    params: float = math.nan
+
+
+@dataclass(frozen=True)
+class Point:
+    """N, D and C of one run."""
+
+    params: float
+    tokens: float
+    flops: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Observations:
     planned                 runs in the input; used + the excluded
     merged                  rows that seed averaging took away: used - observations
     members                 the runs that were averaged into an observation, by its run_id
+    told_apart_by           text columns in which runs of one (N, D) differ, the most telling first
     """
 
     run_id: tuple[str, ...]
@@ -88,176 +98,183 @@ class Observations:
 _ARRAYS = ("params", "tokens", "flops", "loss", "flops_budget", "loss_se")
 
 
-def observe(rows: Sequence[Row], config: FitConfig, arms: Sequence[str] = ()) -> Observations:
-    """Admit rows to a fit, in an order that does not depend on theirs. Raises BadInput.
+def observe(runs: "Table", config: FitConfig, arms: Sequence[str] = ()) -> Observations:
+    """Admit runs to a fit, in an order that does not depend on theirs. Raises BadInput.
 
     planned = used + excluded, always: a row is used, or listed with the reason why not. `arms` are
     admitted beside those that the headline laws rest on; where.arm= admits whatever it names.
     """
-    planned = len(rows)
-    used, excluded = _admit(rows, config, arms)
-    _check_together(used)
-    points = [_point(row, config) for row in used]
-    told_apart_by = _told_apart_by(used, points, config)
-    points = in_order(points)
-    check_repeats(points)
-    points, merged = average_seeds(points)
+    table, points = admit(runs, config, arms)
+    check_repeats(table, points.run_id, points.tokens)
+    apart = told_apart_by(table, repeated(points.params, points.tokens), config)
+    points = replace(points, told_apart_by=apart)
+    groups = seed_groups(table, config)
+    if len(groups) < len(points):
+        points = _averaged(points, groups)
     if config.reduce == "best":
-        points, dropped = reduce_to_best(points)
-        excluded += dropped
-    names = sorted({name for point in points for name in point.others})
-    return Observations(
-        run_id=tuple(point.run_id for point in points),
-        **{name: np.array([getattr(p, name) for p in points], dtype=float) for name in _ARRAYS},
-        columns={
-            name: np.array([p.others.get(name, math.nan) for p in points], dtype=float)
-            for name in names
-        },
-        planned=planned,
-        merged=merged,
-        excluded=tuple(sorted(excluded, key=lambda item: (item.run_id, item.reason))),
-        members={point.run_id: point.members for point in points if point.members},
-        told_apart_by=told_apart_by,
+        points = _reduced(points)
+    columns = {name: points.columns[name] for name in sorted(points.columns)}
+    return replace(
+        points,
+        columns={name: values for name, values in columns.items() if np.isfinite(values).any()},
+        excluded=tuple(sorted(points.excluded, key=lambda lost: (lost.run_id, lost.reason))),
     )
 
 
-def admitted(
-    rows: Sequence[Row], config: FitConfig, observations: Observations
-) -> dict[str, Point]:
-    """The single runs behind the observations by name, each at its largest token count."""
-    excluded = {lost.run_id for lost in observations.excluded}
-    points = [_point(row, config) for row in _admit(rows, config)[0]]
-    points = [point for point in points if point.run_id and point.run_id not in excluded]
-    return {point.run_id: point for point in sorted(points, key=lambda point: point.tokens)}
-
-
-def _admit(
-    rows: Sequence[Row], config: FitConfig, arms: Sequence[str] = ()
-) -> tuple[list[Row], list[Exclusion]]:
-    used, excluded = [], []
-    for row in rows:
-        name, status = str(row.values.get("run_id") or row.place), row.values.get("status")
-        reason = None
-        if {name, str(row.values.get("Name"))} & set(config.exclude):
-            reason = "excluded by request"
-        elif status not in (None, "done"):
-            cause = row.values.get("reason")
-            reason = f"status {status}" + (f": {cause}" if cause else "")
-        elif "arm" not in config.where and (arm := row.values.get("arm")) not in arms:
-            why = _OTHER_ARMS.get(str(arm))
-            reason = f"arm {arm}: {why}" if why else None
-        if reason is None:
-            used.append(row)
-        else:
-            budget, params = (number_or_nan(row, key) for key in ("flops_budget", "params"))
-            excluded.append(Exclusion(name, reason, budget, params))
-    return used, excluded
-
-
-def _check_together(rows: Sequence[Row]) -> None:
+def admit(
+    runs: "Table", config: FitConfig, arms: Sequence[str] = ()
+) -> tuple["Table", Observations]:
+    """The rows of the runs that a fit may use, and each as a point, in one order. BadInput."""
+    reasons = _reasons(runs, config, arms)
+    table = runs.take(np.array([reason is None for reason in reasons], dtype=bool))
+    known = table.known("data_digest")
+    same_data = len(known) > 0 and known.all() and len(table.distinct("data_digest")[1]) == 1
     for name in TOGETHER:
-        found = sorted({str(row.values[name]) for row in rows if row.values.get(name) is not None})
+        if name == "dataset" and same_data:
+            continue  # its name says where the text lay, which may be at several places
+        found = sorted(map(str, table.distinct(name)[1]))
         if len(found) > 1:
             raise BadInput(
                 f"{name}: found {', '.join(found[:6])}, expected one value; such runs share no "
                 f"law: choose one by where.{name}=, or fit each by by={name}"
             )
+    points = _points(table, config)
+    order = _order(points)
+    budgets, params = (runs.numbers_or_nan(name).tolist() for name in ("flops_budget", "params"))
+    excluded = tuple(
+        Exclusion(runs.run_name(row), reason, budgets[row], params[row])
+        for row, reason in enumerate(reasons)
+        if reason is not None
+    )
+    points = points.take(order)
+    named = tuple(name or f"row-{row:05d}" for row, name in enumerate(points.run_id, 1))
+    return table.take(order), replace(points, run_id=named, planned=len(runs), excluded=excluded)
 
 
-def _point(row: Row, config: FitConfig) -> Point:
-    values = {name: positive(row, name) for name in ("params", "tokens")}
-    try:
-        loss = number(row, "loss")
-    except BadInput as error:
-        if str(row.values.get("loss")).lower() not in ("none", "nan", "inf"):
-            raise
-        run = row.values.get("run_id") or row.place  # it diverged, say, or was killed
-        raise BadInput(f"{error}; exclude=[{run}] leaves the run out") from None
-    if not 0 < loss <= LOSS_MAX:
-        raise refuse(row, "loss", f"{loss:g}", f"above 0 and at most {LOSS_MAX:g} nats")
-    if loss < LOSS_MIN:
-        raise refuse(row, "loss", f"{loss:g}", f"at least {LOSS_MIN:g} nats")
-    others = {}
-    for name in row.values:
-        if name in NUMBERS and row.values[name] is not None:
-            others[name] = number(row, name)
-        elif name not in (*NEEDED, *TEXTS) and (value := number_or_nan(row, name)) == value:
-            others[name] = value
+def admitted(runs: "Table", config: FitConfig, observations: Observations) -> dict[str, Point]:
+    """The single runs behind the observations by name, each at its largest token count."""
+    excluded = {lost.run_id for lost in observations.excluded}
+    points = admit(runs, config)[1]
+    found = zip(points.run_id, points.params, points.tokens, points.flops, strict=True)
+    return {
+        name: Point(*map(float, counts))
+        for name, *counts in sorted(found, key=lambda run: run[2])
+        if name not in excluded
+    }
+
+
+def _reasons(runs: "Table", config: FitConfig, arms: Sequence[str]) -> list[str | None]:
+    """Why each run is left out; None for those that are used."""
+    reasons: list[str | None] = [None] * len(runs)
+    names = ("Name", "status", "reason", "arm")
+    for row, (name, status, cause, arm) in enumerate(zip(*map(runs.texts, names), strict=True)):
+        if {runs.run_name(row), name} & set(config.exclude):
+            reasons[row] = "excluded by request"
+        elif not is_done(status):
+            reasons[row] = f"status {status}" + (f": {cause}" if cause else "")
+        elif "arm" not in config.where and arm not in arms and arm in _OTHER_ARMS:
+            reasons[row] = f"arm {arm}: {_OTHER_ARMS[arm]}"
+    return reasons
+
+
+def _points(table: "Table", config: FitConfig) -> Observations:
+    """Each row as a point; a row without a name has the name \"\". Raises BadInput."""
+    params, tokens = table.positive("params"), table.positive("tokens")
+    loss = _losses(table)
+    columns = {
+        name: table.numbers(name) if name in NUMBERS else table.numbers_or_nan(name)
+        for name in table.names
+        if name not in (*NEEDED, *TEXTS)
+    }
     for name in ("flops", "flops_budget", "flops_6nd", "flops_exact"):
-        if name in others:
-            positive(row, name)
-    if not 0 <= others.get("loss_se", 0.0) <= LOSS_MAX:
-        expected = f"at least 0 and at most {LOSS_MAX:g} nats"
-        raise refuse(row, "loss_se", f"{others['loss_se']:g}", expected)
-    if row.values.get("arm") == "horizons":
-        others["horizon"] = 1.0
-    params = values["params"]
+        table.positive(name, needed=False)
+    unknown = np.full(len(table), np.nan)
+    loss_se = columns.pop("loss_se", unknown)
+    expected = f"at least 0 and at most {LOSS_MAX:g} nats"
+    table.check(~((loss_se < 0) | (loss_se > LOSS_MAX)), "loss_se", loss_se, expected)
+    if "arm" in table.names:
+        columns["horizon"] = np.where(np.array(table.texts("arm")) == "horizons", 1.0, np.nan)
     if config.convention.params not in (None, "given"):
-        name = f"params_{config.convention.params}"
-        params = _counted(row, name, f"convention.params={config.convention.params}")
-        others["params_given"] = values["params"]
-    return Point(
-        run_id=str(row.values["run_id"]) if row.values.get("run_id") is not None else "",
-        params=params,
-        tokens=values["tokens"],
-        flops=_flops(row, config, params, values["tokens"], others),
-        loss=loss,
-        flops_budget=others.pop("flops_budget", math.nan),
-        loss_se=others.pop("loss_se", math.nan) or math.nan,
-        others={name: value for name, value in others.items() if name not in ("flops", "stale")},
-        identity=_identity(row, config) if "seed" in others else (),
-        place=row.place,
-    )
-
-
-def _told_apart_by(
-    rows: Sequence[Row], points: Sequence[Point], config: FitConfig
-) -> tuple[str, ...]:
-    """Observations.told_apart_by; not what names each run, nor what a run led to."""
-    groups: dict[Any, list[Row]] = {}
-    for row, point in zip(rows, points, strict=True):
-        groups.setdefault((point.params, point.tokens), []).append(row)
-    kinds: Counter[str] = Counter()
-    for group in groups.values():
-        for name in rows[0].values if len(group) > 1 else ():
-            if name not in _OUTCOMES and name not in config.columns.values():
-                texts = {row.values.get(name) for row in group if _is_text(row, name)}
-                kinds[name] += max(len(texts) - 1, 0)
-    names = [
-        name
-        for name, count in kinds.items()
-        if count and len({row.values.get(name) for row in rows}) < len(rows)
-    ]
-    return tuple(sorted(names, key=lambda name: (-kinds[name], name)))
-
-
-def _is_text(row: Row, name: str) -> bool:
-    return isinstance(row.values.get(name), str) and math.isnan(number_or_nan(row, name))
-
-
-def _counted(row: Row, name: str, asked: str) -> float:
-    """The count that a convention asks for; BadInput names the column where there is none."""
-    if name not in row.values:
-        raise BadInput(f"{asked}: no column {name}, which it needs; map it, as columns.{name}=NAME")
-    return positive(row, name)
-
-
-def _flops(
-    row: Row, config: FitConfig, params: float, tokens: float, others: Mapping[str, float]
-) -> float:
-    """FLOP of a run in the convention asked for; 6 N D where the table has none."""
+        columns["params_given"] = params
+        asked = f"convention.params={config.convention.params}"
+        params = _counted(table, f"params_{config.convention.params}", asked)
+    given, by_rule = columns.pop("flops", unknown), 6.0 * params * tokens
     if config.convention.flops == "exact":
-        return _counted(row, "flops_exact", "convention.flops=exact")
-    if config.convention.flops == "6nd":
-        return 6.0 * params * tokens
-    return others.get("flops", 6.0 * params * tokens)
-
-
-def _identity(row: Row, config: FitConfig) -> tuple[Any, ...]:
-    """What a run was. A column that is mapped counts once, under our name and not under theirs."""
-    skipped = _OUTCOMES | set(config.columns.values())
-    return tuple(
-        (name, str(row.values[name]))
-        for name in sorted(row.values)
-        if name not in skipped and not is_loss(name) and row.values[name] is not None
+        given = _counted(table, "flops_exact", "convention.flops=exact")
+    elif config.convention.flops == "6nd":
+        given = by_rule
+    return Observations(
+        run_id=tuple(name or "" for name in table.texts("run_id")),
+        params=params,
+        tokens=tokens,
+        flops=np.where(np.isnan(given), by_rule, given),
+        loss=loss,
+        flops_budget=columns.pop("flops_budget", unknown),
+        loss_se=np.where(loss_se > 0, loss_se, np.nan),
+        columns={name: values for name, values in columns.items() if name != "stale"},
     )
+
+
+def _losses(table: "Table") -> np.ndarray:
+    loss = table.numbers_or_nan("loss")
+    if np.isnan(loss).any():
+        row = int(np.argmax(np.isnan(loss)))
+        error = table.no_number(row, "loss")
+        if str(table.texts("loss")[row]).lower() in ("none", "nan", "inf"):
+            run = table.run_name(row)  # it diverged, say, or was killed
+            error = BadInput(f"{error}; exclude=[{run}] leaves the run out")
+        raise error
+    expected = f"above 0 and at most {LOSS_MAX:g} nats"
+    table.check((loss > 0) & (loss <= LOSS_MAX), "loss", loss, expected)
+    table.check(loss >= LOSS_MIN, "loss", loss, f"at least {LOSS_MIN:g} nats")
+    return loss
+
+
+def _counted(table: "Table", name: str, asked: str) -> np.ndarray:
+    """The count that a convention asks for; BadInput names the column where the table lacks it."""
+    if name not in table.names:
+        raise BadInput(f"{asked}: no column {name}, which it needs; map it, as columns.{name}=NAME")
+    return table.positive(name)
+
+
+def _order(points: Observations) -> np.ndarray:
+    """The indices that sort points by content, so that a permuted table gives the same bits."""
+    budgets = np.where(np.isnan(points.flops_budget), -1.0, points.flops_budget)
+    columns = (budgets, points.params, points.tokens, points.loss, points.run_id, points.flops)
+    keys = list(zip(*columns, strict=True))
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=int)
+
+
+def _averaged(points: Observations, groups: Sequence[Sequence[int]]) -> Observations:
+    """Each group of runs that differ in their seed alone as one observation."""
+    members = [tuple(sorted(points.run_id[row] for row in group)) for group in groups]
+    loss, loss_se = average_losses(points.loss, points.loss_se, groups)
+    one = points.take(np.array([group[0] for group in groups]))
+    one = replace(
+        one,
+        run_id=tuple(map("+".join, members)),
+        loss=loss,
+        loss_se=loss_se,
+        columns={**one.columns, "seeds": np.array([float(len(group)) for group in groups])},
+        merged=len(points) - len(groups),
+        members={"+".join(names): names for names in members if len(names) > 1},
+    )
+    return one.take(_order(one))
+
+
+def _reduced(points: Observations) -> Observations:
+    """Of repeated (N, D) points the one with the lowest loss; the others become exclusions."""
+    repeats = repeated(points.params, points.tokens)
+    best = {row: min(group, key=points.loss.__getitem__) for group in repeats for row in group}
+    dropped = [row for row in best if row != best[row]]
+    lost = tuple(
+        Exclusion(
+            points.run_id[row],
+            f"reduce=best: {points.run_id[best[row]]} is lower",
+            float(points.flops_budget[row]),
+            float(points.params[row]),
+        )
+        for row in dropped
+    )
+    kept = points.take(np.setdiff1d(np.arange(len(points)), dropped))
+    return replace(kept, excluded=(*points.excluded, *lost))

@@ -1,25 +1,30 @@
-"""What a grid asks for: budgets, sizes, where the optimum is expected, repeats and rules.
+"""What a grid asks for: budgets, sizes, the expected optimum, repeats, rules, and optional parts.
 
-Its optional parts (arms.py) are null where no file of configs/grid sets them, so that groups
-compose: grid=[isoflop_m,horizons].
+The optional parts (horizons, a scout, a tuning study, controls) are null where no file of
+configs/grid sets them, so that groups compose: grid=[isoflop_m,horizons].
 """
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
-from configs.errors import BadInput, require_positive
-from scaling.plan.arms import ControlsConfig, HorizonsConfig, ScoutConfig, TuningConfig
+from common.errors import BadInput, require, require_positive
 from scaling.plan.ladder import GROW, LadderName
 from scaling.plan.rules import BatchName, Beta2Name, InitName, LrName, WarmupName
+
+# Which part of a sweep a trial belongs to; fits use `grid` and `horizons`, and list the others.
+Arm = Literal["grid", "horizons", "tuning", "scout", "control_long_warmup", "control_long_cosine"]
 
 MAX_TRIALS = 100_000
 
 
 @dataclass(frozen=True)
 class CentreConfig:
-    """Where the optimum is expected: `tokens_per_param` at `flops`, N growing as C^exponent.
+    """Where the optimum is expected; N is N_effective.
 
-    N is N_effective. An exponent of 0.5 means the same tokens per parameter at every budget.
+    flops             a budget
+    tokens_per_param  D/N of the optimum there
+    exponent          N grows as C^exponent; 0.5: the same tokens per parameter at every budget
     """
 
     flops: float
@@ -37,7 +42,18 @@ class CentreConfig:
 
 @dataclass(frozen=True)
 class RulesConfig:
-    """Which rule sets what (scaling/plan/rules.py); the factors multiply the rules' values."""
+    """Which rule sets what (scaling/plan/rules.py).
+
+    lr            the peak learning rate
+    lr_factor     multiplies what the rule gives
+    batch         tokens of a step
+    batch_factor  multiplies what the rule gives
+    beta2         AdamW's second beta
+    warmup        tokens of the warm-up
+    init          standard deviation of the matrices
+    batch_multiple  batches are multiples of so many sequences, for as many ranks to divide; null:
+                  launcher.devices_per_trial, as the sweep was planned with
+    """
 
     lr: LrName
     lr_factor: float
@@ -46,9 +62,118 @@ class RulesConfig:
     beta2: Beta2Name
     warmup: WarmupName
     init: InitName
+    batch_multiple: int | None = None
 
     def __post_init__(self) -> None:
         require_positive("grid.rules", self, "lr_factor", "batch_factor")
+        if self.batch_multiple is not None:
+            require_positive("grid.rules", self, "batch_multiple")
+
+
+@dataclass(frozen=True)
+class HorizonsConfig:
+    """Sizes x horizons: every size trained to every horizon (approach 1 and the surface).
+
+    sizes             a number: rungs evenly spaced between the optima of the lowest and the highest
+                      budget; or a list of shapes, as 6x256
+    tokens_per_param  horizons as multiples of each size's N_effective, or
+    tokens            horizons that all sizes share
+    """
+
+    sizes: tuple[str, ...] | int
+    tokens_per_param: tuple[float, ...] | None = None
+    tokens: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.tokens_per_param is None) == (self.tokens is None):
+            raise BadInput(
+                "grid.horizons: found tokens_per_param and tokens both or neither, expected one"
+            )
+        for name in ("tokens_per_param", "tokens"):
+            _require_rising(f"grid.horizons.{name}", getattr(self, name))
+        if isinstance(self.sizes, int):
+            require_positive("grid.horizons", self, "sizes")
+
+
+@dataclass(frozen=True)
+class ScoutConfig:
+    """Two coarse IsoFLOP curves at low budgets, run first: they say where the grid's centre lies.
+
+    budgets  two; null: the lowest of the grid and four times it
+    sizes    rungs a curve
+    span     they lie over this factor on both sides of the expected centre
+    """
+
+    budgets: tuple[float, float] | None
+    sizes: int
+    span: float
+
+    def __post_init__(self) -> None:
+        _require_rising("grid.scout.budgets", self.budgets)
+        require(self.sizes >= 3, "grid.scout.sizes", self.sizes, "3 or more")
+        require(self.span > 1, "grid.scout.span", f"{self.span:g}", "more than 1")
+
+
+@dataclass(frozen=True)
+class CellConfig:
+    """A cell by name: its budget and its shape, as 6x256; null: the expected optimum."""
+
+    flops: float
+    shape: str | None = None
+
+    def __post_init__(self) -> None:
+        require_positive("grid.tuning.cells", self, "flops")
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """Learning rate x batch at a few cells, run before the grid; corrects the rules' coefficients.
+
+    lr_factors     multiples of the rule's learning rate
+    batch_factors  multiples of the rule's batch
+    cells          1 to 3: the centre of the lowest budget, of a middle one, and the largest size of
+                   a high one; or a list of cells
+    cost           the study's share of the grid's FLOP: the budgets are lowered to stay below
+    """
+
+    lr_factors: tuple[float, ...]
+    batch_factors: tuple[float, ...]
+    cells: tuple[CellConfig, ...] | int
+    cost: float
+
+    def __post_init__(self) -> None:
+        for name in ("lr_factors", "batch_factors"):
+            factors = getattr(self, name)
+            _require_rising(f"grid.tuning.{name}", factors)
+            require(1 in factors, f"grid.tuning.{name}", list(factors), "1 among them")
+        require(
+            not isinstance(self.cells, int) or 1 <= self.cells <= 3,
+            "grid.tuning.cells",
+            self.cells,
+            "1 to 3, or a list of cells, as [{flops: 1e17, shape: 6x256}]",
+        )
+        require_positive("grid.tuning", self, "cost")
+
+
+@dataclass(frozen=True)
+class ControlsConfig:
+    """The known mistakes, made on purpose: all sizes of a budget once more, each with one mistake.
+
+    budgets            null: the middle one
+    long_warmup_steps  a warm-up of so many steps for every size; null: no such control
+    long_cosine        a cosine so many times as long as the run; null: no such control
+    """
+
+    budgets: tuple[float, ...] | None
+    long_warmup_steps: int | None
+    long_cosine: float | None
+
+    def __post_init__(self) -> None:
+        _require_rising("grid.controls.budgets", self.budgets)
+        if self.long_warmup_steps is not None:
+            require_positive("grid.controls", self, "long_warmup_steps")
+        if (times := self.long_cosine) is not None:
+            require(times > 1, "grid.controls.long_cosine", f"{times:g}", "more than 1")
 
 
 @dataclass(frozen=True)
@@ -61,9 +186,9 @@ class GridConfig:
     span     with it the sizes are those nearest to a geometric row from the expected optimum
              divided by `span` to that times `span`
     ladder   a family of shapes (ladder.py), or a list of them, as [2x64, 3x96]
-    seeds    runs of every cell; of the cell nearest the expected optimum (seeds_at_centre); of
-             every cell of the lowest budget, where the scatter is largest
-             (seeds_at_lowest_budget). The largest that applies counts; seeds follow the base's
+    seeds    runs of every cell; they follow the base's. The largest of the three numbers counts
+    seeds_at_centre  runs of the cell nearest the expected optimum
+    seeds_at_lowest_budget  runs of every cell of the lowest budget, where the scatter is largest
     min_steps  a cell with fewer optimizer steps is left out: it would be warmed up, not trained
 
     A cell that would see the training text more than data.max_epochs times is left out too.
@@ -85,37 +210,32 @@ class GridConfig:
     controls: ControlsConfig | None = None
 
     def __post_init__(self) -> None:
-        if not self.budgets:
-            raise BadInput("grid.budgets: found an empty list, expected FLOP, as [1e17, 3e17]")
-        for budget in self.budgets:
-            if budget <= 0:
-                raise BadInput(f"grid.budgets: found {budget:g}, expected FLOP, more than 0")
-            if self.budgets.count(budget) > 1:
-                raise BadInput(f"grid.budgets: found {budget:g} twice, expected different budgets")
-        if len(self._counts) != len(self.budgets):
-            raise BadInput(
-                f"grid.sizes: found {len(self._counts)} numbers for {len(self.budgets)} budgets, "
-                "expected one number, or one for each budget"
-            )
-        if min(self._counts) < 1:
-            raise BadInput(f"grid.sizes: found {min(self._counts)}, expected 1 or more")
+        budgets, counts = self.budgets, self._counts
+        require(bool(budgets), "grid.budgets", "an empty list", "FLOP, as [1e17, 3e17]")
+        for budget in budgets:
+            require(budget > 0, "grid.budgets", f"{budget:g}", "FLOP, more than 0")
+            once = budgets.count(budget) == 1
+            require(once, "grid.budgets", f"{budget:g} twice", "different budgets")
+        given = f"{len(counts)} numbers for {len(budgets)} budgets"
+        require(
+            len(counts) == len(budgets), "grid.sizes", given, "one number, or one for each budget"
+        )
+        require(min(counts) >= 1, "grid.sizes", min(counts), "1 or more")
         require_positive(
             "grid", self, "seeds", "seeds_at_centre", "seeds_at_lowest_budget", "min_steps"
         )
-        if self.span is not None and self.span <= 1:
-            raise BadInput(f"grid.span: found {self.span:g}, expected more than 1")
+        require(self.span is None or self.span > 1, "grid.span", self.span, "more than 1")
+        known = ", ".join(f"{budget:g}" for budget in sorted(budgets))
         for budget in (self.controls and self.controls.budgets) or ():
-            if budget not in self.budgets:
-                raise BadInput(
-                    f"grid.controls.budgets: found {budget:g}, expected one of grid.budgets, "
-                    f"{', '.join(f'{known:g}' for known in sorted(self.budgets))}"
-                )
+            expected = f"one of grid.budgets, {known}"
+            require(budget in budgets, "grid.controls.budgets", f"{budget:g}", expected)
         self._require_few_trials()
-        if self.rules.warmup == "parameters" and self.min_steps < 200:
-            raise BadInput(
-                f"grid.min_steps: found {self.min_steps}, expected 200 or more with "
-                "grid.rules.warmup=parameters, which warms up for 100 steps or more"
-            )
+        require(
+            self.rules.warmup != "parameters" or self.min_steps >= 200,
+            "grid.min_steps",
+            self.min_steps,
+            "200 or more with grid.rules.warmup=parameters, which warms up for 100 steps or more",
+        )
 
     @property
     def sizes_by_budget(self) -> dict[float, int]:
@@ -137,10 +257,18 @@ class GridConfig:
             "seeds_at_lowest_budget": rungs * self.seeds_at_lowest_budget,
         }
         for name, count in trials.items():
-            if count > MAX_TRIALS:
-                found = getattr(self, name)
-                found = f"{len(found):,} of them" if name == "budgets" else f"{found:,}"
-                raise BadInput(
-                    f"grid.{name}: found {found}, which makes {count:,} trials, expected at most "
-                    f"{MAX_TRIALS:,}"
-                )
+            value = getattr(self, name)
+            found = f"{len(value):,} of them" if name == "budgets" else f"{value:,}"
+            require(
+                count <= MAX_TRIALS,
+                f"grid.{name}",
+                f"{found}, which makes {count:,} trials",
+                f"at most {MAX_TRIALS:,}",
+            )
+
+
+def _require_rising(name: str, values: tuple[float, ...] | None) -> None:
+    """BadInput for values that are not positive, or not in rising order."""
+    if values is not None:
+        rising = bool(values) and values[0] > 0 and list(values) == sorted(set(values))
+        require(rising, name, list(values), "rising values above 0")

@@ -1,7 +1,7 @@
 """What trials cost: exact FLOP, seconds by a step-time model, and the time of a whole grid.
 
-Seconds come from steps measured where the trials will run, or from a rate stated for a machine that
-is not here. The measured model is four terms a step: a price a layer (dispatch), a price an
+Seconds come from steps measured where the trials will run, or from the stated throughput of another
+machine. The measured model is four terms a step: a price a layer (dispatch), a price an
 activation (memory), a price a FLOP (arithmetic) and a price a token. On small CPU models the first
 two decide, so that time is not proportional to FLOP and has to be modelled to plan a grid.
 """
@@ -13,15 +13,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from configs.errors import BadInput
 from model.config import GPTConfig
 from model.flops import flops_per_token_exact
 from training.config import TrainConfig
-from training.peaks import peak_flops
+from training.device.stated import StatedThroughput
 
 _COEFFICIENTS = ("per_layer_ms", "per_activation_ms", "per_flop_ms", "per_token_ms")
 # Fewer measurements than this rescale a known model; as many or more fit its coefficients anew.
 _ENOUGH_TO_REFIT = 2 * len(_COEFFICIENTS)
+# An unknown model is fitted from so many on.
+LEAST_TO_FIT = len(_COEFFICIENTS) + 2
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class StepTime:
         return float(np.dot([getattr(self, name) for name in _COEFFICIENTS], terms)) / 1000
 
     def trial_s(self, config: TrainConfig) -> float:
-        """Seconds of a trial on one slot, its final evaluation included.
+        """Seconds of a trial, its final evaluation included.
 
         Evaluation is a forward pass, a third of a training token's work.
         """
@@ -54,63 +55,7 @@ class StepTime:
         return self.fixed_s + (steps + forward_steps) * self.step_s(config.model, batch)
 
 
-@dataclass(frozen=True)
-class StatedRate:
-    """Seconds by a rate that was stated, of a machine that is not here.
-
-    basis       what was stated, for people
-    tflops      10^12 FLOP/s of all devices of a trial, by the exact count, at its fullest
-    full_width  n_embd from which on the rate is reached, and below it in proportion; 1: at any
-    most        share of `tflops` that a trial may take: a part, where trials share a device
-    error       relative standard deviation of a prediction; None: as good as what was stated
-
-    Starting and compiling are not counted.
-    """
-
-    basis: str
-    tflops: float
-    full_width: int
-    most: float
-    error: float | None
-
-    def trial_s(self, config: TrainConfig) -> float:
-        """Seconds of a trial, its final evaluation (a third of training, by token) included."""
-        tokens = config.schedule.tokens_seen + config.evaluation.tokens / 3
-        share = min(self.most, config.model.n_embd / self.full_width)
-        return tokens * flops_per_token_exact(config.model) / (1e12 * self.tflops * share)
-
-
-Rate = StatedRate | StepTime
-
-# MFU of GPT-2 small on one H200 is 0.40 and a little more; models of under some 50M parameters
-# reach 5 to 20% of the peak, since their matrices are small and their steps are launches. The
-# proportion to the width is a rule of thumb between the two.
-FULL_MFU, FULL_WIDTH, MFU_ERROR = 0.40, 768, 0.5
-
-
-def stated_rate(
-    device: str | None, tflops: float | None, precision: str, ranks: int, packed: int
-) -> StatedRate | None:
-    """The rate of a trial on `ranks` devices, or on one that `packed` trials share; None: unstated.
-
-    `tflops` counts before the name of a device. Raises BadInput for a device of unknown peak.
-    """
-    if tflops is not None:
-        basis = f"{tflops:g} TFLOP/s a device, as stated"
-        return StatedRate(basis, tflops * ranks, 1, 1 / packed, None)
-    if device is None:
-        return None
-    peak = peak_flops(device, precision)
-    if peak is None:
-        raise BadInput(
-            f"launcher.device: found {device!r}, whose peak is not known here; expected a name as "
-            "H200, H100, A100 or L40S, or launcher.tflops for its rate"
-        )
-    basis = (
-        f"{device} at {FULL_MFU:.0%} of its {precision} peak from width {FULL_WIDTH} on, less below"
-    )
-    rate = FULL_MFU * peak * ranks / 1e12
-    return StatedRate(basis, rate, FULL_WIDTH, 1 / packed, MFU_ERROR)
+TimeModel = StatedThroughput | StepTime
 
 
 @dataclass(frozen=True)
@@ -142,12 +87,12 @@ def calibrate(measured: Sequence[Measured], known: StepTime | None) -> StepTime:
     A few measurements multiply `known` by their mean ratio to it; eight or more fit all four
     coefficients, none negative, by relative least squares. The error is the scatter about that, in
     the first case pooled with the known error as if that were one more measurement. Without a known
-    model (a GPU) eight are needed: ValueError.
+    model (a GPU) LEAST_TO_FIT are needed: ValueError.
     """
-    if len(measured) >= _ENOUGH_TO_REFIT:
+    if len(measured) >= (_ENOUGH_TO_REFIT if known else LEAST_TO_FIT):
         return _refit(measured, known.fixed_s if known else 0.0)
     if known is None:
-        raise ValueError(f"found {len(measured)} measurements, expected {_ENOUGH_TO_REFIT} or more")
+        raise ValueError(f"found {len(measured)} measurements, expected {LEAST_TO_FIT} or more")
     if not measured:
         return known
     ratios = np.log([m.step_s / known.step_s(m.model, m.batch_tokens) for m in measured])
@@ -158,13 +103,12 @@ def calibrate(measured: Sequence[Measured], known: StepTime | None) -> StepTime:
     return replace(known, **scaled, error=error)
 
 
-def makespan_s(seconds: Iterable[float], slots: int) -> float:
-    """Time until the last trial ends when `slots` run the longest first, each free slot the next.
+def makespan_s(seconds: Iterable[float], parallel: int) -> float:
+    """Time until the last trial ends with `parallel` at a time, the longest first.
 
-    Between sum / slots and sum / slots + the longest, and within 4/3 of the best order (Graham
-    1969).
+    Between sum / parallel and that plus the longest; within 4/3 of the best order (Graham 1969).
     """
-    busy_until = [0.0] * slots
+    busy_until = [0.0] * parallel
     for duration in sorted(seconds, reverse=True):
         heapq.heapreplace(busy_until, busy_until[0] + duration)
     return max(busy_until)
@@ -172,7 +116,7 @@ def makespan_s(seconds: Iterable[float], slots: int) -> float:
 
 def flops_exact(config: TrainConfig) -> int:
     """Training FLOP of a trial: `flops_per_token_exact` times the tokens it sees."""
-    return flops_per_token_exact(config.model) * config.schedule.tokens_seen
+    return flops_per_token_exact(config.model) * config.schedule.tokens_planned
 
 
 def _terms(model: GPTConfig, batch_tokens: int) -> list[float]:

@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
-from configs.errors import BadInput
-from configs.load import build
+from common.errors import BadInput
+from configs.schema import build
 from model.config import GPTConfig
 from model.flops import flops_per_token_exact
-from scaling.plan.arms import Arm
-from scaling.plan.cells import beyond, cell, sizes_at
-from scaling.plan.config import CentreConfig, GridConfig
-from scaling.plan.cost import Rate
+from scaling.plan.config import Arm, CentreConfig, GridConfig
+from scaling.plan.cost import TimeModel
 from scaling.plan.ladder import distance, rungs, shape_of, spread
-from training.config import TrainConfig, as_mapping, setting_digest, trial_id
+from scaling.plan.trial_config import cell_config, control_configs, reason_off_ladder, shapes_at
+from training.config import TrainConfig, as_mapping
+from training.trial.identity import setting_digest, trial_id
 
 Stage = Literal["scout", "tuning", "grid"]
 # Of the arms that ask for one and the same trial the first has it.
@@ -36,7 +36,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedCell:
     """A cell of the grid that is not run, and why."""
 
     flops_budget: float
@@ -46,8 +46,8 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What the stages before the grid found; `notes` say it to people, one line each.
+class StageResults:
+    """The results of the stages before the grid; `notes` are its lines for people.
 
     centre                   where the scout found the optimum; None: as the grid supposes
     lr_factor, batch_factor  what the tuning study multiplies the rules by
@@ -86,20 +86,25 @@ class Plan:
     base: TrainConfig
     grid: GridConfig
     trials: tuple[Trial, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedCell, ...]
     stage: Stage = "grid"
-    learned: Learned = Learned()
+    learned: StageResults = StageResults()
     dataset_tokens: int | None = None
-    step_time: Rate | None = None
+    step_time: TimeModel | None = None
     memory_bytes: int | None = None
+
+    @property
+    def corrected_grid(self) -> GridConfig:
+        """The grid with what earlier stages found in place of what was supposed."""
+        return self.learned.applied(self.grid)
 
 
 def plan_grid(
     base: TrainConfig,
     grid: GridConfig,
     dataset_tokens: int | None,
-    step_time: Rate | None = None,
-    learned: Learned = Learned(),
+    step_time: TimeModel | None = None,
+    learned: StageResults = StageResults(),
 ) -> Plan:
     """The trials of `grid` and of its horizons and controls; what it does not set is as in `base`.
 
@@ -108,56 +113,72 @@ def plan_grid(
     rule does not hold is left out. Raises BadInput when no cell is left.
     """
     asked, grid = grid, learned.applied(grid)
-    empty = Plan(
-        setting_digest(base), base, asked, (), (), "grid", learned, dataset_tokens, step_time
-    )
-    trials: list[Trial] = []
-    left_out: list[LeftOut] = []
-    middle = sorted(grid.budgets)[len(grid.budgets) // 2]
+    made, middle = CellTrials(step_time), sorted(grid.budgets)[len(grid.budgets) // 2]
     for budget in sorted(grid.budgets):
-        why = "" if isinstance(grid.ladder, tuple) else beyond(base, grid, budget)
-        cells: list[TrainConfig] = []
-        for shape in sizes_at(base, grid, budget):
-            found = cell(base, grid, budget, shape, dataset_tokens)
+        why = "" if isinstance(grid.ladder, tuple) else reason_off_ladder(base, grid, budget)
+        cells = []
+        for shape in shapes_at(base, grid, budget):
+            found = cell_config(base, grid, budget, shape, dataset_tokens)
             if isinstance(found, TrainConfig) and not why:
                 cells.append(found)
             else:
-                reason = found if isinstance(found, str) else why
-                left_out.append(LeftOut(budget, shape.n_layer, shape.n_embd, reason))
+                made.add(budget, shape, found if isinstance(found, str) else why, "grid")
         # Budgets closer than a token make the same run; it belongs to the lower one.
-        trials += [
-            trial_of(config, budget, "grid", step_time) for config in _repeat(cells, grid, budget)
-        ]
-        controlled = grid.controls and (grid.controls.budgets or (middle,))
-        if controlled and budget in controlled:
+        for config in _repeat(cells, grid, budget):
+            made.add(budget, config.model, config, "grid")
+        if grid.controls and budget in (grid.controls.budgets or (middle,)):
             for config in cells:
-                for made in _controls(config, grid, budget, step_time):
-                    if isinstance(made, Trial):
-                        trials.append(made)
-                    else:
-                        left_out.append(made)
-    if not trials:
-        refuse_empty(left_out)
+                for arm, found in control_configs(config, grid.controls):
+                    made.add(budget, config.model, found, arm)
+    made.require_any()
     for budget, shape in _horizons(base, grid):
-        found = cell(base, grid, budget, shape, dataset_tokens)
+        found = cell_config(base, grid, budget, shape, dataset_tokens)
+        made.add(budget, shape, found, "horizons")
+    plan = Plan(
+        setting_digest(base),
+        base,
+        asked,
+        trials=(),
+        left_out=tuple(made.left_out),
+        learned=learned,
+        dataset_tokens=dataset_tokens,
+        step_time=step_time,
+    )
+    return merge_plans(plan, made.trials)
+
+
+class CellTrials:
+    """The trials of a plan's cells, as they are added, and the cells that cannot be run."""
+
+    def __init__(self, step_time: TimeModel | None):
+        self.trials: list[Trial] = []
+        self.left_out: list[SkippedCell] = []
+        self._step_time = step_time
+
+    def add(self, budget: float, shape: GPTConfig, found: TrainConfig | str, arm: Arm) -> None:
+        """A cell's config, or the reason why it has none."""
         if isinstance(found, TrainConfig):
-            trials.append(trial_of(found, budget, "horizons", step_time))
+            self.trials.append(trial_of(found, budget, arm, self._step_time))
         else:
-            left_out.append(LeftOut(budget, shape.n_layer, shape.n_embd, found))
-    return united(replace(empty, left_out=tuple(left_out)), trials)
+            self.left_out.append(SkippedCell(budget, shape.n_layer, shape.n_embd, found))
+
+    def require_any(self) -> None:
+        """BadInput where no cell can be run."""
+        if not self.trials:
+            refuse_empty(self.left_out)
 
 
-def trial_of(config: TrainConfig, budget: float, arm: Arm, step_time: Rate | None) -> Trial:
+def trial_of(config: TrainConfig, budget: float, arm: Arm, step_time: TimeModel | None) -> Trial:
     """The trial that runs `config`."""
     predicted_s = step_time.trial_s(config) if step_time else None
     return Trial(trial_id(config), budget, config, predicted_s, arm)
 
 
-def united(plan: Plan, trials: Iterable[Trial]) -> Plan:
+def merge_plans(plan: Plan, trials: Iterable[Trial]) -> Plan:
     """The plan with these trials too, in running order, each id once and in its first arm.
 
-    A stage before the grid keeps the arms of its own trials: what it finds rests on all of them,
-    were some of an earlier grid too.
+    A stage before the grid keeps the arms of its own trials: its results rest on all of them, even
+    on those that an earlier grid had.
     """
     merged = {trial.id: trial for trial in plan.trials} if plan.stage != "grid" else {}
     own = set(merged)
@@ -168,7 +189,7 @@ def united(plan: Plan, trials: Iterable[Trial]) -> Plan:
     return replace(plan, trials=tuple(sorted(merged.values(), key=_running_order)))
 
 
-def refuse_empty(left_out: Sequence[LeftOut]) -> NoReturn:
+def refuse_empty(left_out: Sequence[SkippedCell]) -> NoReturn:
     """Say of the cell with the best chance why not even that one can be run."""
     worst = max(left_out, key=lambda cell: (cell.flops_budget, -cell.n_layer, -cell.n_embd))
     if worst.reason.startswith("grid.rules"):
@@ -222,29 +243,6 @@ def _repeat(cells: list[TrainConfig], grid: GridConfig, budget: float) -> Iterat
         if distance(config.model, expected) == nearest:
             seeds = max(seeds, grid.seeds_at_centre)
         yield from (replace(config, seed=config.seed + repeat) for repeat in range(seeds))
-
-
-def _controls(
-    config: TrainConfig, grid: GridConfig, budget: float, step_time: Rate | None
-) -> Iterator[Trial | LeftOut]:
-    """The cell once more for each mistake asked for, if it is long enough to make it."""
-    assert grid.controls
-    schedule = config.schedule
-    if grid.controls.long_warmup_steps is not None:
-        warmup = grid.controls.long_warmup_steps * schedule.batch_tokens
-        if warmup < schedule.tokens:
-            long = replace(config, schedule=replace(schedule, warmup_tokens=warmup))
-            yield trial_of(long, budget, "control_long_warmup", step_time)
-        else:
-            reason = (
-                f"control_long_warmup: {schedule.steps} steps, expected more than "
-                f"grid.controls.long_warmup_steps {grid.controls.long_warmup_steps}"
-            )
-            yield LeftOut(budget, config.model.n_layer, config.model.n_embd, reason)
-    if grid.controls.long_cosine is not None:
-        end = round(grid.controls.long_cosine * schedule.tokens)
-        long = replace(config, schedule=replace(schedule, cosine_tokens=end))
-        yield trial_of(long, budget, "control_long_cosine", step_time)
 
 
 def _horizons(base: TrainConfig, grid: GridConfig) -> Iterator[tuple[float, GPTConfig]]:

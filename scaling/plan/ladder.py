@@ -1,6 +1,6 @@
 """Model shapes by size: two families of GPT-2-style networks, each given by one rule.
 
-A ladder is a rising sequence of shapes of which an IsoFLOP valley takes a few neighbours. No ladder
+A ladder is a rising sequence of shapes; an IsoFLOP curve takes a few neighbours of them. No ladder
 has a one-layer network: one layer cannot compose two attention steps (no induction), so its losses
 lie on another curve than those of the deeper ones.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from model.config import GPTConfig
 from model.flops import params_effective
 
@@ -20,23 +20,12 @@ LadderName = Literal["grow", "fixed_depth"]
 # (layers, width). Depth and width grow together, 32 to 64 of width a layer (loss hardly depends on
 # the ratio there: Kaplan et al. 2020, figure 5), width in multiples of the head, through GPT-2's
 # own (12, 768) to its (48, 1600).
-GROW = (
-    (2, 64),
-    (3, 96),
-    (4, 128),
-    (5, 192),
-    (6, 256),
-    (7, 320),
-    (8, 384),
-    (9, 448),
-    (10, 512),
-    (11, 640),
-    (12, 768),
-    (16, 896),
-    (20, 1024),
-    (24, 1280),
-    (30, 1536),
-    (48, 1600),
+GROW = tuple(
+    zip(
+        (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 20, 24, 30, 48),
+        (64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1600),
+        strict=True,
+    )
 )
 
 # 2^k and 1.5 * 2^k: with the head's share of the cost, steps of 1.5 to 2.1 in N_effective.
@@ -49,7 +38,7 @@ def rungs(ladder: LadderName | Sequence[str], base: GPTConfig) -> tuple[GPTConfi
     a list       shapes as 6x256: layers and width
     grow         GROW; heads of 64, of 32 below a width of 192
     fixed_depth  base.n_layer layers at each of FIXED_DEPTH_WIDTHS, so that depth cannot put a step
-                 into a valley; one head below a width of 32, two up to 64, above that heads of 32
+                 into a curve; one head below a width of 32, two up to 64, above that heads of 32
 
     Raises BadInput for one layer, and for what is no shape.
     """

@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from configs.errors import BadInput
+from common.errors import BadInput
 from model.config import GPTConfig
 from model.flops import params_matmul, params_non_embedding
-from scaling.fit.regimes import kaplan_learning_rate
+from scaling.fit.other_laws import kaplan_learning_rate
 
 LrName = Literal["toy", "step_law", "deepseek", "porian", "kaplan", "gpt3"]
 BatchName = Literal["toy", "step_law", "step_porian", "deepseek", "porian", "gpt3"]
@@ -31,9 +31,11 @@ Beta2Name = Literal["toy", "token_memory"]
 WarmupName = Literal["tenth", "parameters"]
 InitName = Literal["width", "gpt2"]
 
-# GPT-2 has no QK-norm; above this rate its loss spikes. The published rules met it only at sizes
-# where they ask for less.
+# GPT-2 has no QK-norm; its loss spikes above this learning rate. The published rules met it only
+# at sizes where they ask for less.
 STABLE_LR = 6e-3
+# The factor by which a batch may be rounded for its ranks: half a step of tuning.
+MOST_ROUNDING = 1.42
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,18 @@ class Case:
 
 @dataclass(frozen=True)
 class Rule:
-    """A formula, the closed range of each property of Case in which it is accepted, and the most
-    that its value, corrected by any factor, may be.
+    """A formula of some properties of Case, in the closed range of each in which it is accepted.
+
+    `cap` is the most that its value, corrected by any factor, may be.
     """
 
-    formula: Callable[[Case], float]
+    formula: Callable[..., float]
     within: Mapping[str, tuple[float, float]]
     cap: float = math.inf
+
+    def __call__(self, case: Case) -> float:
+        """The formula's value, whatever the range."""
+        return self.formula(*(getattr(case, name) for name in self.within))
 
     def excess(self, case: Case) -> dict[str, float]:
         """The properties of `case` outside their ranges, and by how many e-folds."""
@@ -80,41 +87,6 @@ class Rule:
         return found
 
 
-def step_law_lr(n_non_embedding: float, tokens: float) -> float:
-    """1.79 N^-0.713 D^0.307, at least 1e-5 (Step Law, N without embeddings)."""
-    return max(1e-5, 1.79 * n_non_embedding**-0.713 * tokens**0.307)
-
-
-def step_law_batch(tokens: float) -> float:
-    """0.58 D^0.571 tokens (Step Law)."""
-    return 0.58 * tokens**0.571
-
-
-def step_porian_batch(tokens: float) -> float:
-    """2^round(log2(0.8 D^0.571)) tokens: between Step Law and Porian, in powers of two."""
-    return 2.0 ** round(math.log2(0.8 * tokens**0.571))
-
-
-def deepseek_lr(flops: float) -> float:
-    """0.3118 C^-0.125 (DeepSeek; fitted with a multi-step schedule)."""
-    return 0.3118 * flops**-0.125
-
-
-def deepseek_batch(flops: float) -> float:
-    """0.2920 C^0.3271 tokens (DeepSeek)."""
-    return 0.2920 * flops**0.3271
-
-
-def porian_lr(n_matmul: float) -> float:
-    """0.0047 (N / 108M)^(-1/3) (Porian; at 20 tokens per parameter, with QK-norm)."""
-    return 0.0047 * (n_matmul / 108e6) ** (-1 / 3)
-
-
-def porian_batch(n_matmul: float) -> float:
-    """328k (N / 108M)^(2/3) tokens (Porian, as above)."""
-    return 328e3 * (n_matmul / 108e6) ** (2 / 3)
-
-
 def gpt3_row(n_non_embedding: float) -> tuple[float, float]:
     """(learning rate, batch in tokens) of the GPT-3 model nearest in ln N."""
     # 12 L d^2 of the models called 125M, 350M, 760M and 1.3B.
@@ -122,47 +94,37 @@ def gpt3_row(n_non_embedding: float) -> tuple[float, float]:
     return table[min(table, key=lambda n: abs(math.log(n / n_non_embedding)))]
 
 
-def toy_lr(width: int) -> float:
-    """min(0.02, 0.28 / d): within 0.01 nats of the best bracketed rate at d = 16 to 64."""
-    return min(0.02, 0.28 / width)
-
-
-def toy_batch(tokens: float) -> float:
-    """0.2 D^0.571 tokens: a third of Step Law's, which costs 0.03 nats and more below 1 MB."""
-    return 0.2 * tokens**0.571
-
-
-# Ranges. Published rules: where they are known to agree (above), widened to the edges of a valley
-# (1 to 320 tokens per parameter), and where their authors went beyond. toy: its sweeps, widened by
-# a factor of two in width; in D to where its floor of two sequences decides, and up to one corpus.
+# Ranges. Published rules: where they are known to agree (above), widened to the edges of an IsoFLOP
+# curve (1 to 320 tokens per parameter), and where their authors went beyond. toy: its sweeps,
+# widened by a factor of two in width; in D to where its floor of two sequences decides, and up to
+# one corpus.
+_STEP_LAW = {"n_non_embedding": (9e4, 3e9), "tokens": (1e7, 1e13)}
 LEARNING_RATES: Mapping[str, Rule] = {
-    "toy": Rule(lambda case: toy_lr(case.width), {"width": (8, 192)}),
-    "step_law": Rule(
-        lambda case: step_law_lr(case.n_non_embedding, case.tokens),
-        {"n_non_embedding": (9e4, 3e9), "tokens": (1e7, 1e13)},
-        STABLE_LR,
-    ),
-    "deepseek": Rule(lambda case: deepseek_lr(case.flops), {"flops": (1e15, 1e25)}, STABLE_LR),
-    "porian": Rule(lambda case: porian_lr(case.n_matmul), {"n_matmul": (2e6, 1e9)}, STABLE_LR),
-    "kaplan": Rule(
-        lambda case: float(kaplan_learning_rate(case.n_non_embedding)),
-        {"n_non_embedding": (768, 1.5e9)},
-    ),
-    "gpt3": Rule(lambda case: gpt3_row(case.n_non_embedding)[0], {"n_non_embedding": (5e7, 2e9)}),
+    # Within 0.01 nats of the best bracketed learning rate at d = 16 to 64.
+    "toy": Rule(lambda width: min(0.02, 0.28 / width), {"width": (8, 192)}),
+    "step_law": Rule(lambda n, d: max(1e-5, 1.79 * n**-0.713 * d**0.307), _STEP_LAW, STABLE_LR),
+    # Fitted with a multi-step schedule.
+    "deepseek": Rule(lambda c: 0.3118 * c**-0.125, {"flops": (1e15, 1e25)}, STABLE_LR),
+    # At 20 tokens per parameter, with QK-norm.
+    "porian": Rule(lambda n: 0.0047 * (n / 108e6) ** (-1 / 3), {"n_matmul": (2e6, 1e9)}, STABLE_LR),
+    "kaplan": Rule(lambda n: float(kaplan_learning_rate(n)), {"n_non_embedding": (768, 1.5e9)}),
+    "gpt3": Rule(lambda n: gpt3_row(n)[0], {"n_non_embedding": (5e7, 2e9)}),
 }
-BATCHES: Mapping[str, Rule] = {
-    "toy": Rule(lambda case: toy_batch(case.tokens), {"tokens": (1e3, 1e8)}),
-    "step_law": Rule(lambda case: step_law_batch(case.tokens), {"tokens": (1e7, 1e13)}),
-    "step_porian": Rule(lambda case: step_porian_batch(case.tokens), {"tokens": (1e7, 1e13)}),
-    "deepseek": Rule(lambda case: deepseek_batch(case.flops), {"flops": (1e15, 1e25)}),
-    "porian": Rule(lambda case: porian_batch(case.n_matmul), {"n_matmul": (2e6, 1e9)}),
-    "gpt3": Rule(lambda case: gpt3_row(case.n_non_embedding)[1], {"n_non_embedding": (5e7, 2e9)}),
+BATCHES: Mapping[str, Rule] = {  # in tokens
+    # A third of Step Law's, which costs 0.03 nats and more below 1 MB.
+    "toy": Rule(lambda d: 0.2 * d**0.571, {"tokens": (1e3, 1e8)}),
+    "step_law": Rule(lambda d: 0.58 * d**0.571, {"tokens": (1e7, 1e13)}),
+    # Between Step Law and Porian, in powers of two.
+    "step_porian": Rule(lambda d: 2.0 ** round(math.log2(0.8 * d**0.571)), {"tokens": (1e7, 1e13)}),
+    "deepseek": Rule(lambda c: 0.2920 * c**0.3271, {"flops": (1e15, 1e25)}),
+    "porian": Rule(lambda n: 328e3 * (n / 108e6) ** (2 / 3), {"n_matmul": (2e6, 1e9)}),
+    "gpt3": Rule(lambda n: gpt3_row(n)[1], {"n_non_embedding": (5e7, 2e9)}),
 }
 INITIALISATIONS: Mapping[str, Rule] = {
     # Equal to GPT-2's at its own smallest width; a fixed 0.02 costs 0.04, 0.12, 0.2 nats at
     # d = 16, 32, 64, so it moves the optimum.
-    "width": Rule(lambda case: 0.02 * math.sqrt(768 / case.width), {"width": (8, 768)}),
-    "gpt2": Rule(lambda case: 0.02, {}),
+    "width": Rule(lambda width: 0.02 * math.sqrt(768 / width), {"width": (8, 768)}),
+    "gpt2": Rule(lambda: 0.02, {}),
 }
 
 
@@ -174,14 +136,23 @@ def learning_rate(name: LrName, case: Case, factor: float = 1.0) -> float:
     return min(LEARNING_RATES[name].cap, factor * _apply("lr", LEARNING_RATES, name, case))
 
 
-def batch_tokens(name: BatchName, case: Case, factor: float = 1.0) -> int:
+def batch_tokens(name: BatchName, case: Case, factor: float = 1.0, multiple: int = 1) -> int:
     """Tokens of a step: `factor` times the rule's, in whole sequences (toy: two or more).
 
-    Raises BadInput outside the rule's range.
+    The nearest multiple of `multiple` sequences. Raises BadInput outside the rule's range, and
+    where that is another batch altogether.
     """
     block = case.model.block_size
-    sequences = round(factor * _apply("batch", BATCHES, name, case) / block)
-    return block * max(2 if name == "toy" else 1, sequences)
+    asked = round(factor * _apply("batch", BATCHES, name, case) / block)
+    asked = max(2 if name == "toy" else 1, asked)
+    sequences = multiple * max(1, round(asked / multiple))
+    if max(sequences / asked, asked / sequences) > MOST_ROUNDING:
+        raise BadInput(
+            f"grid.rules.batch: {name} at shape ({case.model.n_layer}, {case.width}) found a batch "
+            f"of {asked} sequences, expected near a multiple of {multiple} (grid.rules."
+            "batch_multiple, else launcher.devices_per_trial; fewer of them divide it)"
+        )
+    return block * sequences
 
 
 def beta2(name: Beta2Name, batch_tokens: int) -> float:
@@ -207,7 +178,7 @@ def _apply(kind: str, table: Mapping[str, Rule], name: str, case: Case) -> float
     rule = table[name]
     excess = rule.excess(case)
     if not excess:
-        return rule.formula(case)
+        return rule(case)
     misses = {
         other: max(table[other].excess(case).values(), default=0.0)
         for other in table

@@ -1,7 +1,7 @@
-"""A sweep in stages: scout, tuning, grid. Each stage's runs say how the next is planned.
+"""A sweep in stages: scout, tuning, grid. The runs of each correct the plan of the next.
 
-    scout   two coarse valleys at low budgets find where the optimum lies (centre.py)
-    tuning  rate x batch at a few cells corrects the rules' coefficients (tuning.py)
+    scout   two coarse IsoFLOP curves at low budgets find where the optimum lies (pilot.py)
+    tuning  learning rate x batch at a few cells corrects the rules' coefficients (tuning.py)
     grid    what was asked for, about that centre and by the corrected rules
 
 A grid has the first two only where it asks for them. What follows a stage is a pure function of its
@@ -12,70 +12,67 @@ the step, two that take it at once write the same, and one that is killed loses 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from scaling.plan.centre import Records, outward, scout_budgets, scout_trials, scouted_centre
 from scaling.plan.config import GridConfig
-from scaling.plan.cost import Rate
+from scaling.plan.cost import TimeModel
 from scaling.plan.grid import (
-    Learned,
     Plan,
     Stage,
+    StageResults,
     Trial,
+    merge_plans,
     plan_grid,
     seeds_of,
     trial_of,
-    united,
 )
-from scaling.plan.space import that_fit
-from scaling.plan.tuning import lengthened, tuned, tuning_trials
-from training.config import TrainConfig, science
+from scaling.plan.memory import drop_oversized_cells
+from scaling.plan.pilot import Records, outer_cells, scout_budgets, scout_trials, scouted_centre
+from scaling.plan.tuning import extend_sweep, tuning_results, tuning_trials
+from training.config import TrainConfig
+from training.trial.identity import science
 
-# A scout's valley that is still open at so many times its sizes is given up.
+# A scout's curve that is still open at so many times its sizes is given up.
 _SCOUT_GROWTH = 2
 
 
 def stages_of(grid: GridConfig) -> list[Stage]:
     """The stages that a grid goes through, in order."""
-    found: list[Stage] = []
-    if grid.scout:
-        found.append("scout")
-    if grid.tuning:
-        found.append("tuning")
-    return [*found, "grid"]
+    early: dict[Stage, object] = {"scout": grid.scout, "tuning": grid.tuning}
+    return [*(stage for stage, asked in early.items() if asked), "grid"]
 
 
-def foreseen(
+def plan_stages(
     base: TrainConfig,
     grid: GridConfig,
     dataset_tokens: int | None,
-    step_time: Rate | None = None,
+    step_time: TimeModel | None = None,
     memory_bytes: int | None = None,
-    learned: Learned | None = None,
+    learned: StageResults | None = None,
 ) -> list[Plan]:
-    """The plan of every stage as if none taught anything: what a sweep will cost.
+    """The plan of every stage as if none corrected the next: what a sweep will cost.
 
-    The first is the one to begin with. A stage that `learned`, of an earlier grid of the sweep, has
-    gone through is not gone through again. Cells that no device of `memory_bytes` can hold are left
+    The first is the one to begin with. A stage whose results `learned`, of an earlier grid of the
+    sweep, holds is not run again. Cells that no device of `memory_bytes` can hold are left
     out. Raises BadInput where the grid itself, as supposed, could not be run.
     """
-    whole = plan_grid(base, grid, dataset_tokens, step_time, learned or Learned())
-    whole = that_fit(replace(whole, memory_bytes=memory_bytes), memory_bytes)
+    whole = plan_grid(base, grid, dataset_tokens, step_time, learned or StageResults())
+    whole = drop_oversized_cells(replace(whole, memory_bytes=memory_bytes))
     early = _ahead(grid, whole.learned)[:-1]
     return [*(_enter(replace(whole, trials=()), stage) for stage in early), whole]
 
 
-def learned_by(plan: Plan) -> Learned | None:
-    """What a sweep's early stages found, be they of an earlier grid; None where it had none."""
+def stage_results(plan: Plan) -> StageResults | None:
+    """Results of a sweep's early stages, be they of an earlier grid; None where it had none."""
     return plan.learned if plan.stage == "grid" and plan.learned.notes else None
 
 
 def next_plan(plan: Plan, records: Records) -> Plan | None:
-    """The plan that follows when every trial of `plan` has ended; None: nothing does, or not yet.
+    """The plan to follow when every trial of `plan` has ended; None: the last stage, or not yet.
 
     Trials of earlier stages stay in it. Raises BadInput where no cell is left.
     """
     if plan.stage == "grid" or any(trial.id not in records for trial in plan.trials):
         return None
-    grid = plan.learned.applied(plan.grid)
+    grid = plan.corrected_grid
     if plan.stage == "scout":
         more = list(_scout_outward(plan, grid, records))
         if more:
@@ -83,29 +80,29 @@ def next_plan(plan: Plan, records: Records) -> Plan | None:
         centre, note = scouted_centre(plan, records)
         learned = replace(plan.learned, centre=centre, notes=(*plan.learned.notes, note))
         return _enter(replace(plan, learned=learned), _ahead(grid, learned)[0])
-    more = lengthened(plan, grid, records)
+    more = extend_sweep(plan, records)
     if more:
         return _with(plan, more)
-    return _enter(replace(plan, learned=tuned(plan, grid, records)), "grid")
+    return _enter(replace(plan, learned=tuning_results(plan, records)), "grid")
 
 
-def widened(plan: Plan, records: Records) -> tuple[Plan, list[str]]:
-    """The plan with sizes added on the open side of each valley that is open, and what was done.
+def add_outer_sizes(plan: Plan, records: Records) -> tuple[Plan, list[str]]:
+    """The plan with sizes added on the open side of each open IsoFLOP curve, and a line on each.
 
     Only budgets all of whose trials have ended are judged.
     """
-    grid = plan.learned.applied(plan.grid)
-    cells, notes = outward(plan, grid, records, "grid")
+    grid = plan.corrected_grid
+    cells, notes = outer_cells(plan, records, "grid")
     trials = [
         trial_of(replace(config, seed=config.seed + repeat), budget, "grid", plan.step_time)
         for budget, config in cells
         for repeat in range(seeds_of(grid, budget))
     ]
-    return that_fit(united(plan, trials), plan.memory_bytes), notes
+    return drop_oversized_cells(merge_plans(plan, trials)), notes
 
 
-def asked_by(plan: Plan) -> set[str]:
-    """The trials that the plan's stage asks for, and those before it; all others are stale."""
+def requested_ids(plan: Plan) -> set[str]:
+    """Ids of the trials that the plan's stage asks for, and of earlier stages; others are stale."""
     early = {trial.id for trial in plan.trials if trial.arm in ("scout", "tuning")}
     if plan.stage != "grid":
         return early
@@ -118,14 +115,14 @@ def is_request_of(plan: Plan, base: TrainConfig, grid: GridConfig) -> bool:
     return plan.grid == grid and science(plan.base) == science(base)
 
 
-def _ahead(grid: GridConfig, learned: Learned) -> list[Stage]:
+def _ahead(grid: GridConfig, learned: StageResults) -> list[Stage]:
     """The stages of a grid that are still to come."""
     return [stage for stage in stages_of(grid) if stage == "grid" or not learned.has(stage)]
 
 
 def _with(plan: Plan, more: Sequence[Trial]) -> Plan:
     """The plan with more trials of its own stage."""
-    return united(replace(plan, trials=tuple(more)), plan.trials)
+    return merge_plans(replace(plan, trials=tuple(more)), plan.trials)
 
 
 def _enter(plan: Plan, stage: Stage) -> Plan:
@@ -133,21 +130,20 @@ def _enter(plan: Plan, stage: Stage) -> Plan:
     if stage == "grid":
         own = plan_grid(plan.base, plan.grid, plan.dataset_tokens, plan.step_time, plan.learned)
     else:
-        grid = plan.learned.applied(plan.grid)
-        trials, left_out = (scout_trials if stage == "scout" else tuning_trials)(plan, grid)
-        own = united(replace(plan, trials=(), left_out=tuple(left_out)), trials)
-    own = that_fit(replace(own, stage=stage, memory_bytes=plan.memory_bytes), plan.memory_bytes)
-    return united(own, plan.trials)
+        made = (scout_trials if stage == "scout" else tuning_trials)(plan)
+        own = merge_plans(replace(plan, trials=(), left_out=tuple(made.left_out)), made.trials)
+    own = replace(own, stage=stage, memory_bytes=plan.memory_bytes)
+    return merge_plans(drop_oversized_cells(own), plan.trials)
 
 
 def _scout_outward(plan: Plan, grid: GridConfig, records: Records) -> Iterator[Trial]:
-    """More sizes for the scout's open valleys, while these are not given up."""
+    """More sizes for the scout's open curves, while these are not given up."""
     assert grid.scout
     limit = _SCOUT_GROWTH * grid.scout.sizes
     tried = {
         budget: sum(t.arm == "scout" and t.flops_budget == budget for t in plan.trials)
         for budget in scout_budgets(grid, grid.scout)
     }
-    for budget, config in outward(plan, grid, records, "scout")[0]:
+    for budget, config in outer_cells(plan, records, "scout")[0]:
         if tried[budget] < limit:
             yield trial_of(config, budget, "scout", plan.step_time)

@@ -1,12 +1,13 @@
-"""The bracketing study: rate x batch at a few cells, and what it corrects in the rules.
+"""The bracketing study: learning rate x batch at a few cells, and how it corrects the rules.
 
 A published rule is another trainer's: its exponents travel, its coefficients need not. At each cell
-every rate meets every batch; the best pair is the vertex of a quadratic in both logarithms, or,
-where runs are missing, of a parabola in each (scaling.fit.hyperparameters). The coefficients are
-corrected by the geometric mean over the cells. An optimum at the end of what was tried does not
-count: the row is lengthened once on that side, and then given up.
+every learning rate meets every batch; the best pair is the minimum of a quadratic in both
+logarithms, or, where runs are missing, of a parabola in each (other_laws/hyperparameters.py). The
+coefficients are corrected by the geometric mean over the cells. An optimum at the end of the values
+tried does not count: the row is extended once on that side, and then given up.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,15 +16,15 @@ from typing import Literal
 import numpy as np
 
 from model.config import GPTConfig
-from scaling.fit.hyperparameters import vertex
-from scaling.plan.cells import beyond, cell, sizes_at
-from scaling.plan.centre import Records
+from scaling.fit.other_laws import best_value
 from scaling.plan.config import GridConfig
-from scaling.plan.grid import Learned, LeftOut, Plan, Trial, refuse_empty, trial_of
-from scaling.plan.ladder import distance, nearest, rungs, shape_of
+from scaling.plan.grid import CellTrials, Plan, StageResults, Trial
+from scaling.plan.ladder import nearest, rungs, shape_of
+from scaling.plan.pilot import Records
 from scaling.plan.rules import LEARNING_RATES, STABLE_LR
+from scaling.plan.trial_config import cell_config, reason_off_ladder, shapes_at
 from training.config import TrainConfig
-from training.record import RunRecord
+from training.trial.record import RunRecord
 
 Knob = Literal["lr", "batch"]
 _NAMES: Mapping[Knob, str] = {"lr": "learning rate", "batch": "batch"}
@@ -33,9 +34,9 @@ _DISAGREE = 2.0  # between the corrections of two cells: then the rule's exponen
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a cell: (factor of the rule's rate, of its batch, loss); inf is a divergence.
+    """The runs of a cell: (factor of the rule's learning rate, of its batch, loss); inf: diverged.
 
-    Where the rule's rate is `capped`, its optimum tells nothing of the rule's coefficient.
+    Where the rule's learning rate is `capped`, its optimum says nothing about the coefficient.
     """
 
     budget: float
@@ -75,23 +76,23 @@ class Study:
         """The best factor, or why there is none."""
         factors, losses = self.row(knob)
         if knob == "lr" and self.capped:
-            return math.nan, f"the rule's rate is capped at {STABLE_LR:g} there"
+            return math.nan, f"the rule's learning rate is capped at {STABLE_LR:g} there"
         finite = np.isfinite(losses)
         if not finite.any():
-            return math.nan, "no run ended well"
+            return math.nan, "no run is done"
         least = int(np.argmin(losses))
         beside = losses[max(0, least - 1) : least + 2]
         if 0 < least < len(losses) - 1 and not np.isfinite(beside).all():
-            return factors[least], None  # bracketed by a rate that diverged: no parabola
-        value, reason = vertex(np.log(np.array(factors)[finite]), losses[finite])
+            return factors[least], None  # bracketed by a run that diverged: no parabola
+        value, reason = best_value(np.log(np.array(factors)[finite]), losses[finite])
         joint = self._joint() if reason is None else None
         return (joint[_INDEX[knob]] if joint else value), reason
 
     def _joint(self) -> tuple[float, float] | None:
-        """The vertex of a quadratic in both logarithms near the best pair, if it is among those.
+        """The minimum of a quadratic in both logarithms near the best pair, if it is among those.
 
-        The best rate rises with the batch, so the two parabolas alone, each read at the nearest
-        value of the other knob that was tried, are off by part of a step.
+        The best learning rate rises with the batch, so the two parabolas alone, each read at the
+        nearest value of the other knob that was tried, are off by part of a step.
         """
         near, limits = np.array(self.runs), []
         for index, knob in enumerate(_NAMES):
@@ -114,29 +115,24 @@ class Study:
         return (float(lr), float(batch)) if inside else None
 
 
-def tuning_trials(plan: Plan, grid: GridConfig) -> tuple[list[Trial], list[LeftOut]]:
-    """Every rate with every batch at each cell of the study."""
+def tuning_trials(plan: Plan) -> CellTrials:
+    """Every learning rate with every batch at each cell of the study."""
+    grid, made = plan.corrected_grid, CellTrials(plan.step_time)
     assert grid.tuning
-    trials, left_out = [], []
     for budget, shape in _cells(plan, grid):
-        for lr_factor in grid.tuning.lr_factors:
-            for batch_factor in grid.tuning.batch_factors:
-                found = _trial(plan, grid, budget, shape, lr_factor, batch_factor)
-                if isinstance(found, Trial):
-                    trials.append(found)
-                else:
-                    left_out.append(LeftOut(budget, shape.n_layer, shape.n_embd, found))
-    if not trials:
-        refuse_empty(left_out)
-    return trials, left_out
+        for pair in itertools.product(grid.tuning.lr_factors, grid.tuning.batch_factors):
+            made.add(budget, shape, _config(plan, grid, budget, shape, *pair), "tuning")
+    made.require_any()
+    return made
 
 
-def lengthened(plan: Plan, grid: GridConfig, records: Records) -> list[Trial]:
-    """Two values more past each open end of a row that has not been lengthened before."""
+def extend_sweep(plan: Plan, records: Records) -> list[Trial]:
+    """Two values more past each open end of a row that has not been extended before."""
+    grid = plan.corrected_grid
     assert grid.tuning
     asked = {"lr": grid.tuning.lr_factors, "batch": grid.tuning.batch_factors}
-    trials = []
-    for study in studies(plan, grid, records):
+    made = CellTrials(plan.step_time)
+    for study in studies(plan, records):
         for knob in _NAMES:
             end, (factors, _), known = study.open_end(knob), study.row(knob), asked[knob]
             if end is None or len(known) < 2 or len(factors) > len(known):
@@ -145,21 +141,20 @@ def lengthened(plan: Plan, grid: GridConfig, records: Records) -> list[Trial]:
             for power in (1, 2):
                 pair = list(study.best)
                 pair[_INDEX[knob]] = factors[end] * step**power
-                found = _trial(plan, grid, study.budget, study.shape, *pair)
-                if isinstance(found, Trial):
-                    trials.append(found)
-    there = {trial.id for trial in plan.trials if trial.arm == "tuning"}
-    return [trial for trial in trials if trial.id not in there]
+                found = _config(plan, grid, study.budget, study.shape, *pair)
+                made.add(study.budget, study.shape, found, "tuning")
+    planned = {trial.id for trial in plan.trials if trial.arm == "tuning"}
+    return [trial for trial in made.trials if trial.id not in planned]
 
 
-def tuned(plan: Plan, grid: GridConfig, records: Records) -> Learned:
-    """What was learned before, with the corrections of the rate and of the batch."""
+def tuning_results(plan: Plan, records: Records) -> StageResults:
+    """The results so far, with the corrections of the learning rate and of the batch."""
     corrections: dict[Knob, float] = {}
     notes = list(plan.learned.notes)
     for knob, name in _NAMES.items():
         found = [
             (study, *study.optimum(knob))
-            for study in studies(plan, grid, records)
+            for study in studies(plan, records)
             if len(study.row(knob)[0]) > 1
         ]
         best = [factor for _, factor, reason in found if reason is None]
@@ -174,7 +169,9 @@ def tuned(plan: Plan, grid: GridConfig, records: Records) -> Learned:
         text = f"tuning: {name} x{mean:g} of the rule" if best else f"tuning: {name} as the rule"
         text += f" ({cells})" if cells else " (one value was tried)"
         if best and max(best) > _DISAGREE * min(best):
-            text += f"; the cells differ by x{max(best) / min(best):.2g}: its exponents are off"
+            text += (
+                f"; the cells differ by x{max(best) / min(best):.2g}: the rule's exponents are off"
+            )
         notes.append(text)
     return replace(
         plan.learned,
@@ -184,11 +181,12 @@ def tuned(plan: Plan, grid: GridConfig, records: Records) -> Learned:
     )
 
 
-def studies(plan: Plan, grid: GridConfig, records: Records) -> list[Study]:
+def studies(plan: Plan, records: Records) -> list[Study]:
     """The cells of the study, in order of budget and shape.
 
-    Runs that failed or ran out of memory tell nothing of a rate and are no part of it.
+    Runs that failed or ran out of memory say nothing about a learning rate and are left out.
     """
+    grid = plan.corrected_grid
     cells: dict[tuple[float, int, int], list[Trial]] = {}
     for trial in sorted(plan.trials, key=lambda trial: trial.id):
         record, model = records.get(trial.id), trial.config.model
@@ -197,7 +195,7 @@ def studies(plan: Plan, grid: GridConfig, records: Records) -> list[Study]:
     found = []
     for (budget, *_), trials in sorted(cells.items()):
         shape = trials[0].config.model
-        rule = cell(plan.base, _with_fewer_steps(grid), budget, shape, plan.dataset_tokens)
+        rule = cell_config(plan.base, _with_fewer_steps(grid), budget, shape, plan.dataset_tokens)
         if isinstance(rule, TrainConfig):
             runs = tuple(_run(trial.config, rule, records[trial.id]) for trial in trials)
             capped = rule.optimizer.lr >= LEARNING_RATES[grid.rules.lr].cap
@@ -206,7 +204,7 @@ def studies(plan: Plan, grid: GridConfig, records: Records) -> list[Study]:
 
 
 def _run(config: TrainConfig, rule: TrainConfig, record: RunRecord) -> tuple[float, float, float]:
-    # Three digits: the fourth of a rate is rounding, and a factor is to be one value in all runs.
+    # Three digits: the fourth is rounding, and a factor is to be one value in all runs.
     lr = float(f"{config.optimizer.lr / rule.optimizer.lr:.3g}")
     batch = float(f"{config.schedule.batch_tokens / rule.schedule.batch_tokens:.3g}")
     return lr, batch, math.inf if record.loss is None else record.loss
@@ -215,64 +213,54 @@ def _run(config: TrainConfig, rule: TrainConfig, record: RunRecord) -> tuple[flo
 def _cells(plan: Plan, grid: GridConfig) -> list[tuple[float, GPTConfig]]:
     """The (budget, shape) to tune at; the budgets as high as the study's share of cost allows."""
     assert grid.tuning
-    ladder, asked = rungs(grid.ladder, plan.base.model), grid.tuning.cells
+    asked, n_effective = grid.tuning.cells, grid.centre.n_effective
     if not isinstance(asked, int):
+        ladder = rungs(grid.ladder, plan.base.model)
         return [
             (
-                chosen.flops,
-                shape_of(chosen.shape, plan.base.model)
-                if chosen.shape
-                else nearest(ladder, grid.centre.n_effective(chosen.flops), 1)[0],
+                cell.flops,
+                shape_of(cell.shape, plan.base.model)
+                if cell.shape
+                else nearest(ladder, n_effective(cell.flops), 1)[0],
             )
-            for chosen in asked
+            for cell in asked
         ]
     sizes = {budget: _feasible(plan, grid, budget) for budget in sorted(grid.budgets)}
     budgets = [budget for budget in sizes if sizes[budget]]
     if not budgets:
-        return [
-            (min(grid.budgets), shape) for shape in sizes_at(plan.base, grid, min(grid.budgets))
-        ]
+        low = min(grid.budgets)
+        return [(low, shape) for shape in shapes_at(plan.base, grid, low)]
     runs = len(grid.tuning.lr_factors) * len(grid.tuning.batch_factors)
     total = sum(budget * len(sizes[budget]) for budget in budgets)
     chosen: list[tuple[float, GPTConfig]] = []
     for top in reversed(range(len(budgets))):
         low, middle, high = budgets[0], budgets[top // 2], budgets[top]
-        chosen = [
-            (low, _central(sizes[low], grid, low)),
-            (middle, _central(sizes[middle], grid, middle) if middle > low else sizes[low][0]),
-            (high, sizes[high][-1]),
-        ][:asked]
+        central = {c: nearest(sizes[c], n_effective(c), 1)[0] for c in (low, middle)}
+        at_middle = central[middle] if middle > low else sizes[low][0]
+        chosen = [(low, central[low]), (middle, at_middle), (high, sizes[high][-1])][:asked]
         if runs * sum(budget for budget, _ in chosen) <= grid.tuning.cost * total:
             break
     return list(dict.fromkeys(chosen))
 
 
 def _feasible(plan: Plan, grid: GridConfig, budget: float) -> list[GPTConfig]:
-    if beyond(plan.base, grid, budget) and not isinstance(grid.ladder, tuple):
+    if reason_off_ladder(plan.base, grid, budget) and not isinstance(grid.ladder, tuple):
         return []
-    shapes = sizes_at(plan.base, grid, budget)
-    tokens = plan.dataset_tokens
-    return [s for s in shapes if isinstance(cell(plan.base, grid, budget, s, tokens), TrainConfig)]
+    return [
+        shape
+        for shape in shapes_at(plan.base, grid, budget)
+        if not isinstance(cell_config(plan.base, grid, budget, shape, plan.dataset_tokens), str)
+    ]
 
 
-def _central(shapes: list[GPTConfig], grid: GridConfig, budget: float) -> GPTConfig:
-    expected = grid.centre.n_effective(budget)
-    return min(shapes, key=lambda shape: distance(shape, expected))
-
-
-def _trial(
-    plan: Plan,
-    grid: GridConfig,
-    budget: float,
-    shape: GPTConfig,
-    lr_factor: float,
-    batch_factor: float,
-) -> Trial | str:
-    some = _with_fewer_steps(grid)
-    found = cell(plan.base, some, budget, shape, plan.dataset_tokens, lr_factor, batch_factor)
-    if isinstance(found, str):
-        return f"{found} (learning rate x{lr_factor:g}, batch x{batch_factor:g})"
-    return trial_of(found, budget, "tuning", plan.step_time)
+def _config(
+    plan: Plan, grid: GridConfig, budget: float, shape: GPTConfig, lr: float, batch: float
+) -> TrainConfig | str:
+    """The config of one cell at multiples of the rule's learning rate and batch, or why not."""
+    some, tokens = _with_fewer_steps(grid), plan.dataset_tokens
+    found = cell_config(plan.base, some, budget, shape, tokens, lr, batch)
+    reason = f"{found} (learning rate x{lr:g}, batch x{batch:g})"
+    return reason if isinstance(found, str) else found
 
 
 def _with_fewer_steps(grid: GridConfig) -> GridConfig:

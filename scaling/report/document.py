@@ -3,22 +3,29 @@
 fit.json comes first, since it is the result; the page comes last, since it sums up the rest.
 """
 
+import logging
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.files import to_json, write_atomic
-from scaling.fit.fit import Fit
-from scaling.fit.observations import Observations
-from scaling.report import page, verdict
-from scaling.report.charts import KEYS
-from scaling.report.headline import headline, size_of_study, title_of_study
-from scaling.report.method import METHOD
-from scaling.report.scene import scene as compose_scene
-from scaling.report.sections import Picture, Section, sections
-from scaling.report.tables import Table
-from scaling.report.wording import visible
+import numpy as np
 
+from common.files import to_json, write_atomic
+from scaling.fit.pipeline import Fit
+from scaling.fit.results import FitDocument
+from scaling.report import page
+from scaling.report.figures.all_charts import KEYS, all_charts
+from scaling.report.figures.chart import Chart
+from scaling.report.sections import Section, sections
+from scaling.report.study import Study, TrainingCurve
+from scaling.report.tables.table import Table
+from scaling.report.text import verdict
+from scaling.report.text.headline import headline, size_of_study, title_of_study
+from scaling.report.text.labels import visible
+from scaling.report.text.method import METHOD
+
+_log = logging.getLogger(__name__)
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 
 
@@ -28,67 +35,83 @@ def write_report(fit: Fit, out: Path) -> Path:
     Files: fit.json (schema 1, strict JSON), fit.md, figures/*.png and *.svg, report.html. Each is
     replaced whole; a figure that this fit cannot draw is removed if an earlier one left it.
     """
-    write_atomic(out / "fit.json", to_json(fit.document))
-    scene = compose_scene(fit.document, fit.observations, fit.curves)
-    parts = sections(fit.document, fit.observations, scene)
-    _write_figures(scene, [p for part in parts for p in part.pictures], out / "figures")
-    write_atomic(out / "fit.md", markdown(fit.document, fit.observations, parts))
-    write_atomic(out / "report.html", page.render(fit.document, fit.observations, scene, parts))
+    write_atomic(out / "fit.json", to_json(fit.document.to_json()))
+    return _write(study_of(fit), out)
+
+
+def render_saved(fit_json: Path, out: Path) -> Path:
+    """Write the report of a saved fit.json into `out` without fitting; the path of report.html.
+
+    fit.json does not hold the runs: a figure that needs them says so. Raises BadInput.
+    """
+    return _write(Study(FitDocument.read(fit_json)), out)
+
+
+def study_of(fit: Fit) -> Study:
+    """A fit as the report reads it."""
+    curves = {run_id: _curve(rows) for run_id, rows in fit.curves.items()}
+    return Study(fit.document, fit.observations, curves)
+
+
+def _write(study: Study, out: Path) -> Path:
+    charts = all_charts(study)
+    parts = sections(study, charts)
+    _write_figures(charts, out / "figures")
+    _log.info("page")
+    write_atomic(out / "fit.md", markdown(study, parts))
+    write_atomic(out / "report.html", page.render(study, charts, parts))
     return out / "report.html"
 
 
-def _write_figures(scene: dict[str, Any], pictures: list[Picture], folder: Path) -> None:
-    from scaling.report import figures  # matplotlib takes most of a second to import
+def _curve(rows: Sequence[Mapping[str, Any]]) -> TrainingCurve:
+    """The rows of a training curve that can be drawn."""
+    names = ("flops", "tokens", "loss")
+    known = [[row[name] for name in names] for row in rows if all(map(row.get, names))]
+    return TrainingCurve(np.array(known).reshape(-1, 3), rows[-1].get("val_loss") if rows else None)
 
-    drawn = [picture.key for picture in pictures if picture.absent is None]
-    for key in drawn:
-        for suffix, content in figures.draw(key, scene).items():
+
+def _write_figures(charts: Mapping[str, Chart], folder: Path) -> None:
+    from scaling.report.figures import static  # matplotlib takes a while to import
+
+    drawn = {key: chart for key, chart in charts.items() if chart.absent is None}
+    for key, chart in drawn.items():
+        _log.info("figure %s", key)
+        for suffix, content in static.draw(chart).items():
             write_atomic(folder / f"{key}.{suffix}", content)
-    for key in {*KEYS, *(picture.key for picture in pictures)} - set(drawn):
-        for suffix in figures.SUFFIXES:
+    for key in {*KEYS} - set(drawn):
+        for suffix in static.SUFFIXES:
             (folder / f"{key}.{suffix}").unlink(missing_ok=True)
 
 
-def markdown(
-    document: dict[str, Any], observations: Observations, parts: tuple[Section, ...]
-) -> str:
+def markdown(study: Study, parts: tuple[Section, ...]) -> str:
     """The report as Markdown, its figures linked beside it."""
-    judged = verdict.judge(document, observations)
+    judged = verdict.judge(study)
     lines = [
-        f"# {escape(title_of_study(document))}",
+        f"# {escape(title_of_study(study.document))}",
         "",
-        escape(headline(document)),
+        escape(headline(study.document)),
         "",
-        escape(size_of_study(document, observations)) + ".",
+        escape(size_of_study(study)) + ".",
         "",
         "## What this study can and cannot show",
-        "",
-        "It shows:",
-        "",
-        *_bullets(judged.shows),
-        "",
-        "It cannot show:",
-        "",
-        *_bullets(judged.cannot),
-        "",
-        "Doubts that the fit states itself:",
-        "",
-        *_bullets(judged.doubts),
     ]
+    for said, sentences in (
+        ("It shows:", judged.shows),
+        ("It cannot show:", judged.cannot),
+        ("Flags and warnings of the fit:", judged.flags),
+    ):
+        bullets = [f"- {escape(sentence)}" for sentence in sentences] or ["- Nothing."]
+        lines += ["", said, "", *bullets]
     for part in parts:
-        lines += ["", f"## {part.title}", ""]
-        if part.lead:
-            lines += [escape(part.lead), ""]
-        for picture in part.pictures:
-            if picture.absent is None:
-                lines += [f"![{escape(picture.title)}](figures/{picture.key}.png)", ""]
-                lines += [escape(picture.caption), ""]
+        lines += ["", f"## {part.title}", "", escape(part.lead), ""]
+        for chart in part.charts:
+            if chart.absent is None:
+                lines += [f"![{escape(chart.title)}](figures/{chart.key}.png)", ""]
+                lines += [escape(chart.caption), ""]
             else:
-                lines += [escape(f"No figure “{picture.title}”: {picture.absent}."), ""]
+                lines += [escape(f"No figure “{chart.title}”: {chart.absent}."), ""]
         for title, table in part.tables:
-            if title:
-                lines += [f"### {title}", ""]
-            lines += [*_table(table), ""]
+            lines += [f"### {title}" if title else "", "", *_table(table), ""]
     lines += ["", "## Method", ""]
     for step in METHOD:
         source = f" ([{step.source[0]}]({step.source[1]}))" if step.source else ""
@@ -101,10 +124,6 @@ def escape(text: str) -> str:
     """Text that Markdown shows as it is: no markup, no HTML, no control characters."""
     plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN_SPECIAL.sub(r"\\\1", plain)
-
-
-def _bullets(sentences: tuple[str, ...]) -> list[str]:
-    return [f"- {escape(sentence)}" for sentence in sentences] or ["- Nothing."]
 
 
 def _table(table: Table) -> list[str]:

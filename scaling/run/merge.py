@@ -1,32 +1,43 @@
-"""Sweep directories of one setting united in a new one: trials by id, the better end of each.
+"""Merge sweep directories of one setting into a new one: trials by id, the better end of each.
 
-python -m scaling.run.store merge A B [...] out=C
+python -m scaling.run.merge A B [...] out=C
 
 A and B stay as they are. C appears whole or not at all: it is built beside its place and renamed.
 """
 
+import common.start  # noqa: F401
+
+# isort: split
 import shutil
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from configs.errors import BadInput, ExitStatus
-from configs.files import whole_folder, write_atomic
-from configs.load import build
-from scaling.fit.sweeps import write_runs_csv
-from scaling.plan.grid import Trial, united
-from scaling.run import deaths, store
+from common.errors import BadInput, ExitStatus
+from common.files import to_json, write_atomic
+from common.folders import new_folder
+from configs.cli import exit_status
+from configs.help import asks_for_help, help_of_words
+from configs.key_value import read_key_values
+from configs.schema import build
+from configs.typed_words import refuse_slips
+from configs.yaml_check import check_yaml
+from scaling.fit.table.sweep_directory import write_runs_csv
+from scaling.plan.grid import Trial, merge_plans
+from scaling.run import failures, store, trial_states
 from scaling.run.progress import count_line, name
-from scaling.run.store import StoredPlan, TrialState
-from training.attempt import Watch, attempts
-from training.config import TrainConfig, trial_id
-from training.record import RunRecord
-from training.trial import NAME as CONFIG
-
-_DECIDE_BITS = ("torch", "device", "world_size", "threads")
+from scaling.run.store import StoredPlan
+from scaling.run.trial_states import TrialState
+from training.config import TrainConfig
+from training.trial.attempt import RECORD, Watch, attempts
+from training.trial.folder import NAME as CONFIG
+from training.trial.folder import config_text, read_config
+from training.trial.identity import at_path, trial_id
+from training.trial.record import DECIDES_BITS, RunRecord, record_text, set_damaged_aside
 
 
 @dataclass(frozen=True)
@@ -43,47 +54,45 @@ class Difference:
             for out, record in (self.kept, self.other)
         ]
         one, two = self.kept[1], self.other[1]
-        fields = [f for f in _DECIDE_BITS if getattr(one, f) != getattr(two, f)]
+        fields = [f for f in DECIDES_BITS if getattr(one, f) != getattr(two, f)]
         why = f"{', '.join(fields)} differ, which changes the last bits"
         if not fields:
-            why = "one was resumed elsewhere or is of a GPU, which changes the last bits"
+            why = "one is not bitwise reproducible"
             if one.bitwise and two.bitwise:
                 why = "on equal machines the bits should be equal: look into it"
         return f"{self.trial.id}  {name(self.trial)}: kept {ends[0]}; not {ends[1]} ({why})"
 
 
 def merge(sources: Sequence[Path], out: Path) -> tuple[StoredPlan, list[Difference]]:
-    """Unite `sources` in the new folder `out`; the plan there, and what two of them disagree about.
+    """Merge `sources` into the new folder `out`; returns its plan, and the trials that differ.
 
-    A trial that is done anywhere is done; else the first record that there is counts; a trial
-    without one keeps the attempts of the directory that saved the most steps, owned by nobody.
+    A trial that is done anywhere is done; else the first record counts; a trial without one keeps
+    the attempts of the directory that saved the most steps, released by their owner.
+    Equal data may have lain elsewhere: their trials are the same, and go by the ids of the first.
     Raises BadInput, with nothing left at `out`, for another setting or other data, for a record
     that is not its trial's, for a trial that is being trained, and where `out` exists.
     """
-    if out.exists() or out.is_symlink():
-        raise BadInput(f"out: {out}: found something there, expected a new folder; choose another")
     plans = [store.read_plan(source) for source in sources]
     for source, stored in zip(sources[1:], plans[1:], strict=True):
         _require_same_study(sources[0], plans[0], source, stored)
-    merged = _unite(plans)
+    path = plans[0].plan.base.data.path  # of equal data; ids digest where they lie
+    merged = _merged([_at_path(stored, path) for stored in plans])
     states = {
-        source: {state.trial.id: state for state in _verified_states(source, stored)}
+        source: {_id_at(state.trial, path): state for state in _verified_states(source, stored)}
         for source, stored in zip(sources, plans, strict=True)
     }
     differences = []
-    try:
-        with whole_folder(out) as building:
-            for trial in merged.plan.trials:
-                there = [(s, found[trial.id]) for s, found in states.items() if trial.id in found]
-                source, state = _best(there)
-                _copy(store.trial_folder(source, trial), store.trial_folder(building, trial), state)
-                differences += _differences(trial, there)
-            store.place_plan(building, merged, extend=False)
-            write_runs_csv(building)
-    except OSError as error:
-        raise BadInput(f"out: {error.filename or out}: {error.strerror or error}") from None
-    except shutil.Error as error:
-        raise BadInput(f"out: {out}: {error.args[0][0][-1]}") from None
+    with new_folder(out) as building:
+        for trial in merged.plan.trials:
+            found = [(s, of[trial.id]) for s, of in states.items() if trial.id in of]
+            source, state = _best(found)
+            folder = trial_states.trial_folder(building, trial)
+            _copy(trial_states.trial_folder(source, state.trial), folder, state)
+            if state.trial.id != trial.id:
+                _rename(folder, trial, state.record)
+            differences += _differences(trial, found)
+        store.store_plan(building, merged, extend=False)
+        write_runs_csv(building)
     return merged, differences
 
 
@@ -97,21 +106,18 @@ def _require_same_study(first: Path, one: StoredPlan, source: Path, other: Store
             f"{source / store.PLAN}: data_digest: found {other.data_digest}, expected "
             f"{one.data_digest} as in {first}; runs on other data belong to no common fit"
         )
-    if one.plan.stage == other.plan.stage == "grid" and _factors(one) != _factors(other):
+    learned = [stored.plan.learned for stored in (one, other)]
+    ours, theirs = ((found.lr_factor, found.batch_factor) for found in learned)
+    if one.plan.stage == other.plan.stage == "grid" and ours != theirs:
         raise BadInput(
-            f"{source / store.PLAN}: learned: its tuning multiplies rate and batch by "
-            f"{_factors(other)}, that of {first} by {_factors(one)}; their runs belong to no "
-            "common fit"
+            f"{source / store.PLAN}: learned: its tuning multiplies learning rate and batch by "
+            f"{theirs}, that of {first} by {ours}; their runs belong to no common fit"
         )
 
 
-def _factors(stored: StoredPlan) -> tuple[float, float]:
-    return stored.plan.learned.lr_factor, stored.plan.learned.batch_factor
-
-
-def _unite(plans: Sequence[StoredPlan]) -> StoredPlan:
+def _merged(plans: Sequence[StoredPlan]) -> StoredPlan:
     """All trials in one running order; stale is what no directory asks for any more."""
-    plan = united(plans[0].plan, (trial for one in plans[1:] for trial in one.plan.trials))
+    plan = merge_plans(plans[0].plan, (trial for one in plans[1:] for trial in one.plan.trials))
     asked = {t.id for stored in plans for t in stored.plan.trials if t.id not in stored.stale}
     left_out = {
         (cell.flops_budget, cell.n_layer, cell.n_embd): cell
@@ -125,14 +131,44 @@ def _unite(plans: Sequence[StoredPlan]) -> StoredPlan:
     )
 
 
+def _at_path(stored: StoredPlan, path: str | None) -> StoredPlan:
+    """The plan of the same trials as if their text lay at `path`."""
+    trials = tuple(
+        replace(trial, id=_id_at(trial, path), config=at_path(trial.config, path))
+        for trial in stored.plan.trials
+    )
+    renamed = {old.id: new.id for old, new in zip(stored.plan.trials, trials, strict=True)}
+    return replace(
+        stored,
+        plan=replace(stored.plan, trials=trials),
+        stale=tuple(renamed[name] for name in stored.stale),
+    )
+
+
+def _id_at(trial: Trial, path: str | None) -> str:
+    return trial_id(at_path(trial.config, path))
+
+
+def _rename(folder: Path, trial: Trial, record: RunRecord | None) -> None:
+    """Let a copied trial go by its id in the merged plan."""
+    if (folder / CONFIG).exists():
+        path = trial.config.data.path
+        write_atomic(folder / CONFIG, config_text(at_path(read_config(folder), path)))
+    if record is not None:
+        renamed = replace(record, id=trial.id, dataset=trial.config.data.name)
+        # What had no digest is not to look as if it had been checked.
+        text = record_text(renamed) if record.digest else to_json(asdict(renamed))
+        write_atomic(folder / RECORD, text)
+
+
 def _verified_states(source: Path, stored: StoredPlan) -> Sequence[TrialState]:
     """The states of a directory, each record and config.yaml checked against its trial."""
-    states = store.read_states(source, stored.plan, Watch())
+    states = trial_states.read_states(source, stored.plan, Watch())
     for state in states:
-        folder = store.trial_folder(source, state.trial)
+        folder = trial_states.trial_folder(source, state.trial)
         if state.record is None:
             held = attempts(folder)[-1:] if state.state == "running" else []
-            if any(busy and busy.certain for busy in map(Watch().holder, held)):
+            if any(busy and busy.certain for busy in map(Watch().owner, held)):
                 raise BadInput(f"{folder}: is being trained by {state.owner}; wait, or stop it")
             continue
         if state.record.data_digest not in (None, stored.data_digest):
@@ -146,6 +182,7 @@ def _verified_states(source: Path, stored: StoredPlan) -> Sequence[TrialState]:
 
 
 def _config_id(path: Path) -> str | None:
+    check_yaml(path)
     try:
         values: Any = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError:
@@ -160,7 +197,9 @@ def _best(there: Sequence[tuple[Path, TrialState]]) -> tuple[Path, TrialState]:
         source, state = item
         is_done, has_ended = state.state == "done", state.record is not None
         saved = (
-            0 if has_ended else deaths.newest_saved_step(store.trial_folder(source, state.trial))
+            0
+            if has_ended
+            else failures.newest_saved_step(trial_states.trial_folder(source, state.trial))
         )
         return is_done, has_ended, saved
 
@@ -171,6 +210,8 @@ def _copy(source: Path, target: Path, state: TrialState) -> None:
     if not source.exists():
         return
     shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns(".*"))
+    if state.damage:
+        set_damaged_aside(target)
     if state.record is None:
         for attempt in attempts(target)[-1:]:
             write_atomic(attempt / "released", "")
@@ -185,18 +226,37 @@ def _differences(trial: Trial, there: Sequence[tuple[Path, TrialState]]) -> list
     ]
 
 
+@dataclass(frozen=True)
+class Words:
+    """Where the merged sweep goes.
+
+    out  a new folder
+    """
+
+    out: str
+
+
 def main(words: Sequence[str]) -> int:
-    """`merge A B [...] out=C`, as typed; says what C holds."""
-    named = dict(word.split("=", 1) for word in words if word.startswith("out="))
-    sources = [Path(word) for word in words[1:] if not word.startswith("out=")]
-    if words[:1] != ["merge"] or len(sources) < 2 or not named.get("out"):
-        raise BadInput(f"found {' '.join(words)!r}, expected merge A B [...] out=C")
-    out = Path(named["out"])
-    united, differences = merge(sources, out)
+    """`A B [...] out=C`, as typed; prints the counts of C."""
+    if asks_for_help(words):
+        print(help_of_words(__doc__ or "", Words))
+        return ExitStatus.DONE
+    refuse_slips(words, ("out",))
+    named = [word for word in words if "=" in word and not Path(word).is_dir()]
+    sources = [Path(word) for word in words if word not in named]
+    if len(sources) < 2 or not named:
+        raise BadInput(f"found {' '.join(words)!r}, expected A B [...] out=C")
+    typed = read_key_values(named, Words)
+    out = Path(typed.out)
+    merged, differences = merge(sources, out)
     for difference in differences:
         print(difference)
-    states = store.read_states(out, united.plan)
-    print(f"{out}: {count_line(store.count_states(states))}")
+    states = trial_states.read_states(out, merged.plan)
+    print(f"{out}: {count_line(trial_states.count_states(states))}")
     if differences:
         print(f"{len(differences)} trials were done twice with different weights; the first kept")
     return ExitStatus.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(lambda: main(sys.argv[1:])))

@@ -1,216 +1,248 @@
-"""Before anything is spent: the data, the plan, what it will cost and what it will tell."""
+"""Before anything is spent: the data, the plan, its cost and the precision to expect."""
 
 import shutil
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
-from configs.errors import BadInput, ExitStatus
-from data.loader import Loader, evaluation_windows
-from data.manifest import Manifest, read_manifest
-from data.prepare import is_prepared, prepare
-from data.shards import open_split
-from scaling.plan import bill
-from scaling.plan.cost import Rate, StatedRate, stated_rate
-from scaling.plan.doubts import doubts
-from scaling.plan.foresight import Foresight, foresight_lines, law_line
-from scaling.plan.grid import Learned, Plan, united
-from scaling.plan.prior import prior_of
-from scaling.plan.space import Device, disk, memory_of
-from scaling.plan.stages import foreseen
-from scaling.plan.table import Totals, print_plan, total_line, totals
-from scaling.run.machine import Machine, this_machine
-from scaling.run.measure import measure
-from scaling.run.request import Request
+from common.errors import BadInput, ExitStatus
+from data.prepare import Estimate, estimate, fetch, is_absent, is_prepared, prepared_with
+from data.shards import TOKEN_BYTES
+from scaling.plan import table
+from scaling.plan.compilation import Compilations, compilations
+from scaling.plan.cost import TimeModel
+from scaling.plan.data_needs import is_bounded_by_plan, tokens_needed
+from scaling.plan.grid import Plan, StageResults, merge_plans
+from scaling.plan.memory import disk
+from scaling.plan.precision.assumed_law import assume_law
+from scaling.plan.precision.result import ExpectedPrecision, precision_lines
+from scaling.plan.stages import plan_stages
+from scaling.plan.table import Totals, print_plan, totals
+from scaling.plan.warnings import plan_warnings
+from scaling.run import store
+from scaling.run.command import Request
+from scaling.run.step_timing import measure
+from scaling.run.store import StoredPlan
+from scaling.run.target import Target, target_of, with_workers_for
+from scaling.run.workers.devices import this_machine
+from scaling.run.workers.gpus import visible_gpus
+from scaling.run.workers.packing import packing_lines
 from training.config import TrainConfig
-from training.memory import Kind
+from training.dataset import PreparedData, prepared_data, require_vocabulary
+from training.trial.scratch import scratch_folder
+
+_MOMENT_H = 1 / 60  # a plan does not wait longer for data
+
+
+def plan_for(
+    request: Request,
+    data: PreparedData | None,
+    target: Target,
+    cache: Path | None = None,
+    learned: StageResults | None = None,
+) -> list[Plan]:
+    """The plan of each stage with the seconds of every trial: as stated, or by steps taken here.
+
+    Without the cells that the target's devices cannot hold. `learned` are the results of an earlier
+    grid of the same sweep. The measured steps leave in `cache` what torch compiled. Without `data`
+    steps are of random tokens, and epochs counted by the tokens that the config asks for, if any.
+    """
+    tokens = _tokens(request, data)
+
+    def plans(step_time: TimeModel | None) -> list[Plan]:
+        assert request.grid is not None
+        memory = target.device.memory_bytes
+        return plan_stages(request.base, request.grid, tokens, step_time, memory, learned)
+
+    found, machine = plans(target.throughput), target.measured
+    if target.throughput or machine is None:
+        return found
+    assert cache is not None
+    folder = data.folder if data else None
+    with machine.processes(cache, as_planned=True) as (processes, packing):
+        whole, launcher = all_of(found), machine.launcher
+        step_time = measure(whole, processes, machine.runtime, launcher, folder, packing)
+    return plans(step_time) if step_time else found
+
+
+def _tokens(request: Request, data: PreparedData | None) -> int | None:
+    return data.tokens_per_epoch if data else request.base.data.train_tokens
+
+
+def completed(request: Request, known: StoredPlan | None = None) -> Request:
+    """The request with what it leaves open: as in the sweep that there is, else by its launcher.
+
+    Batches are multiples of the ranks of a trial. A data set of the hub has as many training tokens
+    as the longest run needs, or more where more is prepared.
+    """
+    grid, base, ranks = request.grid, request.base, request.launcher.devices_per_trial
+    if grid is None:
+        return request
+    if grid.rules.batch_multiple is None:
+        multiple = known.plan.grid.rules.batch_multiple if known else None if ranks == 1 else ranks
+        grid = replace(grid, rules=replace(grid.rules, batch_multiple=multiple))
+    data = base.data
+    if is_bounded_by_plan(base) and known:
+        data = replace(data, train_tokens=known.plan.base.data.train_tokens)
+    elif is_bounded_by_plan(base) and (tokens := tokens_needed(plan_stages(base, grid, None))):
+        missing = data.path is not None and not Path(data.path).exists()
+        larger = None if missing else prepared_with(data, tokens, Path(base.runtime.data_dir))
+        data = larger or replace(data, train_tokens=tokens)
+    return replace(request, grid=grid, base=replace(base, data=data))
 
 
 def show_plan(request: Request) -> ExitStatus:
-    """Print the plan, what it costs and what it promises; nothing is written into `out`.
+    """Print the plan, its cost and the precision to expect; nothing is written into `out`.
 
-    Timed by steps measured here, or by a stated rate: then no device of this machine is looked at.
-    Data that are not here only leave epochs unchecked, and steps unmeasured: a data set of the hub
-    that is yet to be prepared, or with a stated rate a data.path.
+    Timed by a stated throughput: then this machine's devices do not matter. Else by the data sheet
+    of its GPUs, or by some seconds of steps on its cores; with mode=measure by steps on its GPUs
+    too. Data that are not here, or not prepared in a moment, are counted; what is then measured, is
+    on random tokens.
     """
-    launcher, stated = request.launcher, rate_of(request)
-    absent = _is_unprepared(request.base) or (stated is not None and _is_absent(request.base))
-    data = None if absent else prepared_data(request.base)
-    tokens = data.tokens_per_epoch if data else None
-    if stated or absent:
-        device, slots = _stated_device(request), launcher.stated_slots
-        devices = slots * launcher.devices_per_trial // launcher.trials_per_device
-        plans = stated_plans(request, tokens)
-    else:
-        machine = this_machine(request.base.runtime, launcher)
-        device, slots = device_of(machine), machine.n_slots
-        devices = len(machine.gpus) or machine.cores
-        with tempfile.TemporaryDirectory(prefix="compile-") as cache:
-            plans = predicted_plans(request, tokens, machine, Path(cache))
-    cost, whole = total_cost(plans, slots), plans[-1]
-    for plan in plans:
-        if len(plans) > 1:
-            print(f"stage {plan.stage}{', before anything is learned' * (plan is whole)}:")
-        print_plan(plan, totals(plan, slots, plan.step_time), tokens, device)
-    if len(plans) > 1:
-        print(f"all stages: {total_line(cost)}")
-    every = all_of(plans)
-    sharing = slots if device.kind == "cpu" else launcher.trials_per_device
-    needed = disk(every, slots, request.command.keep == "final", tokens)
-    lines = [
-        *doubts(whole, request.command.tune),
-        bill.data_line(every, tokens, request.base.data.path or request.base.data.name),
-        bill.time_line(whole.step_time),
-        bill.memory_line(every, device, sharing),
-        bill.disk_line(needed, _free_bytes(request.command.out)),
-        *bill.price_line(cost, devices, launcher.price_per_hour),
-        *foresight_lines(intervals(request, whole), whole.base.model.vocab_size),
-    ]
-    print("\n".join(lines))
+    launcher, command = request.launcher, request.command
+    there = command.out is not None and store.has_plan(command.folder)
+    known = store.read_plan(command.folder) if there else None
+    request = completed(request, known)
+    base, target = request.base, target_of(request, None)
+    require_vocabulary(base)
+    measures, gpus = command.mode == "measure", base.runtime.device != "cpu" and visible_gpus()
+    if measures and target.throughput:
+        found = "launcher.tflops" if launcher.tflops else "launcher.device"
+        raise BadInput(f"{found}: found with mode=measure, which times this machine; say mode=plan")
+    costs = _data_costs(base, bool(target.throughput))
+    data = None if costs else prepared_data(base, known.data_digest if known else None, check=False)
+    if not target.throughput and (data or measures or gpus):
+        target = target_of(request, this_machine(base.runtime, launcher))
+    tokens = _tokens(request, data)
+    with scratch_folder("compile") as cache:
+        plans = plan_for(request, data, target, cache)
+    if len(plans) == 1:  # else Slurm's array is as long as later stages may need
+        target = with_workers_for(target, launcher.workers, len(plans[0].trials))
+    print("\n".join(_answer(request, plans, target, tokens, costs)))
+    _print_tables(plans, target, tokens, request.command.details)
     return ExitStatus.DONE
+
+
+def fetch_data(request: Request) -> ExitStatus:
+    """Prepare what the sweep reads of its data, fetched from the hub where they lie there."""
+    request = completed(request)
+    require_vocabulary(request.base)
+    print(fetch(request.base.data, Path(request.base.runtime.data_dir)))
+    return ExitStatus.DONE
+
+
+def _data_costs(base: TrainConfig, stated: bool) -> Estimate | None:
+    """What the data take to be prepared; None where they are, or will be in a moment.
+
+    A data.path that is not there is refused, unless a stated machine needs none of it.
+    """
+    data_dir = Path(base.runtime.data_dir)
+    absent = is_absent(base.data, data_dir)
+    if not absent and is_prepared(base.data, data_dir):
+        return None
+    costs = estimate(base.data)
+    quick = (costs.tokenising_hours or 0) <= _MOMENT_H
+    counted = base.data.is_of_the_hub or stated if absent else not quick
+    return costs if counted else None
+
+
+def _answer(
+    request: Request,
+    plans: Sequence[Plan],
+    target: Target,
+    tokens: int | None,
+    costs: Estimate | None,
+) -> list[str]:
+    """Cost, data, warnings and precision, in lines: what a plan is asked for.
+
+    `costs` is what the data still cost, None where they are here.
+    """
+    launcher, base, whole = request.launcher, request.base, plans[-1]
+    parallel, device = target.parallel, target.device
+    compiled = compilations_of(plans, target)
+    cost, every = total_cost(plans, parallel, compiled.waits), all_of(plans)
+    sharing = parallel if device.kind == "cpu" else launcher.packed
+    shards = costs.shard_bytes if costs else TOKEN_BYTES * (tokens or 0)
+    needed = disk(every, parallel, request.command.keep == "final", shards)
+    source = base.data.path or base.data.name
+    return [
+        cost.line,
+        table.time_line(whole.step_time),
+        *([compiled.line] if compiled else []),
+        *table.price_line(cost, target.devices, launcher.price_per_hour),
+        *table.data_lines(every, tokens, source, costs),
+        table.memory_line(every, device, sharing),
+        table.disk_line(needed, _free_bytes(request.command.out)),
+        *packing_lines(launcher, every),
+        *_rounding(whole),
+        *(warning.text for warning in plan_warnings(whole, request.command.tune)),
+        *precision_lines(precision_of(request, whole)),
+    ]
+
+
+def _rounding(plan: Plan) -> list[str]:
+    multiple = plan.grid.rules.batch_multiple or 1
+    each = f"a multiple of {multiple} sequences, so that as many ranks divide it"
+    return [f"batch: that of every cell is {each} (grid.rules.batch_multiple)"] * (multiple > 1)
+
+
+def _print_tables(plans: Sequence[Plan], target: Target, tokens: int | None, details: bool) -> None:
+    """The grid's cells, and with `details` those of the stages before it."""
+    for plan in plans:
+        waits = compilations_of([plan], target).waits
+        cost = totals(plan, target.parallel, plan.step_time, waits) if len(plans) > 1 else None
+        if cost and plan is plans[-1]:
+            print("grid stage, before pilot and tuning corrections:")
+        elif cost and not details:
+            print(f"{plan.stage} stage: {cost.line}; details=true shows its cells")
+            continue
+        elif cost:
+            print(f"{plan.stage} stage:")
+        print_plan(plan, cost, tokens, target.device)
 
 
 def all_of(plans: Sequence[Plan]) -> Plan:
     """The trials of all stages in one plan."""
-    return united(plans[-1], (trial for plan in plans for trial in plan.trials))
+    return merge_plans(plans[-1], (trial for plan in plans for trial in plan.trials))
 
 
-def total_cost(plans: Sequence[Plan], slots: int) -> Totals:
-    """What the stages cost, each beginning when the one before has ended; no trial runs twice."""
+def compilations_of(plans: Sequence[Plan], target: Target) -> Compilations:
+    """What the trials of all stages wait for compilation, as far as it is known."""
+    return compilations(plans, target.throughput, target.device)
+
+
+def total_cost(
+    plans: Sequence[Plan], parallel: int, waits: Mapping[str, float] = MappingProxyType({})
+) -> Totals:
+    """The cost of all stages, each beginning when the one before has ended; no trial runs twice.
+
+    `waits`: seconds by a trial's id that come before its first step.
+    """
     whole, walls = all_of(plans), []
     ran: set[str] = set()
     for plan in plans:
         new = replace(plan, trials=tuple(t for t in plan.trials if t.id not in ran))
-        walls.append(totals(new, slots, plan.step_time).wall_s)
+        walls.append(totals(new, parallel, plan.step_time, waits).wall_s)
         ran |= {trial.id for trial in plan.trials}
     wall_s = None if None in walls else sum(wall for wall in walls if wall is not None)
-    return replace(totals(whole, slots, whole.step_time), wall_s=wall_s)
+    return replace(totals(whole, parallel, whole.step_time, waits), wall_s=wall_s)
 
 
-def rate_of(request: Request) -> StatedRate | None:
-    """The rate that the launcher states; None where the machine is to be measured."""
-    launcher = request.launcher
-    return stated_rate(
-        launcher.device,
-        launcher.tflops,
-        request.base.precision,
-        launcher.devices_per_trial,
-        launcher.trials_per_device,
-    )
+def precision_of(request: Request, plan: Plan) -> ExpectedPrecision:
+    """The precision to expect of this plan's fit."""
+    # Imported here: estimators take longer to import than a look at a sweep's state takes.
+    from scaling.plan.precision.simulate import design_of, expect_precision
 
-
-def device_of(machine: Machine) -> Device:
-    """What a trial on this machine runs on."""
-    kind: Kind = "cuda" if machine.gpus else "cpu"
-    return Device(kind, machine.memory_bytes, machine.launcher.devices_per_trial)
-
-
-def _stated_device(request: Request) -> Device:
-    name = request.launcher.device
-    memory = memory_of(name) if name else None
-    return Device("cuda", memory, request.launcher.devices_per_trial)
-
-
-def _is_absent(config: TrainConfig) -> bool:
-    return config.data.path is not None and not Path(config.data.path).exists()
-
-
-def _is_unprepared(config: TrainConfig) -> bool:
-    """Whether the text is yet to be fetched from the hub (data.prepare): no plan waits for that."""
-    data_dir = Path(config.runtime.data_dir)
-    return config.data.is_of_the_hub and not is_prepared(config.data, data_dir)
+    config, out = request.foresight, request.command.out
+    assumed = assume_law(plan, config, Path(out) if out else None)
+    target = config.target_flops or 10 * max(plan.grid.budgets)
+    cells = design_of(plan)
+    runs = config.runs(len(cells.params))
+    return expect_precision(cells, assumed, request.fit, target, runs, config.seed)
 
 
 def _free_bytes(out: str | None) -> int:
     """Free bytes where the sweep would lie."""
     place = Path(out or ".").absolute()
     return shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
-
-
-def intervals(request: Request, plan: Plan) -> Foresight:
-    """The intervals that the fit of this plan is to be expected to give."""
-    # Imported here: estimators take longer to import than a look at a sweep's state takes.
-    from scaling.plan.precision import design_of, foresee
-
-    config, out = request.foresight, request.command.out
-    prior = prior_of(plan, config, Path(out) if out else None)
-    target = config.target_flops or 10 * max(plan.grid.budgets)
-    cells = design_of(plan)
-    runs = config.runs(len(cells.params))
-    return foresee(cells, prior, request.fit, target, runs, config.seed)
-
-
-def expectation(request: Request, plan: Plan) -> str:
-    """What is foreseen of the first law, in a line."""
-    found = intervals(request, plan)
-    return f"expected: {law_line(found.laws[0], found.target_flops)} (mode=plan says more)"
-
-
-def predicted_plans(
-    request: Request,
-    tokens: int | None,
-    machine: Machine,
-    cache: Path,
-    learned: Learned | None = None,
-) -> list[Plan]:
-    """The plan of each stage with the seconds of every trial: as stated, or by steps taken here.
-
-    Without the cells that this machine's devices cannot hold. `learned` is what an earlier grid of
-    the same sweep was corrected by, and so is this one.
-    """
-    device, rate = device_of(machine), rate_of(request)
-    if rate:
-        return _planned(request, tokens, device, rate, learned)
-    plans = _planned(request, tokens, device, None, learned)
-    slots = machine.slots(cache)
-    step_time = measure(all_of(plans), slots, machine.runtime, machine.launcher)
-    return _planned(request, tokens, device, step_time, learned) if step_time else plans
-
-
-def stated_plans(
-    request: Request, tokens: int | None, learned: Learned | None = None
-) -> list[Plan]:
-    """The plan of each stage for a machine that is not here, timed where the launcher can."""
-    return _planned(request, tokens, _stated_device(request), rate_of(request), learned)
-
-
-def _planned(
-    request: Request,
-    tokens: int | None,
-    device: Device,
-    rate: Rate | None,
-    learned: Learned | None = None,
-) -> list[Plan]:
-    assert request.grid is not None
-    return foreseen(request.base, request.grid, tokens, rate, device.memory_bytes, learned)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a plan needs to know of its data: where it is, what it is, and its training tokens."""
-
-    folder: Path
-    manifest: Manifest
-    tokens_per_epoch: int
-
-    @property
-    def digest(self) -> str:
-        """Identity by content."""
-        return self.manifest.digest
-
-
-def prepared_data(config: TrainConfig) -> Prepared:
-    """Prepare the data, once; BadInput where no trial could train on it."""
-    folder = prepare(config.data, Path(config.runtime.data_dir))
-    manifest, block_size = read_manifest(folder), config.model.block_size
-    if manifest.vocab_size != config.model.vocab_size:
-        raise BadInput(
-            f"model.vocab_size: found {config.model.vocab_size}, expected {manifest.vocab_size} "
-            f"for data.tokenizer={config.data.tokenizer}"
-        )
-    loader = Loader(open_split(folder, manifest, "train"), block_size, config.seed)
-    evaluation = config.evaluation
-    val = open_split(folder, manifest, "val")
-    evaluation_windows(val, block_size, evaluation.tokens, evaluation.windows)
-    return Prepared(folder, manifest, loader.tokens_per_epoch)

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: one line a trial, and on a terminal a live last line.
+"""The display of a running sweep: one line a trial, and on a terminal a live last line.
 
 Nothing here starts a thread: the worker forks, and a fork copies the locks of threads but not them.
 """
@@ -6,58 +6,57 @@ Nothing here starts a thread: the worker forks, and a fork copies the locks of t
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from common.numbers import duration
+from common.text import plural
 from scaling.plan.cost import makespan_s
 from scaling.plan.grid import Trial
-from scaling.plan.table import duration
-from scaling.run.slots import Slot
-from scaling.run.store import StoredPlan, TrialState
-from training.attempt import Attempt
-from training.record import RunRecord
+from scaling.run.store import PLAN, StoredPlan
+from scaling.run.trial_states import TrialState
+from scaling.run.workers.processes import TrialProcess
+from training.trial.attempt import Attempt
+from training.trial.record import NO_DIGEST, RunRecord
 
 _REFRESH_S = 0.5
 
 
 @dataclass(frozen=True)
 class Running:
-    """A trial in a slot, since `started_s` of the monotonic clock."""
+    """A trial that a process of this worker trains, since `started_s` of the monotonic clock."""
 
     trial: Trial
     attempt: Attempt
-    slot: Slot
+    process: TrialProcess
     started_s: float
 
 
-class Display(Protocol):
-    """Who is told how the work goes; called from the worker's loop, so it must be quick."""
+@dataclass(frozen=True)
+class Ended:
+    """A trial that ended: with its record, or with a note why it will be tried again.
 
-    def ended(
-        self, trial: Trial, record: RunRecord | None, elapsed_s: float | None, note: str
-    ) -> None:
-        """A trial ended: with its record, or with a note why it will be tried again.
+    `elapsed_s` is the time since it was started here; None: another worker trained it.
+    """
 
-        `elapsed_s` is the time since it was started here; None: another worker trained it.
-        """
-
-    def tick(self, running: Sequence[Running], waiting: Sequence[Trial], elsewhere: int) -> None:
-        """Some tens of milliseconds went by."""
+    trial: Trial
+    record: RunRecord | None
+    elapsed_s: float | None = None
+    note: str = ""
 
 
 class Progress:
-    """Counts trials from what the files said at the start, and estimates what is left.
+    """Counts trials from their states at the start, and estimates the time left; never blocks.
 
     The estimate is the plan's own, scaled by how the trials that ended here kept to it.
     """
 
-    def __init__(self, states: Sequence[TrialState], slots: int):
+    def __init__(self, states: Sequence[TrialState], parallel: int):
         self._total = len(states)
         self._ended = sum(state.record is not None for state in states)
-        self._slots = slots
+        self._parallel = parallel
         self._predicted_s = self._took_s = 0.0
         self._last_refresh_s = 0.0
         self._console = Console(highlight=False, soft_wrap=True)
@@ -72,18 +71,18 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def ended(
-        self, trial: Trial, record: RunRecord | None, elapsed_s: float | None, note: str
-    ) -> None:
+    def show(self, ended: Ended) -> None:
         """One line: which trial, how it ended, its loss or the reason, and how long it took."""
+        trial, record, elapsed_s = ended.trial, ended.record, ended.elapsed_s
+        text = record.summary if record else ended.note
         if record is not None:
             self._ended += 1
-            if record.status == "done" and trial.predicted_s and elapsed_s:
-                self._predicted_s += trial.predicted_s
-                self._took_s += elapsed_s
-        text = record.summary if record else note
-        if record is not None and record.status == "done":
-            text = f"loss {record.loss:.4f}"  # with no more the line fits a terminal
+            if record.status == "done":
+                text = f"loss {record.loss:.4f}"  # with no more the line fits a terminal
+                if trial.predicted_s and elapsed_s:
+                    self._predicted_s += trial.predicted_s
+                    self._took_s += elapsed_s
+            text += f"; {ended.note}" * bool(ended.note)
         took = "by another worker" if elapsed_s is None else duration(elapsed_s)
         left = f", about {duration(self._left_s)} left" if self._left_s else ""
         line = f"[{self._ended}/{self._total}] {name(trial)}  {text}  ({took}{left})"
@@ -99,7 +98,9 @@ class Progress:
         if self._live.is_started:
             left = f"about {duration(self._left_s)} left" if self._left_s else ""
             parts = [f"{self._ended}/{self._total} ended", f"{len(running)} running"]
-            parts += [f"{elsewhere} in other hands"] * bool(elsewhere) + [left] * bool(left)
+            parts += [f"{elsewhere} claimed by other workers"] * bool(elsewhere) + [left] * bool(
+                left
+            )
             names = "  ".join(f"{name(r.trial)} {duration(now - r.started_s)}" for r in running)
             self._live.update(Text(f"{', '.join(parts)}: {names}", no_wrap=True), refresh=True)
 
@@ -112,7 +113,7 @@ class Progress:
         for item in running:
             predicted_s = scale * (item.trial.predicted_s or 0.0)
             seconds.append(max(0.0, predicted_s - (now - item.started_s)))
-        return makespan_s(seconds, self._slots) or None
+        return makespan_s(seconds, self._parallel) or None
 
 
 def name(trial: Trial) -> str:
@@ -128,9 +129,16 @@ def count_line(counts: dict[str, int]) -> str:
     return f"{counts['planned']} planned = " + " + ".join(parts)
 
 
+def undigested_line(stored: StoredPlan, states: Sequence[TrialState]) -> str | None:
+    """Which files of a sweep no digest protects, if there are any."""
+    records = sum(s.record is not None and s.record.digest is None for s in states)
+    parts = [PLAN] * (stored.digest is None) + [plural(records, "record")] * bool(records)
+    return f"warning: {' and '.join(parts)} {NO_DIGEST}" if parts else None
+
+
 def stale_line(stored: StoredPlan) -> str:
-    """How many trials the grid asked for last does not ask for, and what becomes of them."""
+    """How many trials the last grid does not ask for, and what happens to them."""
     return (
-        f"{len(stored.stale)} stale: of an earlier grid, or added where its valleys were open; "
-        "they stay in the plan and in the fit (fit.where.stale=0 leaves them out)"
+        f"{len(stored.stale)} stale: of an earlier grid, or added to its open IsoFLOP curves; they "
+        "stay in the plan and in the fit (fit.where.stale=0 leaves them out)"
     )

@@ -1,8 +1,8 @@
 """A sweep on a Slurm cluster: one sbatch script, an array of workers, submitted once.
 
-Slurm only starts workers (`sweep.py mode=work`); which trial is whose, and what is left of a node
-that died, the sweep's folder says, as anywhere else. A worker that its time limit stops saves,
-ends with 75 and queues again; the one that leaves last fits.
+Slurm only starts workers (`sweep.py mode=work`); the sweep's folder holds their claims and what a
+lost node saved, as anywhere else. A worker that its time limit stops saves, ends with 75 and queues
+again; the one that leaves last fits.
 """
 
 import re
@@ -17,17 +17,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from configs.errors import BadInput, ExitStatus
-from configs.files import digest, read_json, to_json, write_atomic
-from configs.load import compose_config
-from scaling.run import local, nodes, store
+from common.errors import BadInput, ExitStatus
+from common.files import digest, read_json, to_json, write_atomic
+from scaling.run import store, sweep, torchrun, trial_states
+from scaling.run.command import Request, fit_config
 from scaling.run.config import SlurmConfig
-from scaling.run.request import Request
-from scaling.run.store import StoredPlan, TrialState
+from scaling.run.store import StoredPlan
+from scaling.run.trial_states import TrialState
+from scaling.run.workers.devices import require_divisible
 from training.config import as_mapping
-from training.record import read_record
 
 SCRIPT, JOB, LOGS = "sweep.sbatch", "slurm.json", "slurm"
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -42,14 +40,15 @@ _BODY = """
 # Slurm's warning before the time limit comes to this shell, and the worker has to hear of it.
 task="${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" worker= stopping=
 stop() {{ {stop}; }}
-trap 'stopping=yes; [ -z "$worker" ] || stop' TERM
+trap 'stopping=yes interrupted=yes; [ -z "$worker" ] || stop' TERM
 {command} &
 worker=$!
 [ -z "$stopping" ] || stop
-while :; do # a signal ends `wait` before the worker ends
-  wait "$worker"
+interrupted=yes
+while [ -n "$interrupted" ]; do # a signal ends `wait` with its own status, not the worker's
+  interrupted=
+  wait "$worker" # again after its end: bash keeps the status
   status=$?
-  kill -0 "$worker" 2>/dev/null || break
 done
 if [ -n "$stopping" ] && [ "$status" = 143 ]; then
   status={stopped} # told so before it could listen
@@ -78,26 +77,27 @@ def launch(request: Request) -> Sequence[TrialState] | None:
     """
     command, launcher = request.command, request.launcher
     assert launcher.slurm is not None
-    if nodes.shares_nodes():
+    if torchrun.is_under_torchrun():
         raise BadInput("launcher: found slurm under torchrun; start workers with one of the two")
     out = command.folder.absolute()
     if launcher.submit and not (_has_ended(out) and not command.extend and not command.retry):
         _require_free(out, launcher.force)
     # How this call submits is no part of the plan.
     planned = replace(request, launcher=replace(launcher, submit=True, force=False))
-    stored = local.place_sweep(planned, None)
+    stored = sweep.plan_sweep(planned, None)
     if command.retry:
-        store.retry(out, stored.plan, command.retry)
-    states = store.read_states(out, stored.plan)
+        trial_states.retry(out, stored.plan, command.retry)
+    states = trial_states.read_states(out, stored.plan)
+    require_divisible(states, launcher)
     missing = sum(state.record is None for state in states)
     if _is_last(stored) and not missing:
         return states
-    # A stage before the last says nothing of how many trials follow it.
+    # A stage before the last does not know how many trials follow it.
     most = missing if _is_last(stored) else launcher.slurm.workers
     script, tasks = out / SCRIPT, min(launcher.slurm.workers, most)
     work = f"{tasks} workers for {missing} trials"
     if not _is_last(stored):
-        work += f" of the stage {stored.plan.stage}, and what follows it"
+        work += f" of the {stored.plan.stage} stage, and those of later stages"
     (out / LOGS).mkdir(exist_ok=True)  # Slurm does not make it
     write_atomic(script, script_text(request, stored, tasks))
     quoted = shlex.quote(str(out))
@@ -112,7 +112,7 @@ def launch(request: Request) -> Sequence[TrialState] | None:
         f"watch:  python sweep.py mode=status out={quoted} watch=true\n"
         f"logs:   {out / LOGS}\n"
         f"report: {out / 'fit' / 'report.html'}, by the worker that leaves last\n"
-        "The same command goes on after whatever may happen, and fits when nothing is left to do."
+        "The same command resumes the sweep after any failure, and fits when no trial is left."
     )
     return None
 
@@ -133,10 +133,7 @@ def script_text(request: Request, stored: StoredPlan, tasks: int) -> str:
         "signal": f"B:TERM@{launcher.signal_s}",
         "nodes": 1,
         "ntasks": 1,
-        "partition": slurm.partition,
-        "account": slurm.account,
-        "qos": slurm.qos,
-        "constraint": slurm.constraint,
+        **{name: getattr(slurm, name) for name in ("partition", "account", "qos", "constraint")},
         "time": slurm.time,
         "cpus-per-task": slurm.cpus,
         "gpus-per-node": slurm.gpus,
@@ -160,21 +157,17 @@ def _command(request: Request, stored: StoredPlan, slurm: SlurmConfig) -> str:
     launcher = as_mapping(request.launcher)
     for name in ("kind", "slurm", "submit", "force"):
         del launcher[name]
-    runtime = as_mapping(request.base.runtime)
-    planned = as_mapping(stored.plan.base.runtime)
-    fit = as_mapping(request.fit)
-    for name in ("runs", "out"):
-        del fit[name]
-    merged = OmegaConf.to_container(OmegaConf.merge(compose_config("fit"), stored.fit))
-    assert isinstance(merged, dict)
-    planned_fit = {str(name): value for name, value in merged.items()}
+    base, asked = as_mapping(stored.plan.base), as_mapping(request.base)
+    text = {name: asked["data"][name] for name in ("path", "verify")}  # which may differ from it
+    planned_fit = as_mapping(fit_config(request.command, {}, stored.fit))
     overrides = [
         "mode=work",
         "finish=true",
         f"out={request.command.folder.absolute()}",
         *_overrides("launcher", launcher, as_mapping(stored.launcher)),
-        *_overrides("runtime", runtime, planned),
-        *_overrides("fit", fit, planned_fit),
+        *_overrides("runtime", asked["runtime"], base["runtime"]),
+        *_overrides("data", text, base["data"]),
+        *_overrides("fit", as_mapping(request.fit), planned_fit),
     ]
     if request.command.keep != "none":
         overrides.append(f"keep={request.command.keep}")
@@ -220,12 +213,25 @@ def _has_ended(out: Path) -> bool:
     if not store.has_plan(out):
         return False
     stored = store.read_plan(out)
-    folders = (store.trial_folder(out, trial) for trial in stored.plan.trials)
-    return _is_last(stored) and all(map(read_record, folders))
+    return _is_last(stored) and all(s.record for s in trial_states.read_states(out, stored.plan))
 
 
 def _is_last(stored: StoredPlan) -> bool:
     return stored.plan.stage == "grid"
+
+
+def submitted_job(out: Path) -> str | None:
+    """The job that was submitted last for this sweep; None where none was."""
+    if not (out / JOB).exists():
+        return None
+    values = read_json(out / JOB)
+    job = values.get("job") if isinstance(values, dict) else None
+    if not isinstance(job, str):
+        raise BadInput(
+            f"{out / JOB}: found no id under job, expected that of the job submitted last; remove "
+            "the file when squeue shows none of this sweep"
+        )
+    return job
 
 
 def _require_free(out: Path, force: bool) -> None:
@@ -237,7 +243,7 @@ def _require_free(out: Path, force: bool) -> None:
         )
     if force:
         return
-    known = read_json(out / JOB)["job"] if (out / JOB).exists() else None
+    known = submitted_job(out)
     found: dict[str, Counter[str]] = {}
     for line in _ask("squeue", "--noheader", "--format=%F|%T|%j").splitlines():
         parts = re.fullmatch(r"(\d+)\|([A-Z_]+)\|(.*)", line.strip())

@@ -1,4 +1,4 @@
-"""How a sweep stands, from its files alone: every trial, the sum of them, and what went wrong.
+"""The state of a sweep, from its files alone: every trial, their sum, and the failures.
 
 Of a trial without a record only the end of its metrics.jsonl is read, so that thousands of trials
 are looked at in a second or two, from any machine and without disturbing those that train.
@@ -12,27 +12,29 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from configs.errors import BadInput
-from configs.files import read_json
+from common.errors import BadInput
+from common.files import read_json
 from model.flops import flops_per_token_exact
 from scaling.plan.cost import flops_exact, makespan_s
-from scaling.run import deaths, store
+from scaling.run import failures, trial_states
 from scaling.run.config import LauncherConfig
-from scaling.run.store import TrialState
-from training.attempt import attempts
-from training.metrics import Row, read_tail
-from training.peaks import mfu
+from scaling.run.trial_states import TrialState
+from scaling.run.workers.packing import Shared, read_sharing
+from training.device.mfu import mfu
+from training.trial.attempt import Attempt, attempts
+from training.trial.metrics import Row, read_tail
 
 
 @dataclass(frozen=True)
 class TrialView:
-    """One trial as it stands; what is not known is None.
+    """The state of one trial; unknown values are None.
 
     loss         held-out if it is done, else of the last logged training step
-    left_s       seconds until it ends, at the rate of its last steps
+    left_s       seconds until it ends, at the throughput of its last steps
+    sharing      how it shares its GPU with other trials; None where it has it alone
     device_s     seconds times devices (GPUs, or cores) that it held: by its record, else of the
                  attempt that runs. What attempts lost by being killed is not known and not in it
-    problem      why it failed, or why its last process died
+    problem      why it failed, or why its last process crashed
     """
 
     state: TrialState
@@ -43,6 +45,7 @@ class TrialView:
     left_s: float | None = None
     device_s: float = 0.0
     problem: str | None = None
+    sharing: Shared | None = None
 
     @property
     def steps(self) -> int:
@@ -62,42 +65,40 @@ class Overview:
 
 
 def view(out: Path, state: TrialState, launcher: LauncherConfig) -> TrialView:
-    """What the files of one trial say beyond its state."""
+    """Read the files of one trial beyond its state."""
     config, record = state.trial.config, state.record
     if record:
-        devices = _devices(record.world_size, record.threads, record.device, launcher)
-        return TrialView(
-            state,
-            record.steps,
-            loss=record.loss,
-            tokens_per_s=record.tokens_per_s,
-            mfu=record.mfu,
-            device_s=(record.wall_s or 0.0) * devices,
-            problem=None if record.status == "done" else record.reason,
-        )
-    tried = attempts(store.trial_folder(out, state.trial))[::-1] if state.attempts else []
-    problem = _mapping(tried[0] / deaths.NAME).get("reason") if tried else None
+        last = Attempt(trial_states.trial_folder(out, state.trial), record.attempts).folder
+        packed = _packed(last, launcher)
+        devices = _devices(record.world_size, record.threads, record.device, packed)
+        device_s = (record.wall_s or 0.0) * devices
+        problem = None if record.status == "done" else record.reason
+        measured = record.loss, record.tokens_per_s, record.mfu, None
+        return TrialView(state, record.steps, *measured, device_s, problem)
+    tried = attempts(trial_states.trial_folder(out, state.trial))[::-1] if state.attempts else []
+    problem = _mapping(tried[0] / failures.CRASH).get("reason") if tried else None
+    problem = problem if isinstance(problem, str) else None
+    problem = state.damage or problem
     rows: list[Row] = next(filter(None, map(read_tail, tried)), [])
-    step = rows[-1]["step"] if rows else 0
+    step, loss = (rows[-1]["step"], rows[-1].get("loss")) if rows else (0, None)
     if state.state != "running":
-        return TrialView(state, step, rows[-1].get("loss") if rows else None, problem=problem)
-    rates = [row["tokens_per_s"] for row in rows if row.get("tokens_per_s")]
-    rate = statistics.median(rates) if rates else None
+        return TrialView(state, step, loss, problem=problem)
+    throughputs = [row["tokens_per_s"] for row in rows if row.get("tokens_per_s")]
+    tokens_per_s = statistics.median(throughputs) if throughputs else None
     environment = _mapping(tried[0] / "runtime.json")
-    device, ranks = environment.get("device"), environment.get("world_size") or 1
-    return TrialView(
-        state,
-        step,
-        loss=rows[-1].get("loss") if rows else None,
-        tokens_per_s=rate,
-        mfu=mfu(config.model, rate, device, config.precision, ranks) if rate and device else None,
-        left_s=(config.schedule.steps - step) * config.schedule.batch_tokens / rate
-        if rate
-        else None,
-        device_s=_seconds_so_far(tried[0])
-        * _devices(ranks, environment.get("threads"), device, launcher),
-        problem=problem,
-    )
+    tokens_left = (config.schedule.steps - step) * config.schedule.batch_tokens
+    device = environment.get("device")
+    device = device if isinstance(device, str) else None
+    ranks = _count(environment.get("world_size"))
+    share = None
+    if tokens_per_s and device:
+        share = mfu(config.model, tokens_per_s, device, config.precision, ranks)
+    left_s = tokens_left / tokens_per_s if tokens_per_s else None
+    packed = _packed(tried[0], launcher)
+    devices = _devices(ranks, _count(environment.get("threads")), device, packed)
+    device_s = _seconds_so_far(tried[0]) * devices
+    sharing = read_sharing(tried[0])
+    return TrialView(state, step, loss, tokens_per_s, share, left_s, device_s, problem, sharing)
 
 
 def overview(views: Sequence[TrialView]) -> Overview:
@@ -110,7 +111,7 @@ def overview(views: Sequence[TrialView]) -> Overview:
     running = [item for item in views if item.state.state == "running"]
     seconds = _seconds_left(views)
     return Overview(
-        counts=store.count_states([item.state for item in views]),
+        counts=trial_states.count_states([item.state for item in views]),
         flops_trained=trained,
         flops_planned=planned,
         device_s=sum(item.device_s for item in views),
@@ -119,7 +120,7 @@ def overview(views: Sequence[TrialView]) -> Overview:
 
 
 def _seconds_left(views: Sequence[TrialView]) -> list[float] | None:
-    """Of each trial that has not ended; None where one has neither a rate nor a prediction."""
+    """Of each trial that has not ended; None where one has no throughput and no prediction."""
     done = [
         (item.state.trial.predicted_s, item.state.record.wall_s)
         for item in views
@@ -141,13 +142,17 @@ def _seconds_left(views: Sequence[TrialView]) -> list[float] | None:
     return seconds
 
 
-def _devices(
-    ranks: int | None, threads: int | None, device: str | None, launcher: LauncherConfig
-) -> float:
+def _packed(attempt: Path, launcher: LauncherConfig) -> int:
+    """Trials at once on the device of an attempt, as its worker noted, else as was planned."""
+    noted = read_sharing(attempt) if launcher.trials_per_device != 1 else None
+    return noted.trials if noted else launcher.packed
+
+
+def _devices(ranks: int | None, threads: int | None, device: str | None, packed: int) -> float:
     """Devices that a trial holds, as launcher.price_per_hour counts them: cores without GPUs."""
     if device is None or device.startswith("CPU"):
         return (ranks or 1) * (threads or 1)
-    return (ranks or 1) / launcher.trials_per_device
+    return (ranks or 1) / packed
 
 
 def _seconds_so_far(attempt: Path) -> float:
@@ -157,6 +162,11 @@ def _seconds_so_far(attempt: Path) -> float:
         started = datetime.fromisoformat(_mapping(attempt / "owner.json")["started"])
         return max(0.0, (datetime.fromisoformat(rows[-1]["time"]) - started).total_seconds())
     return 0.0
+
+
+def _count(value: Any) -> int:
+    """A number of ranks or threads; 1 where a damaged file has none."""
+    return value if type(value) is int and 0 < value < 2**20 else 1
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -1,46 +1,54 @@
-"""A sweep directory: its plan, and the state of every trial, from its files alone; torch-free.
+"""A sweep directory: what stands where, and its plan; torch-free.
 
     plan.json                   what is to be run; made once, extended only on request
     trials/<id>/config.yaml     the trial, complete
-    trials/<id>/attempt-NNN/    who trains it (training/attempt.py); see also deaths.py
-    trials/<id>/record.json     how it ended, written once
+    trials/<id>/attempt-NNN/    who trains it (training/trial/attempt.py); see also failures.py
+    trials/<id>/record.json     how it ended, written once; see trial_states.py
     runs.csv, fit/              derived
 
 There is no other memory of a sweep: what these files say is what any worker, anywhere, acts on.
 """
 
+import os
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from configs.errors import BadInput
-from configs.files import read_json, to_json, write_atomic, write_once
-from configs.load import build, exit_status
-from scaling.plan.grid import Plan, Trial, plan_from_json, plan_to_json, united
+from common.errors import BadInput, write_remedy
+from common.files import (
+    DIGEST,
+    read_json,
+    require_digest,
+    to_json,
+    with_digest,
+    write_atomic,
+    write_once,
+)
+from configs.schema import build
+from scaling.plan.grid import Plan, merge_plans, plan_from_json, plan_to_json
 from scaling.plan.stages import is_request_of
 from scaling.run.config import LauncherConfig
-from training.attempt import RECORD, Busy, Watch, attempts
-from training.config import TrainConfig, as_mapping, setting_digest
-from training.record import RETRIABLE, RunRecord, read_record, set_aside
-from training.trial import NAME as CONFIG
-
-State = Literal["waiting", "running", "done", "diverged", "oom", "failed"]
-STATES: tuple[State, ...] = ("done", "diverged", "oom", "failed", "running", "waiting")
+from training.config import TrainConfig, as_mapping
+from training.trial.attempt import RECORD
+from training.trial.folder import NAME as CONFIG
+from training.trial.identity import at_path, first_difference, setting_digest
 
 PLAN = "plan.json"
+_REMEDY = "restore it from a copy, or from a new plan of the same grid in another folder"
+_NO_SWEEP = "expected a sweep's folder; one begins by experiment= with this out="
+_OWN = ("data_digest", "launcher", "stale", "fit", DIGEST)
 
 
 @dataclass(frozen=True)
 class StoredPlan:
-    """plan.json. `data_digest` is that of the prepared data (its manifest); `stale` are ids of
-    trials that the grid asked for last no longer has: they stay planned, and are fitted. `fit` is
-    what the sweep changes of fit.yaml.
+    """plan.json: `data_digest` is the prepared data's, `stale` names trials that the grid asked for
+    last no longer has: they stay planned, and are fitted; `fit` holds changes of fit.yaml;
+    `digest` is that of the whole, None in a plan of an earlier version.
     """
 
     plan: Plan
@@ -48,22 +56,7 @@ class StoredPlan:
     launcher: LauncherConfig
     stale: tuple[str, ...] = ()
     fit: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TrialState:
-    """What the files say about one trial; `owner` is host:pid of whoever runs it."""
-
-    trial: Trial
-    state: State
-    attempts: int
-    owner: str | None
-    record: RunRecord | None
-
-
-def trial_folder(out: Path, trial: Trial) -> Path:
-    """trials/<id>."""
-    return out / "trials" / trial.id
+    digest: str | None = field(default=None, compare=False)
 
 
 def has_plan(out: Path) -> bool:
@@ -78,11 +71,15 @@ def read_plan(out: Path) -> StoredPlan:
     A trial's id digests its config, so that no trial can be read otherwise than it was planned.
     """
     path = out / PLAN
+    if "\0" in str(out):
+        raise BadInput(f"out: found {str(out)!r}, expected a path without a zero character")
     _require_folder(out)
     try:
         version = path.stat()
     except OSError as error:
-        raise BadInput(f"{path}: {_not_there(error)}") from None
+        missing = isinstance(error, FileNotFoundError)
+        reason = f"not found; {_NO_SWEEP}" if missing else error.strerror
+        raise BadInput(f"{path}: {reason}") from None
     return _read_plan(path, version.st_ino, version.st_mtime_ns, version.st_size)
 
 
@@ -92,7 +89,8 @@ def _read_plan(path: Path, *version: int) -> StoredPlan:
     values = read_json(path)
     if not isinstance(values, dict):
         raise BadInput(f"{path}: found no mapping, expected a plan")
-    own = {key: values.pop(key, None) for key in ("data_digest", "launcher", "stale", "fit")}
+    require_digest(path, values, _REMEDY)
+    own = {key: values.pop(key, None) for key in _OWN}
     with _naming(path):
         plan = plan_from_json(values)
         launcher = build(LauncherConfig, own["launcher"], "launcher")
@@ -100,19 +98,19 @@ def _read_plan(path: Path, *version: int) -> StoredPlan:
             raise BadInput(f"data_digest: found {own['data_digest']!r}, expected text")
         if plan.setting != setting_digest(plan.base):
             raise BadInput(f"setting: found {plan.setting}, expected {setting_digest(plan.base)}")
-        stale = own["stale"] or []
-        if not isinstance(stale, list) or any(name not in _ids(plan) for name in stale):
+        if not isinstance(stale := own["stale"] or [], list) or any(
+            name not in _ids(plan) for name in stale
+        ):
             raise BadInput("stale: names a trial that is not among trials")
-        fit = own["fit"] or {}
-        if not isinstance(fit, dict):
+        if not isinstance(fit := own["fit"] or {}, dict):
             raise BadInput(f"fit: found {fit!r}, expected fields of fit.yaml")
-    return StoredPlan(plan, own["data_digest"], launcher, tuple(stale), fit)
+    return StoredPlan(plan, own["data_digest"], launcher, tuple(stale), fit, own[DIGEST])
 
 
-def place_plan(out: Path, asked: StoredPlan, extend: bool) -> StoredPlan:
+def store_plan(out: Path, asked: StoredPlan, extend: bool) -> StoredPlan:
     """Make plan.json, or find that it is there; the stored plan is what counts.
 
-    With `extend` another grid of the same setting and data is united with the stored one, trial by
+    With `extend` another grid of the same setting and data is merged with the stored one, trial by
     trial and by id. Raises BadInput for another setting, other data, or another grid without it.
     """
     _require_folder(out)
@@ -120,13 +118,13 @@ def place_plan(out: Path, asked: StoredPlan, extend: bool) -> StoredPlan:
         if write_once(out / PLAN, _text(asked)):
             return asked
     except OSError as error:
-        raise BadInput(f"out: {out}: {error.strerror}; it must be a folder to write in") from None
+        raise BadInput(f"out: {out}: {error.strerror}; {write_remedy(error)}") from None
     stored = read_plan(out)
     check_setting(out, stored, asked.plan.base)
     check_data(out, stored, asked.data_digest)
     if not asks_for_more(out, stored, asked.plan, extend):
         return stored
-    both = _unite(stored, asked)
+    both = _merged(stored, asked)
     replace_plan(out, both)
     return both
 
@@ -137,9 +135,10 @@ def replace_plan(out: Path, stored: StoredPlan) -> None:
 
 
 def check_setting(out: Path, stored: StoredPlan, base: TrainConfig) -> None:
-    """Refuse to put another setting into a sweep directory."""
+    """Refuse to put another setting into a sweep directory; the place of the text is none."""
+    base = at_path(base, stored.plan.base.data.path)
     if stored.plan.setting != setting_digest(base):
-        field, old, new = _first_difference(stored.plan.base, base)
+        field, old, new = first_difference(stored.plan.base, base)
         raise BadInput(
             f"{out / PLAN}: {field}: found {new!r}, and this sweep has {old!r}; runs of two "
             "settings belong to no common fit: choose another out"
@@ -152,7 +151,7 @@ def asks_for_more(out: Path, stored: StoredPlan, asked: Plan, extend: bool) -> b
         return False
     if stored.plan.stage != "grid":
         raise BadInput(
-            f"{out / PLAN}: found another grid, and the stage {stored.plan.stage} of this one has "
+            f"{out / PLAN}: found another grid, and the {stored.plan.stage} stage of this one has "
             "not ended; end it with the command that began it, then use extend=true, or choose "
             "another out"
         )
@@ -164,7 +163,7 @@ def asks_for_more(out: Path, stored: StoredPlan, asked: Plan, extend: bool) -> b
     if not extend:
         raise BadInput(
             f"{out / PLAN}: found another grid: {len(here - there)} trials are new and "
-            f"{len(there - here)} no longer asked for; extend=true unites both, or choose "
+            f"{len(there - here)} no longer asked for; extend=true merges both, or choose "
             "another out"
         )
     return True
@@ -180,71 +179,12 @@ def check_data(out: Path, stored: StoredPlan, data_digest: str) -> None:
         )
 
 
-def read_states(out: Path, plan: Plan, watch: Watch | None = None) -> tuple[TrialState, ...]:
-    """The state of every planned trial, in the plan's order.
-
-    An owner on another machine counts as alive until `watch` has seen it silent for its lease.
-    """
-    watch = watch or Watch()
-    return tuple(_read_state(trial, trial_folder(out, trial), watch) for trial in plan.trials)
-
-
-def count_states(states: Sequence[TrialState]) -> dict[str, int]:
-    """How many trials are planned, and how many of them are in each state; the sum holds."""
-    found = Counter(state.state for state in states)
-    return {"planned": len(states), **{name: found[name] for name in STATES}}
-
-
-def retry(out: Path, plan: Plan, kinds: Sequence[str]) -> tuple[str, ...]:
-    """Let trials that ended as one of `kinds` run again; returns their ids.
-
-    Each record moves into the attempt that wrote it, so that nothing is lost.
-    """
-    for kind in kinds:
-        if kind not in RETRIABLE:
-            raise BadInput(f"retry: found {kind!r}, expected {' or '.join(RETRIABLE)}")
-    again = []
-    for trial in plan.trials:
-        folder = trial_folder(out, trial)
-        record = read_record(folder)
-        if record and record.status in kinds and set_aside(folder, record):
-            again.append(trial.id)
-    return tuple(again)
-
-
-def sign_of_life(out: Path, trial: Trial) -> str:
-    """The newest attempt and its heartbeat, as text that changes while an owner lives."""
-    newest = attempts(trial_folder(out, trial))[-1:]
-    with suppress(FileNotFoundError):
-        return "".join(f"{folder.name} {(folder / 'heartbeat').read_text()}" for folder in newest)
-    return ""
-
-
-def _read_state(trial: Trial, folder: Path, watch: Watch) -> TrialState:
-    record = read_record(folder)
-    tried = attempts(folder)
-    if record:
-        if record.id != trial.id:
-            raise BadInput(f"{folder / RECORD}: id: found {record.id}, expected {trial.id}")
-        return TrialState(trial, record.status, len(tried), None, record)
-    owner: Busy | None = watch.holder(tried[-1]) if tried else None
-    if (folder / RECORD).exists():  # it ended between the two looks
-        return _read_state(trial, folder, watch)
-    return TrialState(
-        trial, "running" if owner else "waiting", len(tried), owner.owner if owner else None, None
-    )
-
-
-def _unite(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
-    plan = united(asked.plan, stored.plan.trials)
+def _merged(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
+    plan = merge_plans(asked.plan, stored.plan.trials)
     early = {trial.id for trial in plan.trials if trial.arm in ("scout", "tuning")}
     kept = _ids(asked.plan) | early
     stale = tuple(trial.id for trial in plan.trials if trial.id not in kept)
     return replace(asked, plan=plan, stale=stale)
-
-
-def _not_there(error: OSError) -> str:
-    return "not found" if isinstance(error, FileNotFoundError) else str(error.strerror)
 
 
 def _require_folder(out: Path) -> None:
@@ -263,26 +203,13 @@ def _ids(plan: Plan) -> set[str]:
 
 
 def _text(stored: StoredPlan) -> str:
-    return to_json(
-        {
-            **plan_to_json(stored.plan),
-            "data_digest": stored.data_digest,
-            "launcher": as_mapping(stored.launcher),
-            "stale": list(stored.stale),
-            "fit": stored.fit,
-        }
-    )
-
-
-def _first_difference(old: TrainConfig, new: TrainConfig) -> tuple[str, Any, Any]:
-    """The first field, by its dotted name, in which two settings differ."""
-    for group in ("data", "evaluation", "model"):
-        before, after = as_mapping(old)[group], as_mapping(new)[group]
-        shared = ("block_size", "vocab_size") if group == "model" else tuple(before)
-        for name in shared:
-            if before[name] != after[name]:
-                return f"{group}.{name}", before[name], after[name]
-    return "setting", "another digest", "this one"
+    own = {
+        "data_digest": stored.data_digest,
+        "launcher": as_mapping(stored.launcher),
+        "stale": list(stored.stale),
+        "fit": stored.fit,
+    }
+    return to_json(with_digest({**plan_to_json(stored.plan), **own}))
 
 
 @contextmanager
@@ -295,6 +222,6 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    from scaling.run import merge
-
-    sys.exit(exit_status(lambda: merge.main(sys.argv[1:])))
+    print("this command has moved: python -m scaling.run.merge A B out=C", file=sys.stderr)
+    words = sys.argv[2:] if sys.argv[1:2] == ["merge"] else []
+    os.execv(sys.executable, [sys.executable, "-m", "scaling.run.merge", *words])

@@ -1,0 +1,3 @@
+"""Approach 1: power laws along the lower envelope of the training curves."""
+
+from scaling.fit.envelope.estimator import EnvelopeFit, fit_envelope, traces_of

@@ -1,0 +1,102 @@
+"""The fits that one command asks for: one, or one a value of a column, each in its folder."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from common.errors import BadInput
+from scaling.fit.compare import compared
+from scaling.fit.config import FitConfig
+from scaling.fit.pipeline import Fit, NoUsableRun, fit
+from scaling.fit.table.inputs import Sources, read_sources, values_of
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What a command fitted.
+
+    fits     each with its folder
+    skipped  why a value of `by` has no fit, by value
+    stand    whether all the laws that must stand do; if not, the exit status is 4
+    """
+
+    fits: Sequence[tuple[Path, Fit]]
+    skipped: Mapping[str, str]
+    stand: bool
+
+
+def fit_all(config: FitConfig, sources: Sources) -> Fits:
+    """Fit each part and compare it. A value of `by` without a usable run is skipped.
+
+    No law stands there, so it counts as a part whose laws are refused. Raises BadInput, also
+    where no value has a usable run.
+    """
+    if config.compare is not None and not Path(config.compare).exists():  # not after minutes
+        raise BadInput(
+            f"compare: {config.compare}: not found; expected a sweep directory, a table of runs or "
+            "an earlier fit.json"
+        )
+    asked = parts(config, sources)
+    for folder, _ in asked:
+        _check_writable(folder)
+    fits, skipped = [], {}
+    for folder, part in asked:
+        try:
+            fits.append((folder, compared(fit(part, sources), part)))
+        except NoUsableRun as error:
+            if config.by is None:
+                raise
+            skipped[str(part.where[config.by])] = str(error)
+    if not fits:
+        value, reason = next(iter(skipped.items()))
+        raise BadInput(f"by: no value of {config.by} has a usable run; of {value}: {reason}")
+    whole = not (skipped and config.require)
+    return Fits(fits, skipped, whole and all(fitted.stands for _, fitted in fits))
+
+
+def parts(config: FitConfig, sources: Sources | None = None) -> list[tuple[Path, FitConfig]]:
+    """The fits that `config` asks for with their folders: one, or one for each value of `by`."""
+    out = Path(config.out) if config.out else _default_out(config)
+    if config.by is None:
+        return [(out, config)]
+    return [
+        (
+            out / folder_name(value),
+            replace(config, where={**config.where, config.by: value}, by=None),
+        )
+        for value in values_of(sources or read_sources(config), config)
+    ]
+
+
+def _check_writable(out: Path) -> None:
+    """Refuse a folder that cannot be made and written to; nothing is left where it would be."""
+    try:
+        found = (path for path in (out, *out.parents) if path.exists() or path.is_symlink())
+        nearest = next(found, Path())
+        if not nearest.is_dir():
+            raise BadInput(f"out: {nearest}: found a file, expected a folder; choose another")
+        with tempfile.TemporaryFile(dir=nearest):  # permissions alone do not tell, as in /proc
+            pass
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror}"
+        raise BadInput(f"out: {out}: {reason}; choose another folder") from None
+
+
+def folder_name(value: str) -> str:
+    """A file name for any text: one level, no dots alone, at most 200 bytes."""
+    name = quote(value, safe=" +=,@") or "%"
+    if name.startswith((".", "-")):
+        name = f"%{ord(name[0]):02X}" + name[1:]
+    if len(name) > 200:
+        name = name[:160] + "-" + hashlib.sha256(value.encode()).hexdigest()[:16]
+    return name
+
+
+def _default_out(config: FitConfig) -> Path:
+    first = Path(config.paths[0])
+    if len(config.paths) == 1 and first.is_dir():
+        return first / "fit"
+    return Path("fits") / folder_name("+".join(Path(path).stem for path in config.paths))

@@ -1,0 +1,239 @@
+"""The losses of one budget against log N, and the size of least loss among them.
+
+Shapes: k distinct sizes of a profile in ascending order, R resamples of its losses.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from common.text import plural
+from scaling.fit.flags import Flag
+from scaling.fit.isoflop.akima import akima_minimum
+from scaling.fit.observations import Observations
+
+Method = Literal["parabola", "robust", "spline"]
+METHODS: tuple[Method, ...] = ("parabola", "robust", "spline")
+
+# The parabola sees the sizes within this factor of the lowest, and at least so many of them.
+WINDOW_FACTOR, WINDOW_SIZES = 4.0, 5
+FEWEST_SIZES = 3
+# Runs said to be of one budget may differ in FLOP by this factor from end to end, and no more.
+_WIDEST_BUDGET = 1.5
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One budget; arrays are (k,), several runs of one size averaged.
+
+    flops    the budget asked for, or the geometric mean of the runs' FLOP
+    noise    run-to-run standard deviation of each loss; nan where unknown
+    window   the sizes a parabola is fitted to
+    reason   why there is no minimum here; None if there is one
+    """
+
+    flops: float
+    log_n: np.ndarray
+    log_d: np.ndarray
+    log_c: np.ndarray
+    loss: np.ndarray
+    noise: np.ndarray
+    window: np.ndarray
+    n_points: int
+    reason: str | None = None
+    open_edge: bool = False
+    flags: tuple[Flag, ...] = ()
+
+    @cached_property
+    def centre(self) -> float:
+        """Mean log N of the window."""
+        return float(self.log_n[self.window].mean())
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """log N in the window about its mean."""
+        return self.log_n[self.window] - self.centre
+
+    @cached_property
+    def curve(self) -> np.ndarray:
+        """Coefficients (3,) of 1, x and x^2 of the parabola in the window."""
+        return parabola(self.x, self.loss[None, self.window])[0]
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Of those coefficients (3, 3), for losses of unit noise."""
+        design = _design(self.x)
+        return np.linalg.inv(design.T @ design)
+
+    def between_sizes(self, log_n: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both, nan where log N is not between the sizes that were sampled."""
+        inside = (log_n >= self.log_n[0]) & (log_n <= self.log_n[-1])
+        return np.where(inside, log_n, np.nan), np.where(inside, loss, np.nan)
+
+    def at(self, log_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(log D, log C) where the profile's runs have this log N, by linear interpolation."""
+        return np.interp(log_n, self.log_n, self.log_d), np.interp(log_n, self.log_n, self.log_c)
+
+
+def find_profiles(observations: Observations, tolerance: float) -> tuple[Profile, ...]:
+    """The budgets of the observations in ascending order, those without a minimum with the reason.
+
+    Runs belong together by flops_budget where it is given; else those within `tolerance` of one
+    another in FLOP do, the largest such group first. An unnamed group of fewer than five sizes is
+    chance and no profile.
+    """
+    found = [profile_of(observations, *budget) for budget in budgets(observations, tolerance)]
+    return tuple(profile for profile in found if profile is not None)
+
+
+def profile_of(observations: Observations, flops: float, members: np.ndarray) -> Profile | None:
+    """The profile of these rows, with the reason where it has no minimum; None where it is none."""
+    if not members.size:
+        return None
+    profile = _profile(observations, flops, members)
+    named = np.isfinite(observations.flops_budget[members]).any()
+    return _judge(profile, observations) if named or len(profile.loss) >= WINDOW_SIZES else None
+
+
+def budgets(observations: Observations, tolerance: float) -> list[tuple[float, np.ndarray]]:
+    """(FLOP, row indices) of each budget, ascending; a lone run is a budget of one.
+
+    So is a run of a sweep's horizons, which was asked for in tokens: near a budget is not in it.
+    """
+    horizon = observations.columns.get("horizon", np.zeros(len(observations))) == 1
+    named = np.isfinite(observations.flops_budget)
+    groups: list[tuple[float, np.ndarray]] = []
+    label = observations.flops_budget.copy()
+    if named.any():
+        # Runs without a budget of their own (of an earlier plan) join the nearest one named.
+        known = np.unique(label[named])
+        for row in np.flatnonzero(~named & ~horizon):
+            nearest = known[np.argmin(np.abs(np.log(known / observations.flops[row])))]
+            if abs(np.log(nearest / observations.flops[row])) <= np.log1p(tolerance):
+                label[row] = nearest
+        groups = [(float(flops), np.flatnonzero(label == flops)) for flops in known]
+    groups += [(float(observations.flops[row]), np.array([row])) for row in np.flatnonzero(horizon)]
+    rest = np.flatnonzero(~np.isfinite(label) & ~horizon)
+    while rest.size:
+        members = _densest(observations.flops, rest, tolerance)
+        groups.append((float(np.exp(np.log(observations.flops[members]).mean())), members))
+        rest = np.setdiff1d(rest, members)
+    return sorted(groups, key=lambda group: group[0])
+
+
+def _densest(flops: np.ndarray, rows: np.ndarray, tolerance: float) -> np.ndarray:
+    """The most rows that lie within `tolerance` of one another in FLOP, the lowest such."""
+    order = rows[np.argsort(flops[rows], kind="stable")]
+    log_c = np.log(flops[order])
+    ends = np.searchsorted(log_c, log_c + np.log1p(tolerance) * (1 + 1e-9), side="right")
+    first = int(np.argmax(ends - np.arange(len(order))))
+    return np.sort(order[first : ends[first]])
+
+
+def minima(
+    profile: Profile, losses_Rk: np.ndarray, method: Literal["parabola", "spline"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(log N*, loss there), each (R,); nan where there is no minimum between the sampled sizes."""
+    if method == "spline":
+        log_n, loss = akima_minimum(profile.log_n, losses_Rk)
+    else:
+        curves = parabola(profile.x, losses_Rk[:, profile.window])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_n = profile.centre - curves[:, 1] / (2 * curves[:, 2])
+            loss = curves[:, 0] - curves[:, 1] ** 2 / (4 * curves[:, 2])
+        log_n = np.where(curves[:, 2] > 0, log_n, np.nan)
+    return profile.between_sizes(log_n, loss)
+
+
+def parabola(x_k: np.ndarray, losses_Rk: np.ndarray) -> np.ndarray:
+    """Least-squares coefficients (R, 3) of 1, x and x^2."""
+    return losses_Rk @ np.linalg.pinv(_design(x_k)).T
+
+
+def minimum_variance(profile: Profile) -> float:
+    """Variance of the parabola's log N* for a loss of unit noise, by the delta method."""
+    _, slope, bend = profile.curve
+    gradient = np.array([0.0, -1 / (2 * bend), slope / (2 * bend**2)])
+    return float(gradient @ profile.covariance @ gradient)
+
+
+def window_fit(profile: Profile) -> tuple[np.ndarray, np.ndarray]:
+    """The parabola's losses in the window, and the leverage of each size there."""
+    design = _design(profile.x)
+    hat = design @ np.linalg.pinv(design)
+    return hat @ profile.loss[profile.window], np.diag(hat)
+
+
+def _design(x: np.ndarray) -> np.ndarray:
+    return np.stack([np.ones_like(x), x, x**2], axis=1)
+
+
+def _profile(observations: Observations, flops: float, members: np.ndarray) -> Profile:
+    log_n, group = np.unique(np.log(observations.params[members]), return_inverse=True)
+    count = np.bincount(group)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(group, weights=values[members]) / count
+
+    loss = mean(observations.loss)
+    return Profile(
+        flops=flops,
+        log_n=log_n,
+        log_d=mean(np.log(observations.tokens)),
+        log_c=mean(np.log(observations.flops)),
+        loss=loss,
+        noise=np.sqrt(mean(observations.loss_se**2) / count),
+        window=_window(log_n, loss),
+        n_points=len(members),
+    )
+
+
+def _window(log_n: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    distance = np.abs(log_n - log_n[np.argmin(loss)])
+    nearest = np.sort(distance)[min(WINDOW_SIZES, len(distance)) - 1]
+    return distance <= max(np.log(WINDOW_FACTOR), nearest) * (1 + 1e-9)
+
+
+def _judge(profile: Profile, observations: Observations) -> Profile:
+    """The profile with its flags, or the reason why it has no minimum."""
+    lowest, spread = int(np.argmin(profile.loss)), float(np.exp(np.ptp(profile.log_c)))
+    sizes = len(profile.loss)
+    if sizes < FEWEST_SIZES:
+        return replace(profile, reason=f"{plural(sizes, 'size')}, expected at least {FEWEST_SIZES}")
+    if spread > _WIDEST_BUDGET:
+        return replace(
+            profile, reason=f"its runs differ {spread:.2f} times in FLOP: not one budget"
+        )
+    if lowest in (0, sizes - 1):
+        side = "smallest" if lowest == 0 else "largest"
+        reason = f"open: the {side} of its {sizes} sizes has the lowest loss"
+        return replace(profile, reason=reason, open_edge=True)
+    if not profile.curve[2] > 1e-12 * abs(profile.loss).max():
+        return replace(profile, reason="not convex around its lowest loss")
+    if np.isnan(minima(profile, profile.loss[None], "parabola")[0][0]):
+        return replace(profile, reason="minimum outside the sampled sizes", open_edge=True)
+    return replace(profile, flags=_profile_flags(profile, observations))
+
+
+def _profile_flags(profile: Profile, observations: Observations) -> tuple[Flag, ...]:
+    flags = []
+    lowest = int(np.argmin(profile.loss))
+    if lowest in (1, len(profile.loss) - 2) and len(profile.loss) > 4:
+        flags.append(Flag("near_edge", "only one size lies beyond the lowest loss on one side"))
+    for lost in observations.excluded:
+        if np.isclose(lost.flops_budget, profile.flops, rtol=1e-6) and np.isfinite(lost.params):
+            size = np.log(lost.params)
+            if not profile.log_n[0] < size < profile.log_n[-1]:
+                text = f"run {lost.run_id} at its edge is missing ({lost.reason})"
+                flags.append(Flag("edge_lost", text))
+    fitted, _ = window_fit(profile)
+    known = profile.noise[profile.window]
+    dof = len(known) - 3
+    if dof > 0 and np.isfinite(known).all():
+        scatter = np.sqrt(((profile.loss[profile.window] - fitted) ** 2).sum() / dof)
+        if scatter > 2 * np.sqrt((known**2).mean()):
+            text = f"scatter about the parabola {scatter:.4f}, over twice the noise between seeds"
+            flags.append(Flag("scatter", text))
+    return tuple(flags)

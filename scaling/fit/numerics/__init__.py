@@ -1,0 +1,22 @@
+"""Numerical methods that several laws share: resampling, least squares, weighted regression."""
+
+from scaling.fit.numerics.bootstrap import (
+    FEWEST_RESAMPLES,
+    LEVELS,
+    Sampled,
+    bayesian_weights,
+    case_weights,
+    estimate,
+    estimates,
+    generator,
+    normal_draws,
+    t_scale,
+)
+from scaling.fit.numerics.levenberg_marquardt import RESAMPLE, Model, solve
+from scaling.fit.numerics.rows import Rows
+from scaling.fit.numerics.weighted_regression import (
+    FEWEST_POINTS,
+    between_profiles,
+    inverse_variances,
+    regress,
+)

@@ -1,0 +1,123 @@
+"""Published formulas beyond one epoch, one batch size and training alone; pure functions.
+
+    critical batch     B_crit = B* / L^(1/alpha_B)                     Kaplan et al. 2020
+    batch correction   S_min = S / (1 + B_crit/B), C_min = C / (1 + B/B_crit)        the same
+    frontier           1/alpha_C = 1/alpha_S + 1/alpha_B + 1/alpha_N; N ~ C^(alpha_C/alpha_N)
+    learning rate      eta = 0.003239 - 0.0001395 log N                             appendix D.1
+    repeated data      D' = U + U R* (1 - exp(-(D/U - 1)/R*))      Muennighoff et al. 2023
+    inference          least 6 N D + 2 N D_inf at a given loss     Sardana et al. 2024
+
+N parameters, D and B tokens, C FLOP, S steps, U unique tokens, loss in nats per token.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.errors import BadInput
+from scaling.fit.laws import PUBLISHED, Surface
+
+BATCH_SCALE, BATCH_EXPONENT, STEPS_EXPONENT = 2.1e8, 0.21, 0.76
+# Epochs after which a repeated token, or an excess parameter, has lost 1 - 1/e of its worth.
+DATA_HALF_LIFE, PARAMS_HALF_LIFE = 15.39, 5.31
+
+
+def critical_batch(loss: Any) -> Any:
+    """Tokens a batch at which time and compute are both twice their least, at that loss."""
+    return BATCH_SCALE / loss ** (1 / BATCH_EXPONENT)
+
+
+def least_steps(steps: Any, batch_tokens: Any, loss: Any) -> Any:
+    """Steps to the same loss at a batch far above the critical one."""
+    return steps / (1 + critical_batch(loss) / batch_tokens)
+
+
+def least_flops(flops: Any, batch_tokens: Any, loss: Any) -> Any:
+    """Compute to the same loss at a batch far below the critical one."""
+    return flops / (1 + batch_tokens / critical_batch(loss))
+
+
+def kaplan_learning_rate(params: Any) -> Any:
+    """Kaplan's peak rate for Adam of a model of `params` without embeddings, below 1e10."""
+    return 0.003239 - 0.0001395 * np.log(params)
+
+
+def frontier_exponents(
+    alpha_N: float, alpha_B: float = BATCH_EXPONENT, alpha_S: float = STEPS_EXPONENT
+) -> dict[str, float]:
+    """alpha_C and the powers of C with which N, B, S grow at the least compute; they add to 1."""
+    alpha_C = 1 / (1 / alpha_S + 1 / alpha_B + 1 / alpha_N)
+    return {
+        "alpha_C": alpha_C,
+        "params": alpha_C / alpha_N,
+        "batch": alpha_C / alpha_B,
+        "steps": alpha_C / alpha_S,
+    }
+
+
+def worth(seen: Any, unique: Any, half_life: float) -> Any:
+    """What `seen` of something is worth where only `unique` of it is new; at most 1 + R* times."""
+    repeats = np.maximum(seen / unique - 1, 0)
+    return np.where(
+        seen <= unique, seen, unique * (1 + half_life * -np.expm1(-repeats / half_life))
+    )
+
+
+@dataclass(frozen=True)
+class DataConstrained:
+    """A surface read at what repeated tokens and excess parameters are worth."""
+
+    surface: Surface
+    data_half_life: float = DATA_HALF_LIFE
+    params_half_life: float = PARAMS_HALF_LIFE
+
+    def predict_loss(self, params: Any, tokens: Any, unique: Any) -> Any:
+        """Loss of a model of `params` on `tokens`, of which `unique` are distinct."""
+        distinct = np.minimum(unique, tokens)
+        useful = np.minimum(size_for(self.surface, distinct), params)
+        return self.surface.predict_loss(
+            worth(params, useful, self.params_half_life),
+            worth(tokens, distinct, self.data_half_life),
+        )
+
+
+def size_for(surface: Surface, tokens: Any) -> Any:
+    """The N* of the budget whose D* is `tokens`."""
+    return surface.n_opt.at(np.exp(surface.d_opt.log_budget(tokens)))
+
+
+def inference_optimum(
+    surface: Surface, loss: float, inference_tokens: float
+) -> tuple[float, float]:
+    """(N, D) of least compute for training to `loss` and then serving `inference_tokens`.
+
+    Without serving it is the surface's own optimum. Raises BadInput for a loss at or below E.
+    """
+    from scipy.optimize import brentq  # here: a third of a second to import
+
+    if not loss > surface.E:
+        raise BadInput(f"loss: found {loss:g}, expected above the irreducible loss {surface.E:g}")
+
+    def data_term(log_n: float) -> float:
+        return loss - surface.E - surface.A * np.exp(-surface.alpha * log_n)
+
+    def tokens(log_n: float) -> float:
+        return float((surface.B / data_term(log_n)) ** (1 / surface.beta))
+
+    def slope(log_n: float) -> float:
+        """d(6 N D + 2 N D_inf)/dN, in units of 6 D, along the curve of that loss."""
+        ratio = surface.alpha * surface.A * np.exp(-surface.alpha * log_n) / surface.beta
+        return float(1 - ratio / data_term(log_n) + inference_tokens / (3 * tokens(log_n)))
+
+    # Below this size not even unlimited data reach the loss.
+    least = np.log(surface.A / (loss - surface.E)) / surface.alpha
+    log_n = float(brentq(slope, least + 1e-9, least + 60, xtol=1e-13))
+    return float(np.exp(log_n)), tokens(log_n)
+
+
+def published_data_constrained() -> DataConstrained:
+    """Muennighoff's law with his constants on C4."""
+    surface = PUBLISHED["muennighoff_c4"]
+    assert isinstance(surface, Surface)
+    return DataConstrained(surface)

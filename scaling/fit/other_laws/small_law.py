@@ -1,0 +1,64 @@
+"""What the laws of few parameters share: least squares from many starts, then for each resample.
+
+Shapes: S starts, R resamples, n rows, P parameters.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling.fit.numerics import RESAMPLE, Model, solve
+
+_NOTHING = 1e-9  # share of the other under which a term changes nothing
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """The parameters (P,) of least squares, and those squares."""
+
+    theta: np.ndarray
+    squares: float
+
+
+@dataclass(frozen=True)
+class SmallLaw:
+    """A law over the rows of a fit, within bounds (P,).
+
+    `whole` says of each member (S, P) whether it is an answer: both terms are there, and no
+    exponent is at its bound.
+    """
+
+    model: Model
+    lower: np.ndarray
+    upper: np.ndarray
+    whole: Callable[[np.ndarray], np.ndarray]
+
+    def fit(self, starts_SP: np.ndarray, target_n: np.ndarray) -> Minimum | str:
+        """The best minimum that the starts lead to, or why it is no answer."""
+        weights = np.ones((len(starts_SP), target_n.size))
+        found = solve(self.model, starts_SP, target_n, weights, self.lower, self.upper)
+        best = found.best()
+        if not found.converged[best]:
+            return "not converged: no start ended at a minimum"
+        if not self.whole(found.theta[best][None])[0]:
+            return "a term vanished: these runs do not show how loss falls with both N and D"
+        return Minimum(found.theta[best], float(found.squares[best]))
+
+    def refit(self, theta_P: np.ndarray, target: np.ndarray, weights_Rn: np.ndarray) -> np.ndarray:
+        """Parameters (R, P) of each resample's target, (n,) or (R, n); nan without an answer."""
+        starts = np.repeat(theta_P[None], len(weights_Rn), axis=0)
+        found = solve(self.model, starts, target, weights_Rn, self.lower, self.upper, RESAMPLE)
+        answered = found.converged & self.whole(found.theta)
+        return np.where(answered[:, None], found.theta, np.nan)
+
+
+def inside(theta_SP: np.ndarray, lower_P: np.ndarray, upper_P: np.ndarray) -> np.ndarray:
+    """Whether each member is between the bounds and at none of them."""
+    return np.all((theta_SP > lower_P) & (theta_SP < upper_P), axis=1)
+
+
+def both_terms(log_ratio_Sn: np.ndarray) -> np.ndarray:
+    """Whether either of two terms counts beside the other in some row, for each member."""
+    least, most = log_ratio_Sn.min(axis=1), log_ratio_Sn.max(axis=1)
+    return np.asarray((most > np.log(_NOTHING)) & (least < -np.log(_NOTHING)))

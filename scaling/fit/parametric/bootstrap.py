@@ -1,0 +1,94 @@
+"""How the runs of a surface might have come out otherwise, and the surface fitted to each outcome.
+
+A planned grid fixes the sizes, and only the losses are random: they are drawn again about the
+surface. Of a collection of runs, the runs themselves could have been others: they are weighted
+anew (`scaling.fit.numerics.bootstrap.bayesian_weights`). Shapes: R resamples, n rows.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from scaling.fit.numerics import Rows, bayesian_weights, t_scale
+from scaling.fit.observations import Observations
+from scaling.fit.parametric import newton
+from scaling.fit.parametric.newton import PARAMETERS, NewtonResult, newton_minimise
+
+Resampling = Literal["noise", "cases"]
+
+_ONE_BUDGET = 1.01  # planned runs of one budget differ by the rounding of their steps
+_FEWEST_SIZES, _FEWEST_BUDGETS = 3, 3
+
+
+def resampling_scheme(observations: Observations) -> Resampling:
+    """ "noise" where every run belongs to a budget of three sizes or more, else "cases".
+
+    Runs are of one budget where they name one, or where their FLOP are equal within 1%.
+    """
+    named = np.isfinite(observations.flops_budget)
+    level = np.log(np.where(named, observations.flops_budget, observations.flops))
+    order = np.argsort(level)
+    group = np.cumsum(np.diff(level[order], prepend=level[order[0]]) > np.log(_ONE_BUDGET))
+    pairs = np.unique(np.stack([group, np.log(observations.params[order])]), axis=1)
+    sizes = np.bincount(pairs[0].astype(int))
+    planned = len(sizes) >= _FEWEST_BUDGETS and sizes.min() >= _FEWEST_SIZES
+    return "noise" if planned else "cases"
+
+
+def bootstrap_fits(
+    how: Resampling,
+    rows: Rows,
+    theta: np.ndarray,
+    resamples: int,
+    delta: float,
+    rng: np.random.Generator,
+) -> NewtonResult:
+    """The surface of each resample of `rows`, whose own surface is `theta`."""
+    if how == "cases":
+        weights = bayesian_weights(rows.loss.size, PARAMETERS, resamples, rng)
+        return refit(rows, theta, weights, delta)
+    fitted = newton.predicted(theta[None], rows)[0]
+    drawn = smooth_draws(rows.loss - fitted, PARAMETERS, resamples, rng)
+    others = replace(rows, loss=np.maximum(fitted + drawn, 1e-3 * fitted))
+    return refit(others, theta, np.ones_like(drawn), delta)
+
+
+def refit(rows: Rows, theta: np.ndarray, weights_Rn: np.ndarray, delta: float) -> NewtonResult:
+    """The minimum for each row of resampling weights, descended to from the optimum of all rows.
+
+    `rows.loss` may be (R, n), of the losses of each resample.
+    """
+    starts = np.repeat(theta[None], len(weights_Rn), axis=0)
+    widths = (10 * delta, 3 * delta) if delta > 1e-4 else (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
+    return newton_minimise(starts, rows, weights_Rn, (*widths, delta))
+
+
+def smooth_draws(
+    residuals_n: np.ndarray, fitted: int, resamples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Noise (R, n) from the kernel density of the residuals of a fit of `fitted` parameters.
+
+    Under noise well above delta the Huber objective is one of absolute values. Redrawing cases or
+    bare residuals then errs by the order n^-1/4, and the intervals come out too wide; drawing from
+    a smooth density errs less (De Angelis, Hall & Young 1993). Silverman's (1986) kernel, with the
+    spread kept; scaled for the parameters fitted, and for the uncertainty of the noise level.
+    """
+    n = residuals_n.size
+    centred, width, keep = kernel(residuals_n, fitted)
+    drawn = rng.choice(centred, (resamples, n)) + width * rng.standard_normal((resamples, n))
+    dof = max(n - fitted, 1)
+    return drawn * keep * np.sqrt(n / dof) * t_scale(dof, resamples, rng)[:, None]
+
+
+def kernel(residuals_n: np.ndarray, fitted: int) -> tuple[np.ndarray, float, float]:
+    """Centred residuals, Silverman's width for them, and the factor that restores their spread.
+
+    A fit of absolute values passes through as many rows as it has parameters: the robust scale is
+    the median over the others.
+    """
+    centred = residuals_n - residuals_n.mean()
+    spread = float(centred.std())
+    robust = float(np.median(np.sort(np.abs(centred))[fitted:])) / 0.6745
+    width = 1.06 * min(spread, robust) * residuals_n.size**-0.2
+    return centred, width, spread / float(np.hypot(spread, width)) if spread > 0 else 1.0

@@ -1,0 +1,184 @@
+"""From runs to the document of fit.json: read, admit, fit each law, validate, predict."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import scipy
+
+from common.errors import BadInput
+from common.text import either
+from scaling.fit.checks.conventions import conventions
+from scaling.fit.checks.holdout import hold_out
+from scaling.fit.checks.influence import diagnostics
+from scaling.fit.checks.warnings import warnings
+from scaling.fit.chinchilla_table3 import ladder_table
+from scaling.fit.config import FitConfig
+from scaling.fit.dispatch import fit_headline, fit_law, fit_other_laws
+from scaling.fit.envelope import EnvelopeFit, traces_of
+from scaling.fit.observations import Observations, admitted, observe
+from scaling.fit.predict import answers, budgets_to_predict, fitted_laws, over_runs, predictions
+from scaling.fit.registry import HEADLINE
+from scaling.fit.results.document import (
+    SCHEMA,
+    Convention,
+    ExcludedRun,
+    FitDocument,
+    FlopsCount,
+    Inputs,
+    Options,
+    Provenance,
+    SourceFile,
+)
+from scaling.fit.results.laws import Law, Status
+from scaling.fit.table.columns import Table
+from scaling.fit.table.curves import shown_rows
+from scaling.fit.table.inputs import Sources, read_inputs, read_sources
+from scaling.fit.table.schema import DONE
+
+
+class NoUsableRun(BadInput):
+    """Every row asked for is excluded."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit found.
+
+    document      all that fit.json holds
+    observations  the points behind it
+    curves        rows of each run's training curve by run_id; {} where none is known
+    stands        whether the laws that must stand do; if not, the exit status is 4
+    """
+
+    document: FitDocument
+    observations: Observations
+    curves: dict[str, list[dict[str, Any]]]
+    stands: bool
+
+
+def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
+    """Fit the laws to the runs that `config` names; a law may be refused. Raises BadInput.
+
+    `sources` are the inputs, where they are read already.
+    """
+    sources = sources or read_sources(config)
+    inputs = read_inputs(config, sources)
+    table, own = inputs.runs, inputs.own
+    observations = observe(table, config)
+    if not len(observations):
+        reasons = ", ".join(sorted({exclusion.reason for exclusion in observations.excluded}))
+        where = ", ".join(f"{name}={either(wanted)}" for name, wanted in config.where.items())
+        of = f"{observations.planned}" + (f" with {where}" if where else "")
+        words = f"; expected a status of {', '.join(sorted(DONE))}, or none"
+        cure = words if "status" in reasons and not own else ""
+        raise NoUsableRun(f"runs: none of {of} can be used: {reasons[:300]}{cure}")
+    has_tuning = "tuning" in table.values("arm")
+    tuned = observe(table, config, arms=("tuning",)) if has_tuning else observations
+    fits = fit_headline(observations, config, config.n_bootstrap)
+    standing = fitted_laws(observations, fits.isoflop, fits.parametric)
+    laws: dict[str, Law] = dict(fits.laws.items())
+    runs = admitted(table, config, observations)
+    beside = []
+    if "envelope" in (config.laws or ()) or ("envelope" in config.asked and inputs.curves):
+        traces = traces_of(inputs.curves, runs)
+        envelope: EnvelopeFit = fit_law(
+            "envelope", observations, config, config.n_bootstrap, traces=traces
+        )
+        laws["envelope"] = envelope.law
+        if envelope.frontier is not None:
+            beside = [over_runs("envelope", envelope.frontier, observations)]
+    laws |= fit_other_laws(observations, config, tuned)
+    judged = _judged(laws, config)
+    flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
+    document = FitDocument(
+        schema=SCHEMA,
+        status=_status(judged, config),
+        inputs=_inputs(observations, config),
+        options=Options(
+            objective=config.objective,
+            delta=config.delta,
+            reduce=config.reduce,
+            holdout=config.holdout,
+            n_bootstrap=config.n_bootstrap,
+            failed_resamples=sum(law.failed_resamples or 0 for law in laws.values()),
+            seed=config.seed,
+            loss_unit=config.loss_unit,
+            budget_tolerance=config.budget_tolerance,
+        ),
+        provenance=_provenance(config, sources),
+        convention=_convention(table, own, config),
+        warnings=(*sources.flags, *warnings(table, observations, fits, config)),
+        laws=laws,
+        conventions=tuple(conventions(table, config, inputs.curves)),
+        predictions=tuple(predictions(flops, observations, [*standing, *beside])),
+        answers=tuple(answers(config.predict, observations, standing)),
+        ladder=ladder_table(observations, standing),
+        diagnostics=diagnostics(observations, fits, config),
+        holdout=hold_out(observations, config),
+    )
+    rates = {name: run.flops / run.tokens for name, run in runs.items()}
+    curves = shown_rows(inputs.curves, rates)
+    return Fit(document, observations, curves, _stands(judged, config))
+
+
+def _judged(laws: Mapping[str, Law], config: FitConfig) -> dict[str, Law]:
+    """The laws that decide how a fit ends.
+
+    Those beside the headline count where they were named: most tables lack what some of them need.
+    """
+    named = (*HEADLINE, *config.require)
+    return {name: law for name, law in laws.items() if config.laws or name in named}
+
+
+def _stands(laws: Mapping[str, Law], config: FitConfig) -> bool:
+    """Whether every law named does, and of those required one; with none required all is well.
+
+    A law that was required counts where it was asked for: laws=[envelope] needs no headline law.
+    """
+    standing = {name for name, law in laws.items() if law.status != "refused"}
+    must = set(config.require) & set(config.asked)
+    one_stands = bool(standing & must) or not must
+    return not config.require or (one_stands and standing >= set(config.laws or ()))
+
+
+def _status(laws: Mapping[str, Law], config: FitConfig) -> Status:
+    """Refused where no law stands or one that must does not, flagged where any law is."""
+    found = {law.status for law in laws.values()}
+    if found <= {"refused"} or not _stands(laws, config):
+        return "refused"
+    return "ok" if found == {"ok"} else "flagged"
+
+
+def _inputs(observations: Observations, config: FitConfig) -> Inputs:
+    return Inputs(
+        planned=observations.planned,
+        used=len(observations) + observations.merged,
+        observations=len(observations),
+        merged=observations.merged,
+        excluded=tuple(ExcludedRun(e.run_id, e.reason) for e in observations.excluded),
+        where=dict(config.where) or None,
+    )
+
+
+def _convention(runs: Table, own: bool, config: FitConfig) -> Convention:
+    given: FlopsCount = "exact" if own else "given" if runs.known("flops").any() else "6nd"
+    return Convention(
+        params=config.convention.params or ("effective" if own else "given"),
+        flops=config.convention.flops or given,
+    )
+
+
+def _provenance(config: FitConfig, sources: Sources) -> Provenance:
+    files = zip(config.paths, sources.digests, strict=True)
+    return Provenance(
+        runs=tuple(SourceFile(path, digest) for path, digest in files),
+        own_sweep=sources.own,
+        python=platform.python_version(),
+        numpy=np.__version__,
+        scipy=scipy.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,135 @@
+"""The laws that a table may be fitted with, one entry each.
+
+A new law is a file with its fit function, an entry here, and its tests (docs/contributing.md). The
+function and the type of its result are named, not imported, since configs read this list.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LawEntry:
+    """What the project knows of a law.
+
+    label      its name in a sentence
+    fit        "module:function", called with (observations, resamples, seed) and `options`
+    result     "module:class" of its entry in fit.json
+    estimates  its key constants: field of the result, and its word in the summary
+    headline   whether it states exponents that the fit is judged by
+    options    fields of FitConfig that the function takes by name
+    column     varied by runs of one (N, D) where the law is fitted unasked; with a sweep's tuning
+    curves     whether it is fitted to training curves, given as `traces`
+    figures    keys of its figures in a report
+    """
+
+    label: str
+    equation: str
+    source: str
+    fit: str
+    result: str
+    estimates: Mapping[str, str] = field(default_factory=dict)
+    headline: bool = False
+    options: tuple[str, ...] = ()
+    column: str | None = None
+    curves: bool = False
+    figures: tuple[str, ...] = ()
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The fit function."""
+        found: Callable[..., Any] = resolve_name(self.fit)
+        return found
+
+    @property
+    def result_type(self) -> type:
+        """The class of the law's entry in fit.json."""
+        found: type = resolve_name(self.result)
+        return found
+
+
+_EXPONENTS = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
+_HOFFMANN = "Hoffmann et al. 2022"
+LAWS: Mapping[str, LawEntry] = {
+    "isoflop": LawEntry(
+        label="IsoFLOP curves",
+        equation="N* = k C^a, D* = k C^b",
+        source=f"{_HOFFMANN}, approach 2",
+        fit="scaling.fit.isoflop.estimator:fit_isoflop",
+        result="scaling.fit.results.laws:IsoflopLaw",
+        estimates=_EXPONENTS,
+        headline=True,
+        options=("budget_tolerance",),
+        figures=("valleys",),
+    ),
+    "parametric": LawEntry(
+        label="parametric surface",
+        equation="L = E + A N^-alpha + B D^-beta",
+        source=f"{_HOFFMANN}, approach 3",
+        fit="scaling.fit.parametric.estimator:fit_parametric",
+        result="scaling.fit.results.laws:ParametricLaw",
+        estimates=_EXPONENTS,
+        headline=True,
+        options=("delta", "objective"),
+        figures=("surface", "residuals"),
+    ),
+    "envelope": LawEntry(
+        label="envelope of training curves",
+        equation="N* = k C^a, D* = k C^b",
+        source=f"{_HOFFMANN}, approach 1",
+        fit="scaling.fit.envelope.estimator:fit_envelope",
+        result="scaling.fit.results.laws:EnvelopeLaw",
+        estimates=_EXPONENTS,
+        curves=True,
+        figures=("envelope",),
+    ),
+    "kaplan": LawEntry(
+        label="Kaplan's laws",
+        equation="L = (X_c/X)^alpha in N, D or C; [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D",
+        source="Kaplan et al. 2020",
+        fit="scaling.fit.other_laws.kaplan:fit_kaplan",
+        result="scaling.fit.results.other_laws:KaplanLaws",
+        options=("budget_tolerance",),
+        figures=("kaplan_size", "kaplan_data", "kaplan_compute"),
+    ),
+    "over_training": LawEntry(
+        label="over-training",
+        equation="L = E + (a' M^eta + b' M^-eta) C^-eta",
+        source="Gadre et al. 2024",
+        fit="scaling.fit.other_laws.over_training:fit_over_training",
+        result="scaling.fit.results.other_laws:OverTrainingLaw",
+        estimates={"eta": "eta", "best_multiplier": "best D/N"},
+        figures=("over_training",),
+    ),
+    "learning_curve": LawEntry(
+        label="learning curves",
+        equation="L = E + (D_c/D)^alpha",
+        source="Hestness et al. 2017",
+        fit="scaling.fit.other_laws.learning_curve:fit_learning_curves",
+        result="scaling.fit.results.other_laws:LearningCurveLaw",
+        figures=("learning_curve",),
+    ),
+    "lr": LawEntry(
+        label="learning rate",
+        equation="best rate = c N^p D^q",
+        source="Li et al. 2025",
+        fit="scaling.fit.other_laws.hyperparameters:fit_learning_rate",
+        result="scaling.fit.results.other_laws:TunedLaw",
+        estimates={"c": "c", "p": "p", "q": "q"},
+        column="lr",
+        figures=("lr",),
+    ),
+    "batch": LawEntry(
+        label="batch size",
+        equation="best batch = c D^q",
+        source="Li et al. 2025",
+        fit="scaling.fit.other_laws.hyperparameters:fit_batch",
+        result="scaling.fit.results.other_laws:TunedLaw",
+        estimates={"c": "c", "q": "q"},
+        column="batch_tokens",
+        figures=("batch",),
+    ),
+}
+HEADLINE = tuple(name for name, entry in LAWS.items() if entry.headline)

@@ -1,0 +1,171 @@
+"""The inputs of a fit: which columns are ours, which rows are asked for, and in what units."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import BadInput
+from common.text import listed
+from scaling.fit.config import FitConfig
+from scaling.fit.flags import Flag
+from scaling.fit.table.columns import Table, same_value, stacked
+from scaling.fit.table.curves import LOGGED, Curves, ends_and_curves, joined, logged_rows
+from scaling.fit.table.readers import read_table
+from scaling.fit.table.schema import check_columns, check_known, did_you_mean
+from scaling.fit.table.status import with_status
+from scaling.fit.table.sweep_directory import read_sweep, sweep_curves
+from scaling.fit.table.wandb_export import Chart, adopt, is_chart, read_chart
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The inputs as they were read, under our column names.
+
+    table    all rows of all tables
+    logged   mask of the rows that are rows of curves
+    curves   those of sweep directories, which are in files of their own
+    charts   exported charts of the runs
+    own      whether all are sweeps of our own
+    digests  sha256 of each input, in order
+    flags    what to know of the files of sweep directories
+    """
+
+    table: Table
+    logged: np.ndarray
+    curves: Curves
+    charts: Sequence[Chart]
+    own: bool
+    digests: tuple[str, ...]
+    flags: tuple[Flag, ...]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a fit sees of the sources: a row a run, and the curves."""
+
+    runs: Table
+    own: bool
+    curves: Curves
+
+
+def read_sources(config: FitConfig) -> Sources:
+    """Read every input, once. Raises BadInput."""
+    tables: list[Table] = []
+    charts, curves, digests, flags = [], [], [], []
+    for path in map(Path, config.paths):
+        table = _read(path)
+        digests.append(table.digest)
+        if is_chart(table.names):
+            charts.append(read_chart(table, config.columns))
+        else:
+            tables.append(with_status(_renamed(adopt(table), config.columns)))
+            if table.sweep:
+                logged_curves, found = sweep_curves(path)
+                curves.append(logged_curves)
+                flags += [*table.flags, *found]
+    if not tables:
+        raise BadInput(
+            f"{charts[0].source}: a chart alone has no params and tokens; give the table of its "
+            "runs too, as runs=[TABLE,CHART]"
+        )
+    settings = {table.setting: table.source for table in tables if table.setting is not None}
+    if len(settings) > 1:
+        (one, first), (other, second) = list(settings.items())[:2]
+        raise BadInput(
+            f"setting: {first} has {one} and {second} has {other}, expected one; these sweeps "
+            "differ in data, tokenizer, evaluation or model family"
+        )
+    own = all(table.sweep for table in tables) and not charts
+    logged = np.concatenate([logged_rows(table) for table in tables])
+    table = stacked(tables)
+    if logged.any():
+        table = table.as_numbers(LOGGED)
+    return Sources(table, logged, joined(curves), charts, own, tuple(digests), tuple(flags))
+
+
+def read_inputs(config: FitConfig, sources: Sources | None = None) -> Inputs:
+    """The runs that `config` asks for, and their curves; `sources` if they are read already.
+
+    Raises BadInput.
+    """
+    sources = sources or read_sources(config)
+    _check_excluded(sources, config.exclude)
+    table = replace(sources.table, units=config.units)
+    runs, logged = ends_and_curves(table, _where(table, config.where), sources.logged)
+    curves, tables = [sources.curves, logged], [runs]
+    for chart in sources.charts:
+        curves.append(chart.curves_of(runs))
+        # A value of `where` says nothing of them; they are listed where all runs are asked for.
+        if (unknown := chart.unknown_runs(_run_names(table))) is not None:
+            tables.append(unknown)
+    if len(tables) > 1:
+        runs = replace(stacked(tables), units=config.units)
+    names = set(runs.texts("run_id"))
+    together = {name: one for name, one in joined(curves).items() if name in names}
+    return Inputs(runs, sources.own, together)
+
+
+def values_of(sources: Sources, config: FitConfig) -> list[str]:
+    """The values of the column `by` among the rows asked for, sorted. Raises BadInput."""
+    assert config.by is not None
+    check_known(config.by, "by", sources.table.names)
+    keep = _where(sources.table, config.where)
+    index, values = sources.table.distinct(config.by)
+    empty = keep & (index < 0)
+    if empty.any():
+        wanted = "a value, since by= names this column"
+        raise sources.table.refusal(int(np.argmax(empty)), config.by, "nothing", wanted)
+    return sorted({str(values[at]) for at in np.unique(index[keep])})
+
+
+def _read(path: Path) -> Table:
+    _log.info("reading %s", path)
+    try:
+        return read_sweep(path) if path.is_dir() else read_table(path)
+    except OSError as error:
+        where = error.filename or path
+        raise BadInput(f"{where}: {error.strerror or error}; expected a readable file") from None
+
+
+def _run_names(table: Table) -> set[str]:
+    """What the runs of a table are called."""
+    return {str(name) for key in ("run_id", "Name") for name in table.distinct(key)[1]}
+
+
+def _check_excluded(sources: Sources, exclude: Sequence[str]) -> None:
+    """Refuse the name of a run to exclude that is in no input."""
+    names = _run_names(sources.table).union(*(chart.runs for chart in sources.charts))
+    for name in exclude:
+        if name not in names:
+            raise BadInput(f"exclude: no run {name!r}{did_you_mean(name, names)}")
+
+
+def _renamed(table: Table, columns: Mapping[str, str]) -> Table:
+    check_columns(table.source, table.names, columns)
+    return table.with_columns({ours: table.data[theirs] for ours, theirs in columns.items()})
+
+
+def _where(table: Table, where: Mapping[str, Any]) -> np.ndarray:
+    """The mask of the rows with those values. Raises BadInput where none has one of them."""
+    keep = np.ones(len(table), dtype=bool)
+    for name, wanted in where.items():
+        check_known(name, f"where.{name}", table.names)
+        if wanted == []:
+            raise BadInput(f"where.{name}: found an empty list, expected a value or more")
+        asked = wanted if isinstance(wanted, list) else [wanted]
+        index, values = table.distinct(name)
+        values.append(None)  # at -1, of the rows that have nothing
+        having = [np.array([same_value(v, value) for v in values])[index] for value in asked]
+        before, keep = keep, keep & np.any(having, axis=0)
+        absent = [value for value, rows in zip(asked, having, strict=True) if not rows.any()]
+        if absent or not keep.any():
+            known = sorted({str(values[at]) for at in np.unique(index[before])})
+            no = repr(absent[0]) if absent else " or ".join(map(repr, asked))
+            raise BadInput(f"where.{name}: no row with {no}; there are {listed(known[:12])}")
+    return keep

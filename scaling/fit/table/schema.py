@@ -1,0 +1,128 @@
+"""The names of the run table's columns, and which of a user's columns may be one of them."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from common.errors import BadInput
+from common.text import listed
+
+# What the endings of tables say.
+TABLE_KINDS = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "json"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+}
+NEEDED = ("params", "tokens", "loss")
+_NUMBER_NAMES = """
+    flops flops_budget params_total params_non_embedding params_matmul params_effective flops_6nd
+    flops_exact loss_se n_layer n_head n_embd vocab_size block_size batch_tokens lr warmup_tokens
+    seed wall_s step is_final
+"""
+NUMBERS = tuple(_NUMBER_NAMES.split())
+TEXTS = ("run_id", "status", "dataset")
+OURS = (*NEEDED, *NUMBERS, *TEXTS)
+
+# Columns that a table may count in a unit of its own.
+COUNTS = (
+    *("params", "params_total", "params_non_embedding", "params_matmul", "params_effective"),
+    *("tokens", "flops", "flops_budget", "flops_6nd", "flops_exact"),
+    *("batch_tokens", "warmup_tokens"),
+)
+
+
+# What ours, Weights & Biases, MLflow, Slurm and others call a run that ended well.
+DONE = frozenset(
+    ("done", "finished", "complete", "completed", "success", "succeeded", "successful", "ok")
+)
+
+# What others call the three columns without which there is no fit; `_plain` makes them alike.
+_USUAL_NAMES = {
+    "params": """n n_params num_params nparams param_count params_count num_parameters n_parameters
+        parameters total_params total_parameters trainable_params trainable_parameters
+        num_trainable_params model_params model_parameters model_num_params model_size size""",
+    "tokens": """d n_tokens num_tokens ntokens train_tokens training_tokens total_tokens tokens_seen
+        seen_tokens tokens_total consumed_tokens consumed_train_tokens num_tokens_seen
+        num_input_tokens_seen total_training_tokens throughput_total_tokens t""",
+    "loss": """l val_loss valid_loss validation_loss eval_loss final_loss test_loss loss_val
+        val_ce_loss eval_ce_loss validation_ce_loss val_cross_entropy eval_cross_entropy
+        final_val_loss best_val_loss train_loss""",
+}
+_CONTAINERS = ("config", "summary", "train", "trainer", "perf", "model")
+
+
+def is_done(status: str | None) -> bool:
+    """Whether a status says that the run ended well, or nothing."""
+    return status is None or status.strip().lower() in DONE
+
+
+def check_columns(source: str, have: Sequence[str], columns: Mapping[str, str]) -> None:
+    """Refuse a mapping (our name: the table's) that cannot be, and a needed column that is not."""
+    for ours, theirs in columns.items():
+        if ours not in OURS:
+            hint = did_you_mean(ours, OURS, "columns.")
+            raise BadInput(f"columns.{ours}: no column of the run table{hint}")
+        if theirs not in have:
+            raise BadInput(
+                f"columns.{ours}: {source} has no column {theirs!r}; it has {listed(have)}"
+            )
+    read = [columns.get(name, name) for name in NEEDED]
+    for name, theirs in zip(NEEDED, read, strict=True):
+        if read.count(theirs) > 1:
+            others = [other for other in NEEDED if columns.get(other, other) == theirs]
+            raise BadInput(
+                f"columns.{name}: {' and '.join(others)} would both be {theirs!r} of {source}, "
+                "expected a column each"
+            )
+        if name not in have and name not in columns:
+            guess = _nearest(name, have)
+            hint = f"; map it, as columns.{name}={guess}" if guess else ""
+            raise BadInput(f"{source}: no column {name!r}; it has {listed(have)}{hint}")
+
+
+def check_known(name: str, key: str, columns: Iterable[str]) -> None:
+    """Refuse a column that no table has; `key` is the option that names it."""
+    have = list(columns)
+    if name not in have:
+        hint = did_you_mean(name, have) or f"; there are {listed(have)}"
+        raise BadInput(f"{key}: no column {name!r}{hint}")
+
+
+def is_usual(name: str, column: str) -> bool:
+    """Whether a column is called what others call `name`, in any of their folders."""
+    usual = {name, *_USUAL_NAMES[name].split()}
+    parts = _plain(column).split("_")
+    while parts:
+        if "_".join(parts) in usual:
+            return True
+        if parts[0] not in _CONTAINERS:
+            return False
+        parts = parts[1:]
+    return False
+
+
+def is_loss(column: str) -> bool:
+    """Whether a column is a loss by its name: `loss_bpb`, `val_loss`, `train/loss`."""
+    return "loss" in _plain(column).split("_")
+
+
+def _nearest(name: str, columns: Sequence[str]) -> str | None:
+    usual = _USUAL_NAMES[name].split()
+    likely = [
+        *(column for one in usual for column in columns if _plain(column) == one),
+        *(column for column in columns if is_usual(name, column)),
+        *difflib.get_close_matches(name, columns, 1, 0.5),
+        *(column for column in columns if name in column),
+    ]
+    return likely[0] if likely else None
+
+
+def did_you_mean(name: str, known: Iterable[str], option: str = "") -> str:
+    """The end of a message that names what is nearest to a name that is not known."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {option}{near[0]}?" if near else ""
+
+
+def _plain(column: str) -> str:
+    """A name in lower case with one underscore between words: `val/loss` is `val_loss`."""
+    return "_".join(re.findall(r"[a-z0-9]+", column.lower()))

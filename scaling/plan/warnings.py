@@ -1,0 +1,94 @@
+"""What to know about a plan before paying for it: untuned learning rates, narrow IsoFLOP curves."""
+
+from collections.abc import Sequence
+
+from model.config import GPTConfig
+from model.flops import params_effective
+from scaling.fit.flags import Flag
+from scaling.fit.table.left_out import left_out_line
+from scaling.plan.grid import Plan
+from scaling.plan.ladder import rungs
+
+# Porian et al. 2024 (2406.19146), the steps from Kaplan's exponent to Hoffmann's.
+UNTUNED = Flag(
+    "untuned_rules",
+    "no tuning before the grid: a learning rate or batch off by a constant factor moved the "
+    "exponent a by 0.03 to 0.13 in published studies, and no interval shows it",
+)
+# An expected optimum is a guess: published laws differ by as much at most budgets.
+_REACH = 2.0
+_MOST_LINES = 6
+
+
+def left_out(plan: Plan) -> str | None:
+    """The cells that a plan does not run, in one line; None where it runs all of them."""
+    cells = ((c.flops_budget, c.n_layer, c.n_embd, c.reason) for c in plan.left_out)
+    return left_out_line(cells, {t.flops_budget for t in plan.trials if t.arm == "grid"})
+
+
+def plan_warnings(plan: Plan, tune: bool = True) -> list[Flag]:
+    """Warnings about a grid's plan; `tune` is False where its tuning was left out by request."""
+    narrow = _narrow_curves(plan)
+    if len(narrow) > _MOST_LINES:
+        more = f"and {len(narrow) - _MOST_LINES} IsoFLOP curves more"
+        narrow[_MOST_LINES:] = [Flag("narrow_curve", more)]
+    skipped = left_out(plan)
+    return [
+        *([Flag("left_out_cells", skipped)] if skipped else []),
+        *_short_curves(plan),
+        *([UNTUNED] if _is_untuned(plan, tune) else []),
+        *narrow,
+    ]
+
+
+def _short_curves(plan: Plan) -> list[Flag]:
+    """Budgets of which the ladder has fewer sizes than the grid asks for."""
+    grid = plan.corrected_grid
+    there, asked = len(rungs(grid.ladder, plan.base.model)), max(grid.sizes_by_budget.values())
+    if asked <= there:
+        return []
+    return [Flag("left_out_cells", f"grid.sizes asks for {asked}, and grid.ladder has {there}")]
+
+
+def _is_untuned(plan: Plan, tune: bool) -> bool:
+    if plan.grid.tuning or plan.learned.has("tuning"):
+        return False
+    rules = plan.grid.rules
+    # The toy rules come of sweeps of these very models.
+    return not (tune and rules.lr == rules.batch == "toy")
+
+
+def _narrow_curves(plan: Plan) -> list[Flag]:
+    """A warning for each curve that stays open if the optimum is not where it is expected."""
+    grid = plan.corrected_grid
+    ladder = sorted(rungs(grid.ladder, plan.base.model), key=params_effective)
+    found = []
+    for budget in sorted(grid.budgets):
+        here = [t.config.model for t in plan.trials if (t.arm, t.flops_budget) == ("grid", budget)]
+        if not here:
+            continue
+        least, most = min(map(params_effective, here)), max(map(params_effective, here))
+        expected = grid.centre.n_effective(budget)
+        if expected / least < _REACH:
+            outer = [shape for shape in ladder if params_effective(shape) < least][::-1]
+            found.append(_narrow(plan, budget, "smallest", least / expected, outer))
+        if most / expected < _REACH:
+            outer = [shape for shape in ladder if params_effective(shape) > most]
+            found.append(_narrow(plan, budget, "largest", most / expected, outer))
+    return found
+
+
+def _narrow(
+    plan: Plan, budget: float, which: str, times: float, outer: Sequence[GPTConfig]
+) -> Flag:
+    """`outer` are the shapes past that size, the nearest first."""
+    skipped = {(c.n_layer, c.n_embd): c.reason for c in plan.left_out if c.flops_budget == budget}
+    why = "the ladder ends there; grid.ladder as a list goes on"
+    if outer:
+        nearest = outer[0].n_layer, outer[0].n_embd
+        why = skipped.get(nearest, "the next is not among grid.sizes; more sizes reach it")
+    return Flag(
+        "narrow_curve",
+        f"{budget:.3g} FLOP: its {which} size is {times:.2g} times the expected optimum ({why}): "
+        "if N* lies beyond it, the IsoFLOP curve has no minimum",
+    )

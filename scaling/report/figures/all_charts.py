@@ -1,0 +1,20 @@
+"""Every figure of a report, in its order."""
+
+from scaling.fit.registry import LAWS
+from scaling.report.figures.allocation import allocation
+from scaling.report.figures.chart import Chart
+from scaling.report.figures.curves import curves
+from scaling.report.figures.isoflop import isoflop
+from scaling.report.figures.other_laws import other_charts
+from scaling.report.figures.surface import residuals, surface
+from scaling.report.study import Study
+
+_HEADLINE = (allocation, isoflop, surface, residuals, curves)
+KEYS = ("allocation", "curves", *(key for law in LAWS.values() for key in law.figures))
+"""Every figure that there may be: the names of its files."""
+
+
+def all_charts(study: Study) -> dict[str, Chart]:
+    """The figures by key; those of the headline say why where they cannot be drawn."""
+    charts = [*(describe(study) for describe in _HEADLINE), *other_charts(study)]
+    return {chart.key: chart for chart in charts}

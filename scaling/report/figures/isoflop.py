@@ -1,0 +1,123 @@
+"""The figure of the IsoFLOP curves: loss against size at each budget, with the minima."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from common.numbers import compact, count
+from scaling.fit.isoflop import Profile, akima_curve, parabola
+from scaling.fit.results.laws import IsoflopMinimum
+from scaling.report.figures.chart import Chart, Line, Panel, Points, Series, said
+from scaling.report.figures.data import Budgets, budgets_of, members, place, run_axis, run_points
+from scaling.report.figures.style import Ink, shade_of
+from scaling.report.study import Study
+from scaling.report.text.labels import curve_method, has_numbers, not_drawn
+
+
+@dataclass(frozen=True)
+class IsoflopCurve:
+    """A budget's curve by the method of the headline, with its minimum as fit.json states it."""
+
+    stated: IsoflopMinimum
+    params: np.ndarray
+    loss: np.ndarray
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One run of an average of seeds: the row of the average, and its own held-out loss."""
+
+    run_id: str
+    row: int
+    loss: float
+
+
+def isoflop_curves(study: Study, found: Budgets) -> Iterator[IsoflopCurve]:
+    """The curve of each budget of fit.json whose minimum is known."""
+    law = study.document.isoflop
+    if law is None:
+        return
+    curve = _spline if law.method == "spline" else _parabola
+    profiles = {profile.flops: profile for profile in found.profiles}
+    for stated in (one for one in law.valleys if one.flops in profiles):
+        profile = profiles[stated.flops]
+        # The spline's draws of noise may find a minimum where the least loss is at an edge.
+        if stated.n_opt.value is not None and (profile.reason is None or profile.open_edge):
+            yield IsoflopCurve(stated, *curve(profile))
+
+
+def _parabola(profile: Profile) -> tuple[np.ndarray, np.ndarray]:
+    """The least-squares parabola in log N over the sizes it was fitted to."""
+    x = profile.log_n[profile.window]
+    constant, slope, bend = parabola(x - x.mean(), profile.loss[None, profile.window])[0]
+    reach = np.linspace(x[0], x[-1], 60)
+    from_middle = reach - x.mean()
+    return np.exp(reach), constant + slope * from_middle + bend * from_middle**2
+
+
+def _spline(profile: Profile) -> tuple[np.ndarray, np.ndarray]:
+    """Akima's spline of log loss through all the sizes, of which the minimum is a median."""
+    ends = profile.log_n[0], profile.log_n[-1]
+    reach = np.unique(np.concatenate([np.linspace(*ends, 60), profile.log_n]))
+    return np.exp(reach), np.exp(akima_curve(profile.log_n, np.log(profile.loss), reach))
+
+
+def seeds_of(study: Study) -> list[Seed]:
+    """Runs that were averaged into one observation, each with its own last held-out loss."""
+    return [
+        Seed(run_id, row, loss)
+        for run_id, row in members(study).items()
+        if run_id in study.curves and (loss := study.curves[run_id].final_loss) is not None
+    ]
+
+
+def isoflop(study: Study) -> Chart:
+    """The figure, absent where no budget has an IsoFLOP curve."""
+    law, seeds, budgets = study.document.isoflop, seeds_of(study), budgets_of(study)
+    if law and has_numbers(law):
+        shape = f"{curve_method(law)} A diamond with a bar is a minimum with its 90% interval."
+    else:
+        shape = f"Runs only: {not_drawn(law, 'IsoFLOP law')}."
+    single = " Small faint markers are the single seeds of an average." if seeds else ""
+    chart = Chart(
+        "valleys",
+        "Loss against size at each budget",
+        f"One colour and shape a budget, lighter for more compute. {shape}{single}",
+        legend="budget; diamond: minimum with 90% interval",
+    )
+    few = None if budgets.profiles else "no budget holds runs of three sizes or more"
+    if absent := study.no_runs or few:
+        return replace(chart, absent=absent)
+    runs = study.runs
+    series: list[Series] = []
+    for budget, here in budgets.rows():
+        ink, group, symbol = shade_of(budget, len(budgets.flops)), str(budget), max(0, budget)
+        points = run_points(study, "params", "loss", here, "run", ink, budgets.name(budget))
+        series.append(replace(points, symbol=symbol, group=group))
+        own = [seed for seed in seeds if seed.row in here]
+        if not own:
+            continue
+        sizes, losses = [runs.params[s.row] for s in own], [s.loss for s in own]
+        of_seeds = [said(s.run_id, *place(runs, s.row), f"loss {s.loss:.4f}") for s in own]
+        series.append(Points(sizes, losses, of_seeds, "seed", ink, None, symbol, group))
+    for curve in isoflop_curves(study, budgets):
+        budget = budgets.flops.index(curve.stated.flops)
+        series += _curve(curve, shade_of(budget, len(budgets.flops)), str(budget))
+    params, loss = run_axis(study, "params"), run_axis(study, "loss", log=False)
+    return replace(chart, panels=(Panel(params, loss, tuple(series)),))
+
+
+def _curve(curve: IsoflopCurve, ink: Ink, group: str) -> tuple[Series, ...]:
+    stated, n, loss = curve.stated, curve.stated.n_opt, curve.stated.loss.value
+    ends = f" ({count(n.ci90[0])} to {count(n.ci90[1])})" if n.ci90 else ""
+    text = said(
+        f"minimum at {compact(stated.flops)} FLOP",
+        f"N* {count(n.value)}{ends}",
+        f"D* {count(stated.d_opt.value)}",
+        f"loss {'unknown' if loss is None else f'{loss:.4f}'}",
+        *(f"flag: {flag.text}" for flag in stated.flags),
+    )
+    line = Line(curve.params, curve.loss, ink, group=group)
+    mark = Points([n.value], [loss], [text], "minimum", "ink", group=group, x_ends=(n.ci90,))
+    return line, mark

@@ -1,0 +1,151 @@
+"""The tables of what the laws state: exponents, IsoFLOP minima, every estimate, conventions."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from common.numbers import compact, fixed
+from scaling.fit.registry import HEADLINE, LAWS
+from scaling.fit.results import FitDocument
+from scaling.fit.results.estimate import UNKNOWN, Estimate
+from scaling.fit.results.laws import EnvelopeLaw, IsoflopLaw, Law, ParametricLaw
+from scaling.fit.results.other_laws import (
+    KaplanLaws,
+    LearningCurveLaw,
+    OverTrainingLaw,
+    TunedLaw,
+)
+from scaling.report.tables.table import Row, Table
+from scaling.report.text import labels
+from scaling.report.text.estimates import in_counts, in_loss, with_interval
+
+_FLOPS = {"given": "given", "exact": "exact", "6nd": "6 N D"}
+_SCALES = ("A", "B", "n_coef", "d_coef")  # over decades: three digits
+_OTHER_SCALES = ("a_prime", "b_prime", "c", "N_c", "D_c", "C_c")
+_KAPLAN = {
+    "L_N": ("L(N)", "(N_c/N)^alpha"),
+    "L_D": ("L(D)", "(D_c/D)^alpha"),
+    "L_C": ("L(C)", "(C_c/C)^alpha"),
+    "L_ND": ("L(N, D)", "[(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D"),
+}
+
+
+def exponents(document: FitDocument) -> Table:
+    """Each law that states exponents: its state, a, b and why it is flagged or refused."""
+    rows: list[Row] = []
+    for key, law in document.laws.items():
+        if isinstance(law, IsoflopLaw | ParametricLaw | EnvelopeLaw) and labels.has_numbers(law):
+            exponent = map(with_interval, (law.a, law.b))
+            rows.append((labels.law_name(key), law.status, *exponent, labels.flag_texts(law.flags)))
+        elif key in HEADLINE:
+            rows.append((labels.law_name(key), law.status, "none", "none", labels.reason(law)))
+    columns = ("law", "state", "a in N* ∝ C^a", "b in D* ∝ C^b", "flags or reason")
+    return Table(columns, rows, "No law was asked for.")
+
+
+def isoflop_minima(document: FitDocument, token: str) -> Table:
+    """The minimum of every budget's IsoFLOP curve."""
+    law = document.isoflop
+    rows: list[Row] = []
+    for one in law.valleys if law else ():
+        n, d = one.n_opt.value, one.d_opt.value
+        sizes = (in_counts(one.n_opt, "no minimum"), in_counts(one.d_opt, "none"))
+        ratio, loss = fixed(d / n, 1) if n and d else "none", in_loss(one.loss, "none")
+        points, flags = str(one.n_points), labels.flag_texts(one.flags)
+        rows.append((compact(one.flops), *sizes, ratio, loss, points, flags))
+    reason = (law.reason if law else None) or "the law was not asked for"
+    return Table(
+        ("budget C (FLOP)", "N*", "D*", f"{token}s per parameter", "loss at N*", "points", "flags"),
+        rows,
+        f"No IsoFLOP curve was fitted: {reason}.",
+    )
+
+
+def parameters(document: FitDocument) -> Table:
+    """Every estimate of every law, nested ones by path."""
+    rows: list[Row] = []
+    for key, law in document.laws.items():
+        method = getattr(law, "method", None)
+        for path, estimate in _estimates(law):
+            if path[:2] == ("methods", method):
+                continue  # the headline again
+            *inner, name = (part for part in path if part != "methods")
+            stated = with_interval(estimate, compact if name in _SCALES else None)
+            symbol = ({name: name} | labels.PARAMETERS)[name]
+            law_and_part = ", ".join([labels.law_name(key), *inner])
+            rows.append((law_and_part, symbol, stated, compact(estimate.se, 2)))
+    columns = ("law", "parameter", "estimate (90% interval)", "standard error")
+    return Table(columns, rows, "Every law was refused, so there are no parameters.")
+
+
+def _estimates(
+    node: object, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Estimate]]:
+    """The estimates of a law by path; a refused one has those alone that are known."""
+    if isinstance(node, Mapping):
+        parts = list(node.items())
+    elif is_dataclass(node):
+        parts = [(f.name, getattr(node, f.name)) for f in fields(node)]
+    else:
+        return
+    refused = getattr(node, "status", None) == "refused"
+    for name, value in parts:
+        if not isinstance(value, Estimate):
+            yield from _estimates(value, (*path, name))
+        elif not (refused and value == UNKNOWN):
+            yield (*path, name), value
+
+
+def conventions(document: FitDocument) -> Table:
+    """The exponents under every way of counting N and C, or why there are none."""
+    refused = any(row.reason for row in document.conventions)
+    rows: list[Row] = []
+    for row in document.conventions:
+        counts = (labels.params_name(document, row.params), _FLOPS[row.flops])
+        exponent = ("none" if row.reason else with_interval(e) for e in (row.a, row.b))
+        why = [f"refused: {row.reason}" if row.reason else ""] if refused else []
+        rows.append((*counts, labels.law_name(row.law), *exponent, *why))
+    columns = ("N counts", "C counts", "law", "a", "b", *(["why none"] if refused else []))
+    return Table(columns, rows, "The run table has one convention only.")
+
+
+def other_laws(document: FitDocument) -> Table:
+    """Kaplan's laws, over-training, learning curves, rate and batch; no rows without them."""
+    rows: list[Row] = []
+    for name, form, law in _other_laws(document):
+        if labels.has_numbers(law):
+            rows.append((name, law.status, form, _numbers(law), labels.flag_texts(law.flags)))
+        else:
+            rows.append((name, law.status, "none", "none", labels.reason(law)))
+    return Table(("law", "state", "form", "estimates", "flags or reason"), rows)
+
+
+def _other_laws(document: FitDocument) -> Iterator[tuple[str, str, Law]]:
+    """(name, form, law) of each, in order."""
+    for key, law in document.laws.items():
+        match law:
+            case KaplanLaws():
+                for part, (name, form) in _KAPLAN.items():
+                    one = getattr(law, part)
+                    yield f"Kaplan's {name}", f"L = {_irreducible(one)}{form}", one
+            case LearningCurveLaw(sizes=sizes) if labels.has_numbers(law):
+                for size in sizes:
+                    name = f"L(D) at N = {in_counts(Estimate(size.params))}"
+                    yield name, f"L = {_irreducible(size)}(D_c/D)^alpha", size
+            case LearningCurveLaw():
+                yield labels.law_name(key), "", law
+            case OverTrainingLaw() | TunedLaw():
+                yield labels.law_name(key), LAWS[key].equation, law
+
+
+def _irreducible(law: object) -> str:
+    return "E + " if getattr(law, "form", None) == "floor" else ""
+
+
+def _numbers(law: Any) -> str:
+    stated = [(f.name, getattr(law, f.name)) for f in fields(law)]
+    return ", ".join(
+        f"{name} {with_interval(value, compact if name in _OTHER_SCALES else None)}"
+        for name, value in stated
+        if isinstance(value, Estimate)
+    )

@@ -1,0 +1,65 @@
+"""The tables of the runs behind a fit: how they were counted, which are excluded, all of them."""
+
+import json
+from dataclasses import fields
+
+from common.numbers import UNKNOWN, compact, count, fixed
+from scaling.fit.results import FitDocument
+from scaling.fit.results.json_form import to_json
+from scaling.report.study import Study
+from scaling.report.tables.table import Row, Table
+
+
+def accounting(document: FitDocument) -> Table:
+    """planned = used + excluded, and how runs became observations."""
+    inputs = document.inputs
+    rows: list[Row] = [
+        ("runs planned", str(inputs.planned)),
+        ("runs used", str(inputs.used)),
+        ("runs excluded", str(len(inputs.excluded))),
+        ("rows that averaging over seeds took away", str(inputs.merged)),
+        ("observations fitted: used less those", str(inputs.observations)),
+    ]
+    if inputs.where:
+        rows.append(("only rows where", _plain(inputs.where)))
+    return Table(("", "count"), rows)
+
+
+def exclusions(document: FitDocument) -> Table:
+    """Every run that no fit uses, and why."""
+    excluded = document.inputs.excluded
+    return Table(
+        ("run", "reason"), [(e.run_id, e.reason) for e in excluded], "No run was excluded."
+    )
+
+
+def observations(study: Study, token: str) -> Table:
+    """Every observation of the fit."""
+    runs = study.runs
+    columns = (runs.run_id, runs.flops, runs.params, runs.tokens, runs.loss)
+    return Table(
+        ("run", "C (FLOP)", "N", "D", f"{token}s per parameter", "loss"),
+        [
+            (name, compact(c), count(n), count(d), compact(d / n), fixed(float(loss), 4))
+            for name, c, n, d, loss in zip(*columns, strict=True)
+        ],
+        f"Not listed: {study.no_runs}.",
+    )
+
+
+def provenance(document: FitDocument) -> Table:
+    """Where the numbers come from, and the options of the fit."""
+    return Table(
+        ("what", "value"),
+        [
+            (f"{prefix}{f.name}", _plain(getattr(part, f.name)))
+            for prefix, part in (("", document.provenance), ("options.", document.options))
+            for f in fields(part)
+        ],
+    )
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return UNKNOWN
+    return value if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""The processes that train a sweep: workers, the devices they own, a process for each trial."""

@@ -1,0 +1,37 @@
+"""What a fit is asked to do is checked before anything is read."""
+
+import pytest
+
+from common.errors import ExitStatus
+from tests.support.fit_runs import run, table
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("runs=null", "runs: missing"),
+        ("laws=[]", "laws: found an empty list"),
+        ("laws=[isoflops]", "laws"),
+        ("laws=[kaplan] require=[isoflop]", "require: found isoflop, but laws= asks for none"),
+        ("delta=0", "delta: found 0"),
+        ("n_bootstrap=-1", "n_bootstrap: found -1"),
+        ("n_bootstraps=10", "unknown key; did you mean n_bootstrap?"),
+        ("holdout=bottom", "holdout: found 'bottom' (str), expected one of top, none, or a number"),
+        ("holdout=[1e20]", "holdout: found [1e+20] (list), expected one of top, none, or a number"),
+        ("holdout=null", "holdout: found None (NoneType), expected one of top, none, or a number"),
+        ("runs=[3]", "3: not found"),
+        ("convention.params=total", "convention.params=total: no column params_total"),
+        ("convention.flops=exact", "convention.flops=exact: no column flops_exact"),
+        ("holdout=-1.0", "holdout: found -1"),
+        ("predict.flops=[0]", "predict.flops: found 0"),
+        ("by=nothing", "by: no column 'nothing'"),
+    ],
+)
+def test_fit_config_refuses_bad_options(tmp_path, capsys, override, says):
+    """A bad option is status 2 and writes nothing."""
+    out = tmp_path / "out"
+    status = run(f"runs={table(tmp_path)}", f"out={out}", *override.split())
+    assert status == ExitStatus.BAD_INPUT
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+    assert not out.exists()

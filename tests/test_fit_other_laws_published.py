@@ -1,0 +1,113 @@
+"""Published formulas held to the numbers their papers print, and to what they must imply."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from common.errors import BadInput
+from scaling.fit.laws import PF_DAY, PUBLISHED
+from scaling.fit.other_laws.published import (
+    critical_batch,
+    frontier_exponents,
+    inference_optimum,
+    kaplan_learning_rate,
+    least_flops,
+    least_steps,
+    published_data_constrained,
+    size_for,
+    worth,
+)
+
+SURFACE = PUBLISHED["besiroglu"]
+
+
+def test_kaplan_at_one_petaflop_day():
+    assert PUBLISHED["kaplan"].optimal_allocation(PF_DAY) == pytest.approx((1.3e9, 2e10))
+
+
+@pytest.mark.parametrize(("loss", "tokens"), [(3, 1.12e6), (4, 2.9e5), (2, 7.7e6)])
+def test_critical_batch_of_published_losses(loss, tokens):
+    assert critical_batch(loss) == pytest.approx(tokens, rel=0.02)
+
+
+def test_critical_batch_doubles_by_13_percent():
+    """Critical batch doubles for each fall of 13 percent."""
+    assert critical_batch(3 * 0.87) / critical_batch(3) == pytest.approx(2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("params", "rate"), [(1e6, 1.31e-3), (1e7, 9.9e-4), (124e6, 6.39e-4), (1.5e9, 2.9e-4)]
+)
+def test_kaplan_learning_rate_of_published_sizes(params, rate):
+    assert kaplan_learning_rate(params) == pytest.approx(rate, rel=0.01)
+
+
+def test_frontier_exponents_of_kaplan():
+    found = frontier_exponents(alpha_N=0.077)
+    assert found["alpha_C"] == pytest.approx(0.0524, abs=1e-4)
+    found = frontier_exponents(alpha_N=0.076)
+    assert found["alpha_C"] == pytest.approx(0.0520, abs=5e-5)
+    assert found["params"] == pytest.approx(0.68, abs=0.005)
+    assert found["params"] + found["batch"] + found["steps"] == pytest.approx(1, abs=1e-15)
+
+
+@pytest.mark.parametrize("batch", [1e4, 1e6, 1e9])
+def test_least_steps_lie_on_the_hyperbola(batch):
+    """Steps and examples lie on the hyperbola."""
+    loss, steps = 3.0, 1e5
+    at_least = least_steps(steps, batch, loss)
+    fewest = least_flops(steps * batch, batch, loss)
+    assert (steps / at_least - 1) * (steps * batch / fewest - 1) == pytest.approx(1, rel=1e-9)
+    assert fewest / at_least == pytest.approx(critical_batch(loss), rel=1e-9)
+
+
+def test_worth_is_bounded():
+    """Repeated data are worth at most one plus r times the unique."""
+    assert worth(1e15, 1e9, 15.39) == pytest.approx(1e9 * 16.39, rel=1e-6)
+    assert worth(5e8, 1e9, 15.39) == 5e8
+    assert worth(4e9, 1e9, 15.39) / 4e9 == pytest.approx(0.93, abs=0.01)  # four epochs: almost new
+
+
+def test_data_constrained_is_its_surface_within_one_epoch():
+    """The data constrained law is its surface within one epoch."""
+    law = published_data_constrained()
+    n, d = law.surface.optimal_allocation(1e20)
+    assert size_for(law.surface, d) == pytest.approx(n, rel=1e-9)
+    assert law.predict_loss(n, d, d) == pytest.approx(law.surface.predict_loss(n, d), rel=1e-12)
+    assert law.predict_loss(n, 100 * d, d) > law.surface.predict_loss(n, 100 * d)
+    limit = law.surface.predict_loss(n, d * (1 + law.data_half_life))
+    assert law.predict_loss(n, 1e6 * d, d) == pytest.approx(limit, rel=1e-9)
+
+
+def test_inference_optimum_without_serving():
+    """Without serving the best model is the training optimum."""
+    n, d = SURFACE.optimal_allocation(1e21)
+    loss = SURFACE.predict_loss(n, d)
+    assert inference_optimum(SURFACE, loss, 0.0) == pytest.approx((n, d), rel=1e-9)
+
+
+@pytest.mark.parametrize("served", [1e10, 1e12, 1e14])
+def test_inference_optimum_is_smaller_with_serving(served):
+    """Serving asks for a smaller model trained longer."""
+    n0, d0 = SURFACE.optimal_allocation(1e21)
+    loss = SURFACE.predict_loss(n0, d0)
+    n, d = inference_optimum(SURFACE, loss, served)
+    assert n < n0
+    assert d > d0
+    assert SURFACE.predict_loss(n, d) == pytest.approx(loss, rel=1e-12)
+
+    def total(log_n):
+        left = loss - SURFACE.E - SURFACE.A * np.exp(-SURFACE.alpha * log_n)
+        tokens = (SURFACE.B / left) ** (1 / SURFACE.beta)
+        return 6 * np.exp(log_n) * tokens + 2 * np.exp(log_n) * served
+
+    found = minimize_scalar(
+        total, bounds=(np.log(n) - 0.1, np.log(n) + 0.1), method="bounded", options={"xatol": 1e-9}
+    )
+    assert found.x == pytest.approx(np.log(n), abs=1e-5)
+
+
+def test_inference_optimum_refuses_the_floor():
+    """No model reaches the irreducible loss."""
+    with pytest.raises(BadInput, match="above the irreducible loss"):
+        inference_optimum(SURFACE, SURFACE.E, 1e12)

@@ -1,0 +1,131 @@
+"""Which rows of the inputs are asked for: where, by, exclude, and options as nobody should give."""
+
+import pytest
+
+from common.errors import BadInput
+from scaling.fit.group_by import parts
+from scaling.fit.observations import observe
+from scaling.fit.table.inputs import read_inputs, read_sources
+from tests.support.fit_examples import config, write_csv
+from tests.support.fit_tables import ROWS, admitted, grid_csv, refusal, refused, row
+
+
+def test_read_inputs_refuses_an_unknown_run_to_exclude(tmp_path):
+    """An unknown run to exclude is refused."""
+    path = write_csv(tmp_path / "runs.csv", [row(run_id="trial-1")])
+    assert "no run 'trial-2'; did you mean trial-1?" in refusal(path, "exclude=[trial-2]")
+
+
+def test_where_keeps_rows_with_that_value(tmp_path):
+    """Where keeps rows with that value."""
+    rows = [row(run_id="a", kind="x", level=1), row(run_id="b", kind="y", level=2)]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    assert admitted(path, "where.kind=y").run_id == ("b",)
+    assert admitted(path, "where.level=1.0").run_id == ("a",)
+    assert "where.kind: no row with 'z'; there are x, y" in refusal(path, "where.kind=z")
+    assert "did you mean kind?" in refusal(path, "where.kinds=x")
+
+
+def test_where_keeps_rows_with_one_of_several_values(tmp_path):
+    """Where keeps rows with one of several values."""
+    rows = [row(run_id=name, kind=name, params=k * 1e6) for k, name in enumerate("xyz", 1)]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    assert sorted(admitted(path, "where.kind=[x,z]").run_id) == ["x", "z"]
+    assert admitted(path, "where.kind=[x,z]", "where.run_id=[z,y]").run_id == ("z",)
+    assert "where.kind: no row with 'w'; there are x, y, z" in refusal(path, "where.kind=[x,w]")
+    assert "where.run_id: no row with 'y'; there are x" in refusal(
+        path, "where.kind=[x]", "where.run_id=[y]"
+    )
+    assert "where.kind: found an empty list" in refusal(path, "where.kind=[]")
+
+
+def test_read_inputs_joins_tables_and_refuses_a_repeat_between_them(tmp_path):
+    """Several tables join and a repeat between them is refused."""
+    one = write_csv(tmp_path / "a.csv", [row(run_id="a")])
+    other = write_csv(tmp_path / "b.csv", [row(run_id="b", params=2e6)])
+    asked = config(f"runs=[{one},{other}]")
+    assert observe(read_inputs(asked).runs, asked).run_id == ("a", "b")
+    again = write_csv(tmp_path / "c.csv", [row(run_id="a")])
+    with pytest.raises(BadInput, match="is also in"):
+        admitted(f"[{one},{again}]")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("out=a\0b", "out: found 'a\\x00b'"),
+        ("columns.params=kind", "params: found 'a', expected a number"),
+        ("columns.params=tokens", "params and tokens would both be 'tokens'"),
+        ("where.nope=1", "where.nope: no column 'nope'"),
+        ("where.kind=zz", "where.kind: no row with 'zz'; there are a, b"),
+        ("exclude=[unknown]", "exclude: no run 'unknown'"),
+        ("exclude=[r0,r1,r2,r3,r4,r5]", "none of 6 can be used: excluded by request"),
+        ("predict.flops=[-1]", "predict.flops: found -1, expected above 0"),
+        ("predict.flops=[1e400]", "predict.flops[0]: found inf (float), expected a finite number"),
+        ("predict.pairs=[[1e-300,1e-300]]", "predict.pairs: found 1e-300, expected above 1e-12"),
+        ("delta=1e-300", "delta: found 1e-300, expected 1e-12 to 1"),
+        ("units.tokens=1e-29", "tokens: found "),
+        ("compare=", "compare: "),
+    ],
+)
+def test_read_inputs_refuses_an_odd_option(capsys, tmp_path, override, says):
+    """An odd option is refused."""
+    assert says in refused(capsys, tmp_path, f"runs={grid_csv(tmp_path)}", override)
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("{here}/file", "{here}/file: found a file, expected a folder"),
+        ("{here}/file/x/y", "{here}/file: found a file, expected a folder"),
+        ("{here}/dangling", "{here}/dangling: found a file, expected a folder"),
+        ("/proc/zz", "/proc/zz: cannot be written"),
+        ("{here}/" + "x" * 300, "cannot be written: File name too long"),
+    ],
+)
+def test_fit_all_refuses_out_that_cannot_be_a_folder_before_any_fit(
+    capsys, tmp_path, monkeypatch, out, says
+):
+    """Out that cannot be a folder is told before any fit."""
+    monkeypatch.setattr("scaling.fit.group_by.fit", lambda *_: pytest.fail("it was fitted"))
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    path = grid_csv(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    error = refused(capsys, tmp_path, f"runs={path}", f"out={out.format(here=tmp_path)}")
+    assert "out: " in error and says.format(here=tmp_path) in error
+    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "file").read_text() == "mine"
+
+
+def test_read_inputs_needs_no_table_that_was_read_already(tmp_path):
+    """A table that vanishes after it was read is no loss."""
+    path = grid_csv(tmp_path)
+    asked = config(f"runs={path}")
+    sources = read_sources(asked)
+    path.unlink()
+    assert len(read_inputs(asked, sources).runs) == len(ROWS)
+
+
+def test_read_inputs_names_rows_of_a_table_that_is_gone_by_their_number(tmp_path):
+    path = write_csv(tmp_path / "t.csv", [{"params": 1e6, "tokens": 1e8, "loss": "no"}])
+    asked = config(f"runs={path}")
+    sources = read_sources(asked)
+    path.unlink()
+    with pytest.raises(BadInput, match=r"t.csv\[0\]: loss: found 'no'"):
+        observe(read_inputs(asked, sources).runs, asked)
+
+
+def test_values_of_with_slashes_stay_one_level(tmp_path):
+    """Values of by with slashes stay one level."""
+    rows = [{**row, "kind": ("../x", "a/b", "..")[index % 3]} for index, row in enumerate(ROWS)]
+    asked = config(f"runs={write_csv(tmp_path / 't.csv', rows)}", "by=kind", "out=o")
+    assert [folder.parent.name for folder, _ in parts(asked)] == ["o"] * 3
+
+
+def test_values_of_exclude_a_run_from_the_value_that_has_it(tmp_path):
+    """A run is excluded from the value of by that has it."""
+    asked = config(f"runs={grid_csv(tmp_path)}", "by=kind", "exclude=[r1]")
+    sources = read_sources(asked)
+    found = [observe(read_inputs(part, sources).runs, part) for _, part in parts(asked, sources)]
+    assert [len(runs.excluded) for runs in found] == [0, 1]
+    assert sum(len(runs) for runs in found) == len(ROWS) - 1

@@ -1,0 +1,33 @@
+"""Axes have few round ticks; what is said of a name is text."""
+
+import math
+
+import pytest
+
+from scaling.report.figures.chart import axis, log_ticks, rounded, said
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(2.1, 5), (1, 1e9), (3e-4, 0.07), (7, 7), (2.31, 2.33), (1e16, 3e22)]
+)
+def test_log_ticks_are_few_round_and_inside(low: float, high: float) -> None:
+    ticks = log_ticks(low, high)
+    assert 1 <= len(ticks) <= 10 and ticks == sorted(set(ticks))
+    assert all(0.97 * low <= tick <= 1.03 * high for tick in ticks)
+    assert all(float(f"{tick:.3g}") == pytest.approx(tick) for tick in ticks)
+
+
+def test_axis_covers_the_known_values_and_places_them() -> None:
+    found = axis("N", "params", [1e3, None], [math.nan, 1e5])
+    assert (found.low, found.high) == (1e3, 1e5)
+    assert found.place([1e3, 1e4, 1e5]) == (0, 0.5, 1)
+    assert (1e4, "10k") in found.ticks()
+    assert axis("N", "params", [7.0, 7.0]).place([7.0]) == (0.5,)
+
+
+def test_rounded_has_none_for_what_is_unknown() -> None:
+    assert rounded([1.23456789, None, math.nan]) == [1.23457, None, None]
+
+
+def test_said_leaves_no_markup_of_a_name() -> None:
+    assert said("<img>&", "N 1k") == "<b>&lt;img&gt;&amp;</b><br>N 1k"

@@ -1,0 +1,99 @@
+"""The verdict follows from the study by rule: what is small, wide, missed or refused is said."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scaling.report.study import Study
+from scaling.report.text.verdict import judge
+from tests.support.report_example import Edit, study
+from tests.support.report_values import estimate
+
+
+def _large(edit: Edit = lambda values: None) -> Study:
+    """The same study at a published scale, with subwords, more budgets and long runs."""
+
+    def grow(values: dict[str, Any]) -> None:
+        values["warnings"], values["conventions"] = [], values["conventions"][:1]
+        for law in values["laws"].values():
+            law["status"], law["flags"] = "ok", []
+        minimum = values["laws"]["isoflop"]["valleys"][0]
+        budgets = np.geomspace(1e19, 1e22, 6)
+        values["laws"]["isoflop"]["valleys"] = [{**minimum, "flops": c} for c in budgets]
+        edit(values)
+
+    small = study(grow)
+    runs, n = small.runs, len(small.runs)
+    columns = {"vocab_size": np.full(n, 50257.0), "steps": np.full(n, 9e3)}
+    runs = dataclasses.replace(
+        runs,
+        params=runs.params * 1e4,
+        tokens=runs.tokens * 1e7,
+        flops=runs.flops * 1e11,
+        loss_se=np.full(n, 0.01),
+        columns=columns,
+    )
+    return dataclasses.replace(small, runs=runs)
+
+
+def _cannot(of: Study) -> str:
+    return "\n".join(judge(of).cannot)
+
+
+def test_judge_asks_a_large_sound_study_for_nothing() -> None:
+    judged = judge(_large())
+    assert judged.cannot == () and judged.flags == ()
+    assert len(judged.shows) == 3
+
+
+def test_judge_says_of_the_quickstart_what_it_is() -> None:
+    text = _cannot(study())
+    for said in (
+        "test of the machinery",
+        "tokens here are bytes",
+        "short n-grams",
+        "4 budgets",
+        "1.5 decades",
+        "no run was repeated",
+        "fewer than 500 steps",
+        "a goes from 0.42 to 0.53",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("a", "said"),
+    [
+        (estimate(0.5, 0.2), "leaves it open"),
+        (estimate(0.9, 0.02), "intervals of the two approaches are apart"),
+    ],
+)
+def test_judge_names_an_exponent_that_is_open_or_contradicted(a: Any, said: str) -> None:
+    assert said in _cannot(_large(lambda values: values["laws"]["isoflop"].update(a=a)))
+
+
+@pytest.mark.parametrize(("inside", "error"), [(False, 0.092), (True, -0.075)])
+def test_judge_counts_a_missed_holdout_as_no_success(inside: bool, error: float) -> None:
+    """Nor a large miss that a wide interval holds."""
+    held = {"inside90": inside, "loss_error": error}
+    judged = judge(_large(lambda values: values["holdout"].update(held)))
+    assert f"off by {100 * error:+.2f}%" in "\n".join(judged.cannot)
+    assert "off by" not in "\n".join(judged.shows)
+
+
+def test_judge_says_a_flag_once_with_the_laws_that_carry_it() -> None:
+    def flag(values: dict[str, Any]) -> None:
+        for law in values["laws"].values():
+            law["flags"] = [{"code": "repeated_points", "text": "3 runs repeat another"}]
+
+    assert judge(_large(flag)).flags == (
+        "IsoFLOP curves and parametric surface: 3 runs repeat another.",
+    )
+
+
+def test_judge_of_a_saved_fit_says_what_needs_no_run() -> None:
+    text = _cannot(Study(study().document))
+    assert "4 budgets" in text and "test of the machinery" in text
+    assert "no run was repeated" not in text and "bytes" not in text

@@ -1,0 +1,1 @@
+"""The processes of one run, their meetings and their failures."""
