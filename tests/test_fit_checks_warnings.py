@@ -144,3 +144,15 @@ def test_repeated_points_say_the_alternative(tmp_path):
     best = fitted(f"runs={path}", QUICK, "reduce=best").document.to_json()
     check(best)
     assert best["inputs"]["used"] == 35 and len(best["inputs"]["excluded"]) == 35
+
+
+def test_runs_near_no_budget_are_told_and_counted():
+    """Runs in no IsoFLOP curve are counted in a warning; where all are in one nothing is said."""
+    stray = [row | {"tokens": 3 * row["tokens"]} for row in ROWS[:2]]
+    rows = [{name: row[name] for name in ("params", "tokens", "loss")} for row in [*ROWS, *stray]]
+    for count, expected in ((2, ["2 of 30 runs are near no budget"]), (0, [])):
+        points, asked = observations(rows[: 28 + count]), config("runs=x", "n_bootstrap=0")
+        fits = HeadlineFits(fit_isoflop(points, 0, 0, asked.budget_tolerance), None)
+        flags = warnings(table_of([]), points, fits, asked)
+        told = [flag.text for flag in flags if flag.code == "near_no_budget"]
+        assert [text.split(" and in no")[0] for text in told] == expected

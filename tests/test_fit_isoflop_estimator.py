@@ -12,6 +12,7 @@ from scaling.fit.observations import observe
 from scaling.fit.table.inputs import read_inputs
 from tests.support.fit_examples import config, isoflop_rows, observations
 from tests.support.fit_grid import BUDGETS, SIZES, TIED, law
+from tests.support.fit_tables import table_of
 
 
 def vertex_line(surface, flops, width, points):
@@ -155,12 +156,65 @@ def test_fit_isoflop_reproduces_porian_headline(reference_dir, condition):
         assert low - slack <= value <= high + slack
 
 
+def test_fit_isoflop_of_two_budgets_gives_their_minima():
+    """Of two budgets the minima are given with their intervals, and the law is refused."""
+    surface = PUBLISHED["besiroglu"]
+    fitted = law(isoflop_rows(surface, [1e18, 4e18], np.geomspace(1 / 4, 4, 5), 0.002), 200)
+    assert fitted.status == "refused" and fitted.a.value is None
+    for valley in fitted.valleys:
+        n, d = surface.optimal_allocation(valley.flops)
+        assert valley.n_opt.value == pytest.approx(n, rel=0.03)
+        assert valley.d_opt.value == pytest.approx(d, rel=0.03)
+        assert valley.n_opt.ci90 and valley.n_opt.ci90[0] < n < valley.n_opt.ci90[1]
+
+
 def test_fit_isoflop_refused_keeps_its_profiles():
-    """A refused law keeps its profiles with their flags and no numbers."""
+    """A refused law keeps its profiles with their flags, and the minima that there are."""
     small = [factor for factor in np.geomspace(1 / 4, 4, 7) if factor < 1.01]
     rows = isoflop_rows(PUBLISHED["besiroglu"], [1e17, 1e18], np.geomspace(1 / 4, 4, 7))
     rows += isoflop_rows(PUBLISHED["besiroglu"], [1e19], small)
     profiles = fit_isoflop(observations(rows), 0, 0, 0.2).law.valleys
     assert [profile.flops for profile in profiles] == pytest.approx([1e17, 1e18, 1e19])
     assert [flag.code for flag in profiles[2].flags] == ["edge_valley"]
-    assert all(profile.n_opt.value is None for profile in profiles)
+    assert [profile.n_opt.value is None for profile in profiles] == [False, False, True]
+
+
+def test_fit_isoflop_of_sizes_read_twice_has_no_minimum_below_its_losses():
+    """Sizes equal but for rounding, or hardly apart, make no spline overshoot."""
+    for apart in (2e-7, 0.012):
+        rows = isoflop_rows(PUBLISHED["besiroglu"], BUDGETS, np.geomspace(1 / 4, 4, 10), 0.005)
+        for row in rows[3::10] + rows[7::10]:
+            again = row["params"] * (1 + apart)
+            rows.append(row | {"params": again, "loss": row["loss"] + 0.02})
+        fitted = law(rows, 60)
+        for valley in fitted.valleys:
+            best = PUBLISHED["besiroglu"].optimal_allocation(valley.flops)
+            least = PUBLISHED["besiroglu"].predict_loss(*best)
+            assert valley.loss.value == pytest.approx(least, abs=0.03)
+            assert valley.loss.ci90[0] > least - 0.05
+
+
+@pytest.mark.needs_reference
+def test_fit_isoflop_of_the_chinchilla_figure_has_every_loss(reference_dir):
+    """Minima of the digitised Chinchilla runs lie on a falling curve of plausible losses."""
+    asked = config(f"runs={reference_dir}/chinchilla_epoch.csv", "where.excluded_by_besiroglu=0")
+    fitted = fit_isoflop(observe(read_inputs(asked).runs, asked), 60, 0, 0.2).law
+    losses = [v.loss.value for v in fitted.valleys if v.loss.value is not None]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] < 3.1 and losses[-1] > 2.1
+    assert fitted.a.value == pytest.approx(0.514, abs=0.02)
+
+
+def test_fit_isoflop_takes_the_budget_named_for_the_compute():
+    """A budget that is named is C, whatever 6 N D of parameters of another count would be."""
+    for count in (lambda n: n, lambda n: n**0.9):
+        rows = isoflop_rows(TIED, BUDGETS, SIZES)
+        for row in rows:
+            row["params"] = float(count(row["params"]))
+            del row["flops"]
+        table = table_of(rows)
+        fitted = fit_isoflop(observe(table, config("runs=x")), 0, 0, 0.2).law
+        assert fitted.a.value == pytest.approx(0.5 * np.log(count(np.e)), abs=2e-3)
+        assert fitted.b.value == pytest.approx(0.5, abs=2e-3)
+        odd = count(2.0) != 2.0
+        assert ("flops_mismatch" in {flag.code for flag in fitted.flags}) == odd

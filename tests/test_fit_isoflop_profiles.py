@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from scaling.fit.isoflop.budgets import budgets
 from scaling.fit.isoflop.estimator import fit_isoflop
-from scaling.fit.isoflop.profiles import WINDOW_FACTOR, budgets, find_profiles
+from scaling.fit.isoflop.profiles import WINDOW_FACTOR, find_profiles
 from scaling.fit.observations import Exclusion
 from scaling.fit.results.estimate import UNKNOWN
 from tests.support.fit_examples import isoflop_rows, observations

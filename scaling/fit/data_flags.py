@@ -41,7 +41,8 @@ def data_flags(observations: Observations) -> tuple[Flag, ...]:
         flags.append(Flag("repeated_points", text))
     ratio = observations.flops / (6 * observations.params * observations.tokens)
     if np.abs(ratio - 1).max() > _FLOP_MISMATCH:
-        text = f"FLOP are {ratio.min():.3g} to {ratio.max():.3g} times 6 N D; optima assume 6 N D"
+        text = f"FLOP are {ratio.min():.3g} to {ratio.max():.3g} times 6 N D; optima assume 6 N D, "
+        text += "but for minima of IsoFLOP curves, which are at the FLOP given"
         flags.append(Flag("flops_mismatch", text))
     warmup = observations.columns.get("warmup_tokens")
     if warmup is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import BadInput
+from scaling.fit.budget_flops import at_budget
 from scaling.fit.config import FitConfig
 from scaling.fit.table.schema import NEEDED, NUMBERS, TEXTS, is_done
 from scaling.fit.table.seeds import (
@@ -203,13 +204,16 @@ def _points(table: "Table", config: FitConfig) -> Observations:
         given = _counted(table, "flops_exact", "convention.flops=exact")
     elif config.convention.flops == "6nd":
         given = by_rule
+    budget = columns.pop("flops_budget", unknown)
+    if config.convention.flops in (None, "given"):
+        given = at_budget(given, budget)
     return Observations(
         run_id=tuple(name or "" for name in table.texts("run_id")),
         params=params,
         tokens=tokens,
         flops=np.where(np.isnan(given), by_rule, given),
         loss=loss,
-        flops_budget=columns.pop("flops_budget", unknown),
+        flops_budget=budget,
         loss_se=np.where(loss_se > 0, loss_se, np.nan),
         columns={name: values for name, values in columns.items() if name != "stale"},
     )

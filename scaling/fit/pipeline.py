@@ -165,7 +165,8 @@ def _inputs(observations: Observations, config: FitConfig) -> Inputs:
 
 
 def _convention(runs: Table, own: bool, config: FitConfig) -> Convention:
-    given: FlopsCount = "exact" if own else "given" if runs.known("flops").any() else "6nd"
+    stated = any(runs.known(name).any() for name in ("flops", "flops_budget"))
+    given: FlopsCount = "exact" if own else "given" if stated else "6nd"
     return Convention(
         params=config.convention.params or ("effective" if own else "given"),
         flops=config.convention.flops or given,

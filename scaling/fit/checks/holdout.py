@@ -8,7 +8,7 @@ import numpy as np
 
 from common.text import plural
 from scaling.fit.config import FitConfig
-from scaling.fit.isoflop import WINDOW_SIZES, budgets, find_profiles, fit_isoflop, minima
+from scaling.fit.isoflop import budgets, find_profiles, fit_isoflop, is_budget, minima
 from scaling.fit.numerics import FEWEST_POINTS, estimate, generator
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import fit_parametric
@@ -46,7 +46,7 @@ def roll(observations: Observations, config: FitConfig) -> tuple[list[HeldOut], 
     asked = [
         (flops, members)
         for flops, members in groups
-        if _whole(observations, members) and (usable < flops).sum() >= FEWEST_POINTS
+        if is_budget(observations, members) and (usable < flops).sum() >= FEWEST_POINTS
     ]
     if not asked:
         return [], (
@@ -140,7 +140,7 @@ def held_out(observations: Observations, config: FitConfig) -> tuple[np.ndarray,
         held = _from(level, float(config.holdout))
         return held, np.flatnonzero(held)
     for _, members in reversed(groups):
-        if _whole(observations, members):
+        if is_budget(observations, members):
             return _from(level, float(level[members].min())), members
     held = _from(level, float(np.quantile(level, 0.9, method="higher")))
     return held, np.flatnonzero(held)
@@ -156,12 +156,6 @@ def _levels(
         if np.isfinite(observations.flops_budget[members]).any():
             level[members] = flops
     return level, groups
-
-
-def _whole(observations: Observations, members: np.ndarray) -> bool:
-    """Whether rows are a budget, by name or by their sizes, and not chance."""
-    named = bool(np.isfinite(observations.flops_budget[members]).any())
-    return named or len(np.unique(observations.params[members])) >= WINDOW_SIZES
 
 
 def _from(level: np.ndarray, start: float) -> np.ndarray:

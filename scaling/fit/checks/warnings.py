@@ -10,6 +10,7 @@ from common.text import listed, plural
 from scaling.fit.config import FitConfig
 from scaling.fit.dispatch import HeadlineFits, fit_headline
 from scaling.fit.flags import Flag
+from scaling.fit.isoflop import in_no_budget
 from scaling.fit.observations import TOGETHER, Observations, admit, observe
 from scaling.fit.results.estimate import UNKNOWN
 from scaling.fit.results.laws import Headline, IsoflopLaw, ParametricLaw
@@ -46,7 +47,23 @@ def warnings(
         yield Flag("loss_unit", "losses are bits per byte: E, A and B are in that unit")
     if any(flag.code == "repeated_points" for law in fits.laws.values() for flag in law.flags):
         yield Flag("repeated_points", _alternative(runs, config) + _unlike(runs, config))
+    yield from _in_no_budget(observations, fits, config)
     yield from _disagreements(fits.standing)
+
+
+def _in_no_budget(
+    observations: Observations, fits: HeadlineFits, config: FitConfig
+) -> Iterator[Flag]:
+    """How many runs no IsoFLOP curve has, where there are such curves."""
+    if fits.isoflop is None or not fits.isoflop.profiles:
+        return
+    if alone := len(in_no_budget(observations, config.budget_tolerance)):
+        verb = "is" if alone == 1 else "are"
+        text = (
+            f"{alone} of {plural(len(observations), 'run')} {verb} near no budget and in no "
+            "IsoFLOP curve; a column flops_budget says which budget each is of"
+        )
+        yield Flag("near_no_budget", text)
 
 
 def _slipped_unit(observations: Observations) -> Iterator[Flag]:

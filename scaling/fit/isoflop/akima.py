@@ -79,9 +79,18 @@ def local_noise(sizes: Sequence[np.ndarray], losses: Sequence[np.ndarray]) -> fl
     return float(np.sqrt(np.median(squares) / _MEDIAN_SQUARE))
 
 
-def bag(x_k: np.ndarray, loss_k: np.ndarray, sd_k: np.ndarray, draws: np.ndarray) -> Bag:
-    """The spline's minimum over `draws` (R, k) of unit noise on log loss of this sd."""
+def bag(
+    x_k: np.ndarray, loss_k: np.ndarray, sd_k: np.ndarray, draws: np.ndarray, least: float
+) -> Bag:
+    """The spline's minimum over `draws` (R, k) of unit noise on log loss of this sd.
+
+    A draw whose minimum lies below the loss `least`, which no smooth curve near the runs has, is
+    without one: between sizes near each other noise alone makes the spline steep, and it overshoots
+    beside them.
+    """
     log_n, low = _on_grid(x_k, np.log(loss_k) + sd_k * draws)
+    overshot = low < np.log(least) if least > 0 else np.zeros(len(low), dtype=bool)
+    log_n, low = np.where(overshot, np.nan, log_n), np.where(overshot, np.nan, low)
     there = np.isfinite(log_n)
     minimum = minimum_loss = sd = step = float("nan")
     if there.mean() > 0.5:

@@ -39,9 +39,11 @@ from scaling.fit.isoflop.akima import RICH_SIZES
 from scaling.fit.isoflop.flags import drift, lost_edges, with_flags
 from scaling.fit.isoflop.frontier import (
     Bagged,
+    Minima,
     ProfileFrontier,
     UsableProfiles,
     bagged,
+    curve_minima,
     frontier,
     spline_frontier,
 )
@@ -76,14 +78,14 @@ def fit_isoflop(
     """
     profiles = find_profiles(observations, budget_tolerance)
     usable = [profile for profile in profiles if profile.reason is None]
-    if len(usable) < FEWEST_POINTS:
-        return _refused(_too_few(profiles, usable), profiles)
     noise = profile_noise(usable)
     flagged = dict(zip(map(id, usable), with_flags(usable, noise), strict=True))
     profiles = tuple(flagged.get(id(profile), profile) for profile in profiles)
     usable = list(flagged.values())
     draws = noise_draws(usable, noise, n_bootstrap, generator(seed, "isoflop"))
     parts = UsableProfiles(tuple(usable), noise, draws)
+    if len(usable) < FEWEST_POINTS:
+        return _refused(_too_few(profiles, usable), profiles, parts)
     frontiers = {method: frontier(parts, method, seed) for method in methods}
     rich = bagged(profiles, n_bootstrap, seed) if "spline" in methods else None
     headline, why_headline = _headline(rich)
@@ -93,16 +95,18 @@ def fit_isoflop(
     head = frontiers[headline]
     if head is None:
         why = "the minima of fewer than three budgets lie between the sampled sizes"
-        return _refused(why, profiles)
+        return _refused(why, profiles, parts)
     if reason := unsteady(head.line.failed, n_bootstrap):
-        return _refused(reason, profiles)
+        return _refused(reason, profiles, parts)
     law = IsoflopLaw(
         **judged(_flags(observations, profiles, usable, head, frontiers)),
         **head.line.estimates,
         method=headline,
         method_reason=why_headline,
         methods={name: one.line.exponents if one else None for name, one in frontiers.items()},
-        valleys=tuple(_minimum(profile, usable, head) for profile in profiles),
+        valleys=tuple(
+            _minimum(profile, usable, (head.points, head.samples)) for profile in profiles
+        ),
         scatter_between_valleys=head.scatter,
         failed_resamples=head.line.failed,
     )
@@ -110,10 +114,10 @@ def fit_isoflop(
     return IsoflopFit(law, profiles, head.line, robust.line if robust else None)
 
 
-def _refused(reason: str, profiles: tuple[Profile, ...]) -> IsoflopFit:
-    """No law; its profiles stay, since their flags tell which runs would help."""
-    usable = [profile for profile in profiles if profile.reason is None]
-    minima = tuple(_minimum(profile, usable, None) for profile in profiles)
+def _refused(reason: str, profiles: tuple[Profile, ...], parts: UsableProfiles) -> IsoflopFit:
+    """No law; its profiles stay with the minima of their parabolas, as few as they are."""
+    pair = curve_minima(parts) if parts.usable else None
+    minima = tuple(_minimum(profile, parts.usable, pair) for profile in profiles)
     return IsoflopFit(IsoflopLaw(**judged(reason=reason), valleys=minima), profiles)
 
 
@@ -138,16 +142,16 @@ def _headline(rich: Bagged | None) -> tuple[Method, str]:
 
 
 def _minimum(
-    profile: Profile, usable: Sequence[Profile], head: ProfileFrontier | None
+    profile: Profile, usable: Sequence[Profile], found: tuple[Minima, Minima] | None
 ) -> IsoflopMinimum:
-    """The profile's minimum by the headline's method, unknown without one, and its flags."""
+    """The profile's minimum of those found with their resamples, if it has one, and its flags."""
     index = next((i for i, other in enumerate(usable) if other is profile), None)
     flags, n, d, loss = profile.flags, UNKNOWN, UNKNOWN, UNKNOWN
     if index is None:
         code = "edge_valley" if profile.open_edge else "unusable"
         flags = (*flags, Flag(code, str(profile.reason)))
-    elif head is not None:
-        points, samples = head.points, head.samples
+    elif found is not None:
+        points, samples = found
         n, d, loss = (
             estimate(float(value(point[index])), value(cloud[:, index]))
             for value, point, cloud in (

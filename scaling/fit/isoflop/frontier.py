@@ -93,7 +93,8 @@ def bagged(profiles: Sequence[Profile], resamples: int, seed: int) -> Bagged | N
         # Each draw and its mirror image, which steadies the median.
         unit = np.stack([half, -half], axis=1).reshape(-1, len(profile.loss))
         known = np.where(np.isfinite(own), own, sd)
-        found.append(bag(profile.log_n, profile.loss, known, unit))
+        least = profile.least_loss(float((known * profile.loss).max()))
+        found.append(bag(profile.log_n, profile.loss, known, unit, least))
     pairs = [(v, b) for v, b in zip(usable, found, strict=True) if np.isfinite(b.minimum)]
     return Bagged(tuple(v for v, _ in pairs), tuple(b for _, b in pairs))
 
@@ -114,6 +115,12 @@ def frontier(profiles: UsableProfiles, method: Method, seed: int) -> ProfileFron
     )
     points, samples = _by_shape(profiles) if method == "robust" else _one_by_one(profiles, method)
     return _lines(profiles.usable, points, samples, variance, generator(seed, f"isoflop {method}"))
+
+
+def curve_minima(profiles: UsableProfiles) -> tuple[Minima, Minima]:
+    """The parabolas' minima, (V,), and of the resamples, (R, V), however few they are."""
+    points, samples = _one_by_one(profiles, "parabola")
+    return _minima(profiles.usable, points, row=0), _minima(profiles.usable, samples)
 
 
 def _lines(

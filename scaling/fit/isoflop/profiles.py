@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 
 from common.text import plural
+from scaling.fit.budget_flops import WIDEST_BUDGET
 from scaling.fit.flags import Flag
 from scaling.fit.isoflop.akima import akima_minimum
+from scaling.fit.isoflop.budgets import budgets, is_budget, same_sizes
 from scaling.fit.observations import Observations
 
 Method = Literal["parabola", "robust", "spline"]
@@ -20,8 +22,7 @@ METHODS: tuple[Method, ...] = ("parabola", "robust", "spline")
 # The parabola sees the sizes within this factor of the lowest, and at least so many of them.
 WINDOW_FACTOR, WINDOW_SIZES = 4.0, 5
 FEWEST_SIZES = 3
-# Runs said to be of one budget may differ in FLOP by this factor from end to end, and no more.
-_WIDEST_BUDGET = 1.5
+_FAR_BELOW = 4.0  # standard deviations of a loss
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,17 @@ class Profile:
         design = _design(self.x)
         return np.linalg.inv(design.T @ design)
 
+    def least_loss(self, sd: float) -> float:
+        """Below any minimum that its losses and noise of this sd allow.
+
+        That is what noise takes from the lowest loss, or from the parabola's minimum under it.
+        """
+        constant, slope, bend = self.curve
+        lowest = float(self.loss.min())
+        if bend > 0:
+            lowest = min(lowest, float(constant - slope**2 / (4 * bend)))
+        return lowest - _FAR_BELOW * sd
+
     def between_sizes(self, log_n: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both, nan where log N is not between the sizes that were sampled."""
         inside = (log_n >= self.log_n[0]) & (log_n <= self.log_n[-1])
@@ -80,9 +92,8 @@ class Profile:
 def find_profiles(observations: Observations, tolerance: float) -> tuple[Profile, ...]:
     """The budgets of the observations in ascending order, those without a minimum with the reason.
 
-    Runs belong together by flops_budget where it is given; else those within `tolerance` of one
-    another in FLOP do, the largest such group first. An unnamed group of fewer than five sizes is
-    chance and no profile.
+    Runs belong together by flops_budget where it is given, else by the gaps between their FLOP
+    (budgets.py). An unnamed group of fewer than five sizes is chance and no profile.
     """
     found = [profile_of(observations, *budget) for budget in budgets(observations, tolerance)]
     return tuple(profile for profile in found if profile is not None)
@@ -92,44 +103,9 @@ def profile_of(observations: Observations, flops: float, members: np.ndarray) ->
     """The profile of these rows, with the reason where it has no minimum; None where it is none."""
     if not members.size:
         return None
-    profile = _profile(observations, flops, members)
-    named = np.isfinite(observations.flops_budget[members]).any()
-    return _judge(profile, observations) if named or len(profile.loss) >= WINDOW_SIZES else None
-
-
-def budgets(observations: Observations, tolerance: float) -> list[tuple[float, np.ndarray]]:
-    """(FLOP, row indices) of each budget, ascending; a lone run is a budget of one.
-
-    So is a run of a sweep's horizons, which was asked for in tokens: near a budget is not in it.
-    """
-    horizon = observations.columns.get("horizon", np.zeros(len(observations))) == 1
-    named = np.isfinite(observations.flops_budget)
-    groups: list[tuple[float, np.ndarray]] = []
-    label = observations.flops_budget.copy()
-    if named.any():
-        # Runs without a budget of their own (of an earlier plan) join the nearest one named.
-        known = np.unique(label[named])
-        for row in np.flatnonzero(~named & ~horizon):
-            nearest = known[np.argmin(np.abs(np.log(known / observations.flops[row])))]
-            if abs(np.log(nearest / observations.flops[row])) <= np.log1p(tolerance):
-                label[row] = nearest
-        groups = [(float(flops), np.flatnonzero(label == flops)) for flops in known]
-    groups += [(float(observations.flops[row]), np.array([row])) for row in np.flatnonzero(horizon)]
-    rest = np.flatnonzero(~np.isfinite(label) & ~horizon)
-    while rest.size:
-        members = _densest(observations.flops, rest, tolerance)
-        groups.append((float(np.exp(np.log(observations.flops[members]).mean())), members))
-        rest = np.setdiff1d(rest, members)
-    return sorted(groups, key=lambda group: group[0])
-
-
-def _densest(flops: np.ndarray, rows: np.ndarray, tolerance: float) -> np.ndarray:
-    """The most rows that lie within `tolerance` of one another in FLOP, the lowest such."""
-    order = rows[np.argsort(flops[rows], kind="stable")]
-    log_c = np.log(flops[order])
-    ends = np.searchsorted(log_c, log_c + np.log1p(tolerance) * (1 + 1e-9), side="right")
-    first = int(np.argmax(ends - np.arange(len(order))))
-    return np.sort(order[first : ends[first]])
+    if not is_budget(observations, members):
+        return None
+    return _judge(_profile(observations, flops, members), observations)
 
 
 def minima(
@@ -171,13 +147,18 @@ def _design(x: np.ndarray) -> np.ndarray:
 
 
 def _profile(observations: Observations, flops: float, members: np.ndarray) -> Profile:
-    log_n, group = np.unique(np.log(observations.params[members]), return_inverse=True)
+    all_log_n = np.log(observations.params)
+    group = same_sizes(all_log_n[members])
     count = np.bincount(group)
 
     def mean(values: np.ndarray) -> np.ndarray:
         return np.bincount(group, weights=values[members]) / count
 
-    loss = mean(observations.loss)
+    least = np.full(len(count), np.inf)
+    np.minimum.at(least, group, all_log_n[members])
+    apart = np.zeros(len(observations))
+    apart[members] = all_log_n[members] - least[group]
+    log_n, loss = least + mean(apart), mean(observations.loss)
     return Profile(
         flops=flops,
         log_n=log_n,
@@ -202,7 +183,7 @@ def _judge(profile: Profile, observations: Observations) -> Profile:
     sizes = len(profile.loss)
     if sizes < FEWEST_SIZES:
         return replace(profile, reason=f"{plural(sizes, 'size')}, expected at least {FEWEST_SIZES}")
-    if spread > _WIDEST_BUDGET:
+    if spread > WIDEST_BUDGET:
         return replace(
             profile, reason=f"its runs differ {spread:.2f} times in FLOP: not one budget"
         )

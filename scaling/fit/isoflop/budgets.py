@@ -1,0 +1,129 @@
+"""Which runs are of one budget: by its name, else by the gaps between the runs' FLOP.
+
+Budgets are clusters in log C with gaps between them, however far the runs of each scatter: a
+cluster is cut where its neighbours are further away than its own runs are from one another. Where
+no cut puts most runs into budgets (points of several studies, say, spread over all compute), the
+most runs within a tolerance are taken one group after the other.
+"""
+
+import numpy as np
+
+from scaling.fit.budget_flops import WIDEST_BUDGET
+from scaling.fit.observations import Observations
+
+# More sizes than chance puts beside one another: fewer are no budget unless they are named.
+FEWEST_OF_A_BUDGET = 5
+# A cut must put this share of the runs into budgets, and the least gap it cuts must be so many
+# times the largest that it leaves.
+_MOST_IN_BUDGETS, _CLEAR = 0.8, 1.25
+_ROUNDING = 1e-9
+_MOST_CUTS = 100  # of the largest gaps: a table has fewer budgets and stray runs than that
+# Counts that were rounded, or read off a figure twice: no ladder of sizes is so fine.
+_ONE_SIZE = 0.01
+
+
+def budgets(observations: Observations, tolerance: float) -> list[tuple[float, np.ndarray]]:
+    """(FLOP, row indices) of each budget, ascending; a lone run is a budget of one.
+
+    So is a run of a sweep's horizons, which was asked for in tokens: near a budget is not in it.
+    """
+    horizon = observations.columns.get("horizon", np.zeros(len(observations))) == 1
+    named = np.isfinite(observations.flops_budget)
+    groups: list[tuple[float, np.ndarray]] = []
+    label = observations.flops_budget.copy()
+    if named.any():
+        # Runs without a budget of their own (of an earlier plan) join the nearest one named.
+        known = np.unique(label[named])
+        for row in np.flatnonzero(~named & ~horizon):
+            nearest = known[np.argmin(np.abs(np.log(known / observations.flops[row])))]
+            if abs(np.log(nearest / observations.flops[row])) <= np.log1p(tolerance):
+                label[row] = nearest
+        groups = [(float(flops), np.flatnonzero(label == flops)) for flops in known]
+    groups += [(float(observations.flops[row]), np.array([row])) for row in np.flatnonzero(horizon)]
+    rest = np.flatnonzero(~np.isfinite(label) & ~horizon)
+    for members in _unnamed(observations, rest, tolerance):
+        groups.append((float(np.exp(np.log(observations.flops[members]).mean())), members))
+    return sorted(groups, key=lambda group: group[0])
+
+
+def in_no_budget(observations: Observations, tolerance: float) -> np.ndarray:
+    """Rows that are in no IsoFLOP curve: near no budget, or in a group too small to be one."""
+    alone = [
+        members
+        for _, members in budgets(observations, tolerance)
+        if not is_budget(observations, members)
+    ]
+    horizon = observations.columns.get("horizon", np.zeros(len(observations))) == 1
+    rows = np.concatenate([np.empty(0, dtype=int), *alone])
+    return np.sort(rows[~horizon[rows]])
+
+
+def is_budget(observations: Observations, members: np.ndarray) -> bool:
+    """Whether rows are a budget, by name or by their sizes, and not chance."""
+    named = bool(np.isfinite(observations.flops_budget[members]).any())
+    return named or _sizes(observations, members) >= FEWEST_OF_A_BUDGET
+
+
+def same_sizes(log_n: np.ndarray) -> np.ndarray:
+    """The index of each row's size, ascending: sizes within a percent are one, counted twice."""
+    order = np.argsort(log_n, kind="stable")
+    group = np.empty(len(log_n), dtype=int)
+    group[order] = np.concatenate([[0], np.cumsum(np.diff(log_n[order]) > _ONE_SIZE)])
+    return group
+
+
+def _sizes(observations: Observations, members: np.ndarray) -> int:
+    return int(same_sizes(np.log(observations.params[members])).max()) + 1 if members.size else 0
+
+
+def _unnamed(observations: Observations, rows: np.ndarray, tolerance: float) -> list[np.ndarray]:
+    """The budgets among these rows, and each row in none of them alone."""
+    found = []
+    order = rows[np.argsort(observations.flops[rows], kind="stable")]
+    gaps = np.diff(np.log(observations.flops[order]))
+    # Neighbours so far apart are of two budgets in any case: what lies between is judged apart.
+    parts = np.split(order, np.flatnonzero(gaps > np.log(WIDEST_BUDGET)) + 1) if rows.size else []
+    for part in parts:
+        found += _by_gaps(observations, part) or _by_tolerance(observations, part, tolerance)
+    return [np.sort(members) for members in found]
+
+
+def _by_gaps(observations: Observations, order: np.ndarray) -> list[np.ndarray] | None:
+    """Rows ascending in FLOP, cut where that puts the most of them into budgets; None if few."""
+    log_c, widest = np.log(observations.flops[order]), np.log(WIDEST_BUDGET)
+    gaps = np.diff(log_c)
+    best, score = None, (_MOST_IN_BUDGETS * len(order), 0.0)
+    # Without a cut the part is one budget: its neighbours are further away than `widest`.
+    for cut in (*np.unique(gaps[gaps > _ROUNDING])[-_MOST_CUTS:], widest):
+        inner = gaps[gaps < cut].max(initial=_ROUNDING)
+        ends = np.flatnonzero(gaps >= cut) + 1
+        first, last = np.append(0, ends), np.append(ends, len(order)) - 1
+        runs = last - first + 1
+        compact = (log_c[last] - log_c[first] <= widest * (1 + _ROUNDING)) & (
+            runs >= FEWEST_OF_A_BUDGET
+        )
+        if cut < _CLEAR * inner or runs[compact].sum() < score[0]:
+            continue
+        parts = np.split(order, ends)
+        inside = sum(
+            len(part)
+            for part, enough in zip(parts, compact, strict=True)
+            if enough and _sizes(observations, part) >= FEWEST_OF_A_BUDGET
+        )
+        if inside and (inside, cut / inner) >= score:
+            best, score = parts, (inside, float(cut / inner))
+    return best
+
+
+def _by_tolerance(
+    observations: Observations, order: np.ndarray, tolerance: float
+) -> list[np.ndarray]:
+    """The most rows within `tolerance` of one another in FLOP, the lowest such; then the next."""
+    found, log_c = [], np.log(observations.flops[order])
+    while order.size:
+        ends = np.searchsorted(log_c, log_c + np.log1p(tolerance) * (1 + 1e-9), side="right")
+        first = int(np.argmax(ends - np.arange(len(order))))
+        taken = slice(first, ends[first])
+        found.append(order[taken])
+        order, log_c = np.delete(order, taken), np.delete(log_c, taken)
+    return found
