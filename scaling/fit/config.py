@@ -89,6 +89,7 @@ class FitConfig:
     loss_unit    nats per token, or bits per byte (it only changes what E means)
     objective    of the surface, on log loss: Huber of width delta, absolute values, or squares
     delta        width of the Huber loss on log loss
+    repeats_surface  of data_constrained: fitted with the rest, or a published one, held
     budget_tolerance  relative spread in FLOP of one budget where flops_budget is not given
     """
 
@@ -111,6 +112,7 @@ class FitConfig:
     convention: ConventionConfig
     objective: Objective
     delta: float
+    repeats_surface: Literal["fitted", "hoffmann", "besiroglu", "muennighoff_c4"]
     budget_tolerance: float
 
     def __post_init__(self) -> None:

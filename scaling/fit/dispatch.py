@@ -56,7 +56,10 @@ def fit_other_laws(
     for name in config.asked:
         entry = LAWS[name]
         runs = (tuned or observations) if entry.column else observations
-        said_nothing = entry.column and not config.laws and not varied(runs, entry.column)
+        said_nothing = not config.laws and (
+            (entry.column and not varied(runs, entry.column))
+            or not set(entry.needs) <= set(runs.columns)
+        )
         if not (entry.headline or entry.curves or said_nothing):
             found[name] = fit_law(name, runs, config, config.n_bootstrap)
     return found

@@ -181,8 +181,14 @@ PUBLISHED: Mapping[str, Surface | KaplanLaw] = {
     "hoffmann_printed": Surface(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28),
     # Besiroglu et al. 2024, table 1.
     "besiroglu": Surface(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658),
-    # Muennighoff et al. 2023, C4, alpha and beta tied.
-    "muennighoff_c4": Surface(E=1.8691, A=520.82, B=1487.72, alpha=0.35266, beta=0.35266),
+    # Muennighoff et al. 2023, C4, alpha and beta tied: digits of the authors' notebook.
+    "muennighoff_c4": Surface(
+        E=np.exp(0.6254804),
+        A=np.exp(6.255414),
+        B=np.exp(7.3049974),
+        alpha=0.3526596,
+        beta=0.3526596,
+    ),
     # Kaplan et al. 2020, table 2 and table 6.
     "kaplan": KaplanLaw(
         log_N_c=np.log(6.4e13),

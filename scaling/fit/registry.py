@@ -21,6 +21,7 @@ class LawEntry:
     headline   whether it states exponents that the fit is judged by
     options    fields of FitConfig that the function takes by name
     column     varied by runs of one (N, D) where the law is fitted unasked; with a sweep's tuning
+    needs      columns without which the law is fitted only where it is asked for
     curves     whether it is fitted to training curves, given as `traces`
     figures    keys of its figures in a report
     """
@@ -34,6 +35,7 @@ class LawEntry:
     headline: bool = False
     options: tuple[str, ...] = ()
     column: str | None = None
+    needs: tuple[str, ...] = ()
     curves: bool = False
     figures: tuple[str, ...] = ()
 
@@ -102,6 +104,16 @@ LAWS: Mapping[str, LawEntry] = {
         result="scaling.fit.results.other_laws:OverTrainingLaw",
         estimates={"eta": "eta", "best_multiplier": "best D/N"},
         figures=("over_training",),
+    ),
+    "data_constrained": LawEntry(
+        label="repeated data",
+        equation="L = E + A N'^-alpha + B D'^-beta",
+        source="Muennighoff et al. 2023",
+        fit="scaling.fit.other_laws.data_constrained:fit_data_constrained",
+        result="scaling.fit.results.other_laws:DataConstrainedLaw",
+        estimates={"R_D": "R_D*", "R_N": "R_N*"},
+        options=("delta", "objective", "repeats_surface"),
+        needs=("unique_tokens",),
     ),
     "learning_curve": LawEntry(
         label="learning curves",

@@ -12,12 +12,13 @@ from scaling.fit.results.checks import Holdout
 from scaling.fit.results.document import Answer, Prediction
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.laws import EnvelopeLaw, IsoflopLaw, Law, ParametricLaw
-from scaling.fit.results.other_laws import KaplanLaws, LearningCurveLaw
+from scaling.fit.results.other_laws import DataConstrainedLaw, KaplanLaws, LearningCurveLaw
 
 _WIDTH = 15
 _HEADS = ("N* ~ C^a (90% interval)", "D* ~ C^b (90% interval)")
 _PARTS = {"L_N": "L(N)", "L_D": "L(D)", "L_C": "L(C)", "L_ND": "L(N, D)"}
 _MOST = {"excluded": 3, "flags": 6, "warnings": 4, "refused counts": 3}
+_SHOWN_EPOCHS = 4.0
 _GIVEN = {"params": "N", "tokens": "D", "pair": "pair"}
 
 
@@ -48,7 +49,7 @@ def summary(document: FitDocument) -> str:
 
 def _law(name: str, law: Law) -> list[str]:
     """Its state and what it says, in one line; a headline law's reason or surface in a second."""
-    start = f"{name:<{_WIDTH}}{law.status:<10}"
+    start = f"{name:<{_WIDTH - 1}} {law.status:<10}"
     if law.status == "refused":
         if name in HEADLINE:
             return [start.rstrip(), f"  refused: {law.reason}"]
@@ -79,6 +80,18 @@ def _told(name: str, law: Law) -> str:
             alphas = [size.alpha.value or 0.0 for size in law.sizes if size.status != "refused"]
             span = f"alpha {min(alphas):.4g} to {max(alphas):.4g}"
             said = [f"{span} over {plural(len(alphas), 'size')}"]
+        case DataConstrainedLaw():
+            # An interval without an upper end is never a bare number.
+            said = [
+                f"{word} {_open_above(getattr(law, key), key in law.open_above)}"
+                for key, word in LAWS[name].estimates.items()
+            ]
+            said[0] = f"{LAWS[name].equation}: {said[0]}"
+            said += [
+                f"{one.epochs:g} passes worth {_cell(one.share).rstrip()}"
+                for one in law.worth
+                if one.epochs == _SHOWN_EPOCHS
+            ]
         case _:
             stated = LAWS[name].estimates.items()
             said = [f"{word} {_cell(getattr(law, key)).rstrip()}" for key, word in stated]
@@ -165,6 +178,13 @@ def _cell(estimate: Estimate, digits: int = 0) -> str:
     if estimate.ci90 is not None:
         text += f" ({estimate.ci90[0]:{form}} to {estimate.ci90[1]:{form}})"
     return f"{text:<27}"
+
+
+def _open_above(estimate: Estimate, unbounded: bool) -> str:
+    """A number whose interval has hardly an upper end, by the end that it has."""
+    if unbounded and estimate.ci90 is not None:
+        return f"at least {estimate.ci90[0]:.3g} (90%; best {_number(estimate)}, no upper end)"
+    return _cell(estimate).rstrip()
 
 
 def _number(estimate: Estimate) -> str:

@@ -35,6 +35,8 @@ def warnings(
     yield from _stale(runs)
     yield from _unknown_setting(runs)
     epochs = observations.columns.get("epochs")
+    if (unique := observations.columns.get("unique_tokens")) is not None:
+        epochs = observations.tokens / unique
     if epochs is not None and np.nanmax(epochs) > 1:
         text = f"{plural(int((epochs > 1).sum()), 'run')} saw the data more than once"
         yield Flag("repeated_data", text)

@@ -56,7 +56,7 @@ def frontier_exponents(
     }
 
 
-def worth(seen: Any, unique: Any, half_life: float) -> Any:
+def worth(seen: Any, unique: Any, half_life: Any) -> Any:
     """What `seen` of something is worth where only `unique` of it is new; at most 1 + R* times."""
     repeats = np.maximum(seen / unique - 1, 0)
     return np.where(
@@ -69,8 +69,8 @@ class DataConstrained:
     """A surface read at what repeated tokens and excess parameters are worth."""
 
     surface: Surface
-    data_half_life: float = DATA_HALF_LIFE
-    params_half_life: float = PARAMS_HALF_LIFE
+    data_half_life: Any = DATA_HALF_LIFE
+    params_half_life: Any = PARAMS_HALF_LIFE
 
     def predict_loss(self, params: Any, tokens: Any, unique: Any) -> Any:
         """Loss of a model of `params` on `tokens`, of which `unique` are distinct."""

@@ -192,3 +192,51 @@ class TunedLaw:
     n_cells: int
     residual_sd: float | None = None
     failed_resamples: int | None = None
+
+
+@dataclass(frozen=True)
+class RepeatMinimum:
+    """A minimum of the objective in R_D* and R_N*; R_N is None where no N is in excess."""
+
+    R_D: float
+    R_N: float | None
+    objective: float
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What so many passes over one text are worth, as a share of as many new tokens."""
+
+    epochs: float
+    share: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConstrainedLaw:
+    """R_D* and R_N* of repeated data and excess parameters (`R_D`, `R_N`), and the surface.
+
+    open_above  those of R_D and R_N whose 90% interval has hardly an upper end
+    surface     `fitted` with the rest, or the name of the published one that was held
+    minima      every minimum of the objective, the least first, which is the estimate
+    n_repeating runs that repeat data
+    """
+
+    status: Status
+    flags: tuple[Flag, ...]
+    reason: str | None
+    R_D: Estimate = UNKNOWN
+    R_N: Estimate = UNKNOWN
+    E: Estimate = UNKNOWN
+    A: Estimate = UNKNOWN
+    B: Estimate = UNKNOWN
+    alpha: Estimate = UNKNOWN
+    beta: Estimate = UNKNOWN
+    open_above: tuple[Literal["R_D", "R_N"], ...] = ()
+    surface: str | None = None
+    objective: float | None = None
+    objective_without_decay: float | None = None
+    minima: tuple[RepeatMinimum, ...] = ()
+    worth: tuple[Worth, ...] = ()
+    n_points: int | None = None
+    n_repeating: int | None = None
+    failed_resamples: int | None = None

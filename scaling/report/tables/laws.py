@@ -10,6 +10,7 @@ from scaling.fit.results import FitDocument
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.laws import EnvelopeLaw, IsoflopLaw, Law, ParametricLaw
 from scaling.fit.results.other_laws import (
+    DataConstrainedLaw,
     KaplanLaws,
     LearningCurveLaw,
     OverTrainingLaw,
@@ -134,7 +135,7 @@ def _other_laws(document: FitDocument) -> Iterator[tuple[str, str, Law]]:
                     yield name, f"L = {_irreducible(size)}(D_c/D)^alpha", size
             case LearningCurveLaw():
                 yield labels.law_name(key), "", law
-            case OverTrainingLaw() | TunedLaw():
+            case OverTrainingLaw() | TunedLaw() | DataConstrainedLaw():
                 yield labels.law_name(key), LAWS[key].equation, law
 
 
