@@ -47,6 +47,11 @@ class Field:
         return get_origin(self.hint) is tuple and get_args(self.hint)[-1] is Ellipsis
 
     @property
+    def takes_lists(self) -> bool:
+        """Whether a list is among the values that it takes."""
+        return any(get_origin(part) is tuple for part in options(self.hint))
+
+    @property
     def is_group(self) -> bool:
         """Whether it is a group of fields, and takes nothing else."""
         return self.group is not None and options(self.hint) == (self.group,)

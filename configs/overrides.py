@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from common.errors import BadInput
-from configs.fields import Field, fields_of, options
+from configs.fields import Field, fields_of
 from configs.suggest import cure
 from configs.typed_words import bare_word
 
@@ -31,6 +31,7 @@ class Keys:
            brackets, commas and null as text
     notes  what to know of a field before it is typed, where a message names it
     partly the files may have more than the shape, outside of its groups
+    once   a key typed twice is refused, where one of two inputs would be dropped in silence
     """
 
     shape: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Keys:
     maps: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     partly: bool = False
+    once: bool = False
 
     @cached_property
     def fields(self) -> dict[str, Field]:
@@ -63,6 +65,8 @@ def for_hydra(
     """
     maps: dict[str, dict[str, Any]] = {}
     lines = []
+    if keys.once:
+        _refuse_repeats(overrides, keys)
     there = {str(path.relative_to(config_dir)) for path in config_dir.rglob("*") if path.is_dir()}
     is_whole = keys.shape and not keys.partly
     groups = there & {*keys.fields, "experiment"} if is_whole else there
@@ -76,6 +80,22 @@ def for_hydra(
         else:
             lines.append(_line(override, keys, groups))
     return lines, maps
+
+
+def _refuse_repeats(overrides: Sequence[str], keys: Keys) -> None:
+    """BadInput for a key that is typed twice, with both values in one list where it takes one."""
+    typed: dict[str, str] = {}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if "=" in override and (first := typed.get(key, value)) != value:
+            known = keys.fields.get(key)
+            takes_lists = (known is not None and known.takes_lists) or key.startswith("where.")
+            both = ",".join(
+                text.strip().removeprefix("[").removesuffix("]") for text in (first, value)
+            )
+            cure = f"give both at once, as '{key}=[{both}]'" if takes_lists else "keep one of them"
+            raise BadInput(f"{key}: found twice, {first} and {value}; {cure}")
+        typed[key] = value
 
 
 def _value(text: str) -> str | None | list[str | None]:
@@ -152,6 +172,5 @@ def as_list(known: Field, text: str) -> str:
         return text
     if is_of_lists and plain[0] == "[" and plain[1:].lstrip()[:1] not in ("[", "]"):
         return f"[{text}]"
-    takes_lists = any(get_origin(part) is tuple for part in options(known.hint))
-    is_listed = plain[0] in "[{'\"" or not takes_lists
+    is_listed = plain[0] in "[{'\"" or not known.takes_lists
     return text if is_listed or not (known.is_list or "," in plain) else f"[{text}]"

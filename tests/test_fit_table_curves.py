@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scaling.fit.observations import observe
-from scaling.fit.table import readers as module
+from scaling.fit.table import json_reader as module
 from scaling.fit.table.curves import curve, joined, shown_rows
 from scaling.fit.table.inputs import read_inputs
 from tests.support.fit_examples import config, write_csv

@@ -16,6 +16,18 @@ def test_read_inputs_refuses_an_unknown_run_to_exclude(tmp_path):
     assert "no run 'trial-2'; did you mean trial-1?" in refusal(path, "exclude=[trial-2]")
 
 
+def test_exclude_takes_the_number_that_a_run_without_a_name_has(tmp_path):
+    """The numbers of the others stay; what has a name has no number."""
+    rows = [{**row(params=k * 1e6, loss=4 - k / 10), "run_id": None} for k in range(1, 4)]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    found = admitted(path, "exclude=[row-00002]")
+    assert found.run_id == ("row-00001", "row-00003") and found.planned == 3
+    assert [lost.run_id for lost in found.excluded] == ["row-00002"]
+    assert "no run 'row-00004'" in refusal(path, "exclude=[row-00004]")
+    named = write_csv(tmp_path / "named.csv", [row(run_id="a")])
+    assert "no run 'row-00001'" in refusal(named, "exclude=[row-00001]")
+
+
 def test_where_keeps_rows_with_that_value(tmp_path):
     """Where keeps rows with that value."""
     rows = [row(run_id="a", kind="x", level=1), row(run_id="b", kind="y", level=2)]

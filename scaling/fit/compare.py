@@ -10,6 +10,7 @@ and that is said.
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def compared(fitted: Fit, config: FitConfig) -> Fit:
     if config.compare is None:
         return fitted
     mine = fitted.document
-    other, span = _other(Path(config.compare), config)
+    other, span = _other(Path(os.path.expanduser(config.compare)), config)
     entry = Comparison(
         this=" + ".join(config.paths),
         other=config.compare,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from common.errors import BadInput
 from configs.suggest import cure, one_of
 from scaling.fit.registry import HEADLINE, LAWS
+from scaling.fit.table.paths import expanded
 from scaling.fit.table.schema import COUNTS
 
 Objective = Literal["huber", "lad", "least_squares"]
@@ -158,5 +159,5 @@ class FitConfig:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The inputs, at least one."""
-        return (self.runs,) if isinstance(self.runs, str) else tuple(self.runs or ())
+        """The inputs, at least one: those that a pattern matches, each in order of its name."""
+        return expanded((self.runs,) if isinstance(self.runs, str) else tuple(self.runs or ()))

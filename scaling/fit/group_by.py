@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import exists, expanduser
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from scaling.fit.compare import compared
 from scaling.fit.config import FitConfig
 from scaling.fit.pipeline import Fit, NoUsableRun, fit
 from scaling.fit.table.inputs import Sources, read_sources, values_of
+from scaling.fit.table.paths import stem
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def fit_all(config: FitConfig, sources: Sources) -> Fits:
     No law stands there, so it counts as a part whose laws are refused. Raises BadInput, also
     where no value has a usable run.
     """
-    if config.compare is not None and not Path(config.compare).exists():  # not after minutes
+    if config.compare is not None and not exists(expanduser(config.compare)):  # not after minutes
         raise BadInput(
             f"compare: {config.compare}: not found; expected a sweep directory, a table of runs or "
             "an earlier fit.json"
@@ -99,4 +101,4 @@ def _default_out(config: FitConfig) -> Path:
     first = Path(config.paths[0])
     if len(config.paths) == 1 and first.is_dir():
         return first / "fit"
-    return Path("fits") / folder_name("+".join(Path(path).stem for path in config.paths))
+    return Path("fits") / folder_name("+".join(map(stem, config.paths)))

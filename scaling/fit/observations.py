@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import BadInput
 from scaling.fit.budget_flops import at_budget
 from scaling.fit.config import FitConfig
-from scaling.fit.table.schema import NEEDED, NUMBERS, TEXTS, is_done
+from scaling.fit.table.schema import NEEDED, NUMBERS, ROW_NUMBER, TEXTS, is_done
 from scaling.fit.table.seeds import (
     average_losses,
     check_repeats,
@@ -149,7 +149,8 @@ def admit(
     )
     points = points.take(order)
     named = tuple(name or f"row-{row:05d}" for row, name in enumerate(points.run_id, 1))
-    return table.take(order), replace(points, run_id=named, planned=len(runs), excluded=excluded)
+    points = replace(points, run_id=named, planned=len(runs), excluded=excluded)
+    return _without_numbered(table.take(order), points, config)
 
 
 def admitted(runs: "Table", config: FitConfig, observations: Observations) -> dict[str, Point]:
@@ -232,6 +233,21 @@ def _losses(table: "Table") -> np.ndarray:
     table.check((loss > 0) & (loss <= LOSS_MAX), "loss", loss, expected)
     table.check(loss >= LOSS_MIN, "loss", loss, f"at least {LOSS_MIN:g} nats")
     return loss
+
+
+def _without_numbered(
+    table: "Table", points: Observations, config: FitConfig
+) -> tuple["Table", Observations]:
+    """Leaves out the rows that are excluded by the numbers which they have without a name."""
+    asked = {name for name in config.exclude if ROW_NUMBER.fullmatch(name)}
+    lost = np.array([name in asked for name in points.run_id], dtype=bool)
+    if not lost.any():
+        return table, points
+    rows = points.take(lost)
+    found = zip(rows.run_id, rows.flops_budget.tolist(), rows.params.tolist(), strict=True)
+    more = tuple(Exclusion(name, "excluded by request", *where) for name, *where in found)
+    kept = points.take(~lost)
+    return table.take(~lost), replace(kept, excluded=(*points.excluded, *more))
 
 
 def _counted(table: "Table", name: str, asked: str) -> np.ndarray:

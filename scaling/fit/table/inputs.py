@@ -141,8 +141,10 @@ def _run_names(table: Table) -> set[str]:
 def _check_excluded(sources: Sources, exclude: Sequence[str]) -> None:
     """Refuse the name of a run to exclude that is in no input."""
     names = _run_names(sources.table).union(*(chart.runs for chart in sources.charts))
+    numbers = {f"row-{row:05d}" for row in range(1, len(sources.table) + 1)}
     for name in exclude:
-        if name not in names:
+        is_number = name in numbers and not sources.table.known("run_id").all()
+        if name not in names and not is_number:
             raise BadInput(f"exclude: no run {name!r}{did_you_mean(name, names)}")
 
 

@@ -1,8 +1,7 @@
 """Bytes to columns: CSV, JSON lines and Parquet.
 
 What a column means is decided in inputs.py; here only what cannot be a table is refused. A CSV is
-read as text, so that a refusal shows what the file has. JSON is read line by line, since Arrow's
-reader names no line and takes no column of two types.
+read as text, so that a refusal shows what the file has.
 """
 
 import csv
@@ -10,14 +9,13 @@ import functools
 import hashlib
 import io
 import itertools
-import json
 import os
-from array import array
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,18 +23,16 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from common.errors import BadInput
-from common.files import parse_json
-from scaling.fit.table.columns import Table, column_of, concatenated, tidy
-from scaling.fit.table.schema import TABLE_KINDS
+from scaling.fit.table.columns import Table, tidy
+from scaling.fit.table.files import Content, content_of
+from scaling.fit.table.json_reader import flat_columns, read_json_rows
+from scaling.fit.table.schema import NEEDED, TABLE_KINDS
 
-BLOCK = 5_000  # rows of JSON
 _CHUNK = 1 << 20  # bytes
 _LONGEST_ROW = 1 << 28
+_MOST_COMMENTS = 1_000  # lines before the column names
+_DELIMITERS = (",", ";", "\t", "|")
 _LOOKS = (
-    (b"\x1f\x8b", "gzip; unpack it first"),
-    (b"BZh", "bzip2; unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "zstd; unpack it first"),
-    (b"PK\x03\x04", "a zip or spreadsheet; export it as CSV"),
     (b"\xff\xfe", "UTF-16; save it as UTF-8"),
     (b"\xfe\xff", "UTF-16; save it as UTF-8"),
     (b"\x93NUMPY", "a NumPy array; write a CSV with named columns"),
@@ -44,88 +40,138 @@ _LOOKS = (
     (b"SQLite format", "an SQLite database; export the table as CSV"),
 )
 _PLAIN = frozenset(map(pa.type_for_alias, ["string", "bool", "int32", "int64", "float", "double"]))
+_UNNAMED = "\0unnamed "  # no name of a column has a zero byte
 Place = Callable[[int], str]
 
 
 def read_table(path: Path) -> Table:
-    """Read CSV or TSV, JSON lines (or a JSON list), or Parquet, by the file's ending.
+    """Read CSV or TSV, JSON (lines, a list, or rows within an object), or Parquet.
 
+    The file's ending says which; .gz, .xz, .bz2, .zst and .zip are unpacked, /dev/stdin is read.
     Raises BadInput for what is absent, empty, without rows, or not what the ending says.
     """
-    if not path.exists():
-        raise BadInput(f"{path}: not found; expected a sweep directory or a table of runs")
-    if not path.is_file():
-        raise BadInput(f"{path}: not a regular file; expected a sweep directory or a table of runs")
-    with path.open("rb") as file:
-        kind = _kind(path, file.peek(512))
+    content = content_of(path)
+    with content.open() as file:
+        head = file.read(512)
+        kind = _kind(content, head)
         if kind == "parquet":  # of a large file that is none not all is digested first
             file.seek(-4, os.SEEK_END)
             if file.read() != b"PAR1":
                 raise BadInput(f"{path}: not Parquet: it does not end with PAR1; copy all of it")
-            file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    data, place = {"csv": _csv, "json": _json, "parquet": _parquet}[kind](path)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    data, place = {"csv": _csv, "json": _json, "parquet": _parquet}[kind](content)
     if not data.num_rows:
         raise BadInput(f"{path}: no rows; expected one row a run below the column names")
     return Table(str(path), data, place, digest)
 
 
-def _kind(path: Path, head: bytes) -> str:
-    """What the ending says the file is, unless it begins as something else."""
-    kind = TABLE_KINDS.get(path.suffix.lower())
+def _kind(content: Content, head: bytes) -> str:
+    """What the ending says the table is, or its first bytes where there is none."""
+    name, kind = content.name, TABLE_KINDS.get(content.ending.lower())
     for magic, looks in _LOOKS:
         if head.startswith(magic):
-            raise BadInput(f"{path}: looks like {looks}")
-    if kind is None:
-        raise BadInput(f"{path}: ending {path.suffix!r}, expected .csv, .tsv, .jsonl or .parquet")
+            raise BadInput(f"{name}: looks like {looks}")
+    if kind is None and content.ending:
+        ending = content.ending.removesuffix(".")
+        raise BadInput(f"{name}: ending {ending!r}, expected .csv, .tsv, .jsonl or .parquet")
     if not head:
-        raise BadInput(f"{path}: empty; expected column names and one row a run")
+        raise BadInput(f"{name}: empty; expected column names and one row a run")
+    if kind is None:
+        is_json = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+        kind = "parquet" if head.startswith(b"PAR1") else "json" if is_json else "csv"
     if kind == "parquet" and not head.startswith(b"PAR1"):
-        raise BadInput(f"{path}: not Parquet: it does not begin with PAR1")
+        raise BadInput(f"{name}: not Parquet: it does not begin with PAR1")
     if kind != "parquet":
         if b"\0" in head:
-            raise BadInput(f"{path}: binary (a zero byte); expected text in UTF-8")
+            raise BadInput(f"{name}: binary (a zero byte); expected text in UTF-8")
         if head.startswith(b"PAR1"):
-            raise BadInput(f"{path}: looks like Parquet; name it with the ending .parquet")
+            raise BadInput(f"{name}: looks like Parquet; name it with the ending .parquet")
         if head.lstrip().startswith(b"<"):
-            raise BadInput(f"{path}: looks like HTML or XML; expected a table of runs")
+            raise BadInput(f"{name}: looks like HTML or XML; expected a table of runs")
     return kind
 
 
-def _has_quotes(path: Path) -> bool:
+def _has_quotes(content: Content) -> bool:
     """Whether a quotation mark is in a file. BadInput where it is no text, or white alone."""
-    quotes, empty = False, True
-    with path.open("rb") as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+    name, quotes, empty = content.name, False, True
+    with content.open() as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
         try:
             for part in iter(lambda: text.read(_CHUNK), ""):
                 if "\0" in part:
-                    raise BadInput(f"{path}: binary (a zero byte); expected text in UTF-8")
+                    raise BadInput(f"{name}: binary (a zero byte); expected text in UTF-8")
                 quotes, empty = quotes or '"' in part, empty and not part.strip()
         except UnicodeDecodeError as error:
             at = file.tell() - len(error.object) + error.start
-            raise BadInput(f"{path}: not UTF-8 at byte {at}; save it as UTF-8") from None
+            raise BadInput(f"{name}: not UTF-8 at byte {at}; save it as UTF-8") from None
     if empty:
-        raise BadInput(f"{path}: empty; expected column names and one row a run")
+        raise BadInput(f"{name}: empty; expected column names and one row a run")
     return quotes
 
 
-def _open(path: Path) -> TextIO:
+def _open(content: Content) -> TextIO:
     # A file that another program writes to meanwhile may end within a character.
-    return path.open(encoding="utf-8-sig", errors="replace", newline="")
+    return io.TextIOWrapper(content.open(), "utf-8-sig", errors="replace", newline="")
 
 
-def _csv(path: Path) -> tuple[pa.Table, Place]:
-    quotes = _has_quotes(path)
-    with _open(path) as text:
-        header = text.readline()
-    delimiter = max((",", ";", "\t"), key=header.count)
-    skipped, names = next(_csv_rows(path, delimiter))
-    _check_names(f"{path}:1", names)
+def _comments(content: Content) -> tuple[int, str, str | None]:
+    """The lines above the column names, the line of these, and what of a comment they stand in.
+
+    Above them may stand blank lines, comments that begin with #, and a spreadsheet's sep=. As
+    NumPy writes them the names are the last comment, above a row of numbers.
+    """
+    above, comment = 0, ""
+    with _open(content) as text:
+        for line in itertools.islice(text, _MOST_COMMENTS):
+            bare = line.strip()
+            if bare.startswith("#"):
+                comment = bare.lstrip("# ")
+            elif bare and not re.fullmatch("sep=.", bare):
+                break
+            above += 1
+        else:
+            raise BadInput(f"{content.name}: no column names; expected them above the rows")
+    cells = re.split(r"[,;\t| ]+", bare)
+    is_named = comment and len(re.split(r"[,;\t| ]+", comment)) == len(cells) > 1
+    if is_named and all(map(_is_number, cells)):
+        return above, comment, comment
+    return above, line, None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _by_white_space(content: Content) -> Content:
+    """A table of which white space alone divides the cells, with tabs instead of it."""
+    with content.open() as file:
+        lines = file.read().decode("utf-8-sig").splitlines()
+    data = "\n".join("\t".join(line.split()) for line in lines).encode()
+    return replace(content, open=lambda: io.BytesIO(data))
+
+
+def _csv(content: Content) -> tuple[pa.Table, Place]:
+    quotes = _has_quotes(content)
+    above, header, commented = _comments(content)
+    if not any(map(header.count, _DELIMITERS)) and len(header.split()) >= len(NEEDED):
+        content = _by_white_space(content)
+        header = "\t".join(header.split())
+        commented = commented and header
+    delimiter = max(_DELIMITERS, key=header.count)
+    rows = functools.partial(_csv_rows, content, delimiter, above, commented)
+    skipped, names = next(rows())
+    unnamed = [index for index, name in enumerate(names) if not name]
+    names = [name or f"{_UNNAMED}{index}" for index, name in enumerate(names)]
+    _check_names(f"{content.name}:{skipped}", names)
 
     @functools.cache
     def lines() -> list[int]:
         """The line of each row, by a reader that is slower than Arrow's and names what is wrong."""
-        return [line for line, _ in itertools.islice(_csv_rows(path, delimiter), 1, None)]
+        return [line for line, _ in itertools.islice(rows(), 1, None)]
 
     white = f'" \t{delimiter}'
     if quotes:  # which Arrow reads however they stand
@@ -151,7 +197,7 @@ def _csv(path: Path) -> tuple[pa.Table, Place]:
         )
 
     try:
-        with path.open("rb") as file:  # Arrow opens no name that its locale has no letters for
+        with content.open() as file:  # Arrow opens no name that its locale has no letters for
             try:
                 data = read(_CHUNK)
             except pa.ArrowInvalid as error:
@@ -160,7 +206,7 @@ def _csv(path: Path) -> tuple[pa.Table, Place]:
                 data = read(_LONGEST_ROW)  # a block must hold a row, as of a very wide table
     except pa.ArrowInvalid as error:
         lines()  # which names the line of what is wrong
-        raise BadInput(f"{path}: not CSV: {' '.join(str(error).split())}") from None
+        raise BadInput(f"{content.name}: not CSV: {' '.join(str(error).split())}") from None
     data = pa.table([tidy(column) for column in data.columns], names)
     blank = functools.reduce(pc.and_, map(pc.is_null, data.columns))
     if pc.any(blank).as_py():
@@ -168,109 +214,78 @@ def _csv(path: Path) -> tuple[pa.Table, Place]:
 
     def place(row: int) -> str:
         try:
-            return f"{path}:{lines()[row]}"
+            return f"{content.name}:{lines()[row]}"
         except (OSError, IndexError):  # the file is another by now, or gone
-            return f"{path}[{row}]"
+            return f"{content.name}[{row}]"
 
-    return data, place
+    return _without_index(f"{content.name}:{skipped}", data, unnamed), place
 
 
-def _csv_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _without_index(where: str, data: pa.Table, unnamed: Sequence[int]) -> pa.Table:
+    """The table without columns that have no name: empty ones, and an index as pandas writes it.
+
+    An index of whole numbers says nothing; one of names is the name of each run.
+    """
+    for index in unnamed:
+        name = f"{_UNNAMED}{index}"
+        cells = [cell for cell in data[name].to_pylist() if cell is not None]
+        is_index = index == 0 and len(cells) == data.num_rows
+        if not cells or (is_index and all(map(str.isdecimal, cells))):
+            data = data.drop_columns([name])
+        elif is_index and len(set(cells)) == len(cells) and "run_id" not in data.column_names:
+            data = data.rename_columns(["run_id", *data.column_names[1:]])
+        else:
+            raise BadInput(f"{where}: a column without a name; expected a name for each")
+    return data
+
+
+def _csv_rows(
+    content: Content, delimiter: str, above: int, commented: str | None
+) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of the header and of each row that is not blank. Raises BadInput."""
-    with _open(path) as text:
+    name = content.name
+    with _open(content) as text:
+        for _ in range(above):
+            text.readline()
         reader = csv.reader(text, delimiter=delimiter, strict=True)
         try:
-            names = [name.strip() for name in next(reader, [])] or [""]
-            yield reader.line_num, names
+            if commented is not None:
+                header = next(csv.reader([commented], delimiter=delimiter))
+            else:
+                header = next(reader, [])
+            top = above + reader.line_num
+            names = [cell.strip() for cell in header] or [""]
+            yield top, names
             for cells in reader:
                 if not any(map(str.strip, cells)):
                     continue
+                line = above + reader.line_num
                 if len(cells) != len(names):
-                    found = f"{len(cells)} fields, expected {len(names)} as in line 1"
-                    raise BadInput(f"{path}:{reader.line_num}: {found}")
-                yield reader.line_num, cells
+                    found = f"{len(cells)} fields, expected {len(names)} as in line {top}"
+                    raise BadInput(f"{name}:{line}: {found}")
+                yield line, cells
         except csv.Error as error:
-            raise BadInput(f"{path}:{reader.line_num}: not CSV: {error}") from None
+            raise BadInput(f"{name}:{above + reader.line_num}: not CSV: {error}") from None
 
 
-def _json(path: Path) -> tuple[pa.Table, Place]:
-    _has_quotes(path)
-    numbers, blocks = array("q"), []
-    with _open(path) as text:
-        listed = next(line for line in text if line.strip()).lstrip().startswith("[")
-        text.seek(0)
-
-        def place(number: int) -> str:
-            return f"{path}[{number}]" if listed else f"{path}:{number}"
-
-        items = _json_list(path, text.read()) if listed else _json_lines(path, text)
-        while block := list(itertools.islice(items, BLOCK)):
-            for number, row in block:
-                if not isinstance(row, dict):
-                    expected = "expected an object with named columns"
-                    raise BadInput(f"{place(number)}: found {row!r:.40}, {expected}")
-            found, rows = zip(*block, strict=True)
-            numbers.extend(found)
-            names = dict.fromkeys(itertools.chain.from_iterable(rows))
-            columns = (_plain(name, _values(rows, name)) for name in names)
-            blocks.append(pa.table(dict(itertools.chain.from_iterable(columns))))
-    if not blocks:
-        raise BadInput(f"{path}: no rows; expected one row a run")
-    data = concatenated(blocks)
-    if not data.column_names:
-        expected = 'one object a run, as [{"params": 1e8, "tokens": 2e9, "loss": 3.1}]'
-        raise BadInput(f"{path}: no field with a number or a text in it; expected {expected}")
-    return data, lambda row: place(numbers[row])
+def _json(content: Content) -> tuple[pa.Table, Place]:
+    _has_quotes(content)
+    return read_json_rows(content.name, lambda: _open(content))
 
 
-def _json_list(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+def _parquet(content: Content) -> tuple[pa.Table, Place]:
+    name = content.name
     try:
-        return enumerate(parse_json(text))
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: not strict JSON: {error}") from None
-
-
-def _json_lines(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    decoder = json.JSONDecoder(parse_constant=str)
-    for number, line in enumerate(lines, 1):
-        if text := line.strip():
-            try:
-                item, end = decoder.raw_decode(text)  # half as long as decode(), which says more
-                yield number, item if end == len(text) else decoder.decode(text)
-            except (ValueError, RecursionError) as error:
-                raise BadInput(f"{path}:{number}: not JSON: {error}") from None
-
-
-def _values(rows: Sequence[dict[str, Any]], name: str) -> list[Any]:
-    try:
-        return list(map(itemgetter(name), rows))  # half as long as .get
-    except KeyError:
-        return [row.get(name) for row in rows]
-
-
-def _parquet(path: Path) -> tuple[pa.Table, Place]:
-    try:
-        data = parquet.ParquetFile(path).read(use_threads=False)
-        _check_names(str(path), data.column_names)
+        with content.open() as file:
+            data = parquet.ParquetFile(file).read(use_threads=False)
+        _check_names(name, data.column_names)
         columns = [
-            [(name, tidy(column))] if column.type in _PLAIN else _plain(name, column.to_pylist())
-            for name, column in zip(data.column_names, data.columns, strict=True)
+            [(of, tidy(column))] if column.type in _PLAIN else flat_columns(of, column.to_pylist())
+            for of, column in zip(data.column_names, data.columns, strict=True)
         ]
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadInput(f"{path}: not Parquet: {' '.join(str(error).split())}") from None
-    return pa.table(dict(itertools.chain.from_iterable(columns))), lambda row: f"{path}[{row}]"
-
-
-def _plain(name: str, values: Sequence[Any]) -> Iterator[tuple[str, pa.Array]]:
-    """A column; the parts of objects in it are columns `name.key`, lists are left out."""
-    if set(map(type, values)) & {dict, list, tuple, bytes}:
-        objects = [value if isinstance(value, dict) else {} for value in values]
-        for key in dict.fromkeys(itertools.chain.from_iterable(objects)):
-            yield from _plain(f"{name}.{key}", [one.get(key) for one in objects])
-        values = [None if isinstance(v, dict | list | tuple | bytes) else v for v in values]
-        if not any(value is not None for value in values):
-            return
-    yield name, column_of(values)
+        raise BadInput(f"{name}: not Parquet: {' '.join(str(error).split())}") from None
+    return pa.table(dict(itertools.chain.from_iterable(columns))), lambda row: f"{name}[{row}]"
 
 
 def _check_names(place: str, names: Sequence[str]) -> None:

@@ -23,6 +23,8 @@ NUMBERS = tuple(_NUMBER_NAMES.split())
 TEXTS = ("run_id", "status", "dataset")
 OURS = (*NEEDED, *NUMBERS, *TEXTS)
 
+ROW_NUMBER = re.compile(r"row-\d{5,}")  # what a fit calls a run without a name
+
 # Columns that a table may count in a unit of its own.
 COUNTS = (
     *("params", "params_total", "params_non_embedding", "params_matmul", "params_effective"),
@@ -99,6 +101,11 @@ def is_usual(name: str, column: str) -> bool:
             return False
         parts = parts[1:]
     return False
+
+
+def is_ours(column: str) -> bool:
+    """Whether a column is one of the run table, or is called what others call a needed one."""
+    return column in OURS or any(is_usual(name, column) for name in NEEDED)
 
 
 def is_loss(column: str) -> bool:
