@@ -31,7 +31,12 @@ from scaling.fit.table.inputs import read_sources
 from scaling.fit.table.sweep_directory import write_runs_csv
 from scaling.report.document import write_report
 
-KEYS = Keys({"": FitConfig}, paths=("runs", "out", "compare"), maps=("where", "columns"), once=True)
+KEYS = Keys(
+    {"": FitConfig},
+    paths=("runs", "out", "compare"),
+    maps=("where", "columns", "derive"),
+    once=True,
+)
 
 
 def main(arguments: Arguments) -> int:

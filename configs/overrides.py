@@ -106,7 +106,7 @@ def _value(text: str) -> str | None | list[str | None]:
 
 
 def _scalar(text: str) -> str | None:
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" and text[0] not in text[1:-1]:
         return text[1:-1]
     return None if text == "null" else text
 

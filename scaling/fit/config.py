@@ -75,9 +75,11 @@ class FitConfig:
     compare      a table, a sweep or an earlier fit.json to set beside this fit; null: none
     runs         a sweep directory, a CSV, JSON-lines or Parquet table, or a list of them
     out          folder for the results; null: `fit` in the sweep, else fits/<name of the table>
-    where        column: value, or a list of them; only rows with one of those values
+    where        column: value, or a list of them; only rows with one of those values, or for
+                 which a comparison holds, as >=1e18
     columns      our name: the table's name
     units        our name: what one unit of the column is, as tokens: 1e9, B or billions
+    derive       a column: the arithmetic over others that gives it, as tokens: steps*batch_tokens
     by           a column; each of its values is fitted apart, into out/<value>
     laws         laws to fit, each of which must stand; null: all that the table shows
     require      laws of which one must stand, as far as `laws` asks for them; empty: none need.
@@ -99,6 +101,7 @@ class FitConfig:
     compare: str | None
     where: dict[str, Any]
     columns: dict[str, str]
+    derive: dict[str, str]
     units: dict[str, Annotated[float, read_unit]]
     by: str | None
     laws: tuple[str, ...] | None
@@ -141,6 +144,9 @@ class FitConfig:
                 raise BadInput(f"units.{name}: no column with units; {cure(name, COUNTS)}")
             if not 0 < unit < 1e30:
                 raise BadInput(f"units.{name}: found {unit:g}, expected above 0 and below 1e30")
+        if both := set(self.derive) & set(self.columns):
+            name = min(both)
+            raise BadInput(f"derive.{name}: columns.{name} gives it too, expected one of them")
         if self.seed < 0:
             raise BadInput(f"seed: found {self.seed}, expected at least 0")
         if isinstance(self.holdout, float) and self.holdout <= 0:

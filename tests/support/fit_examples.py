@@ -17,7 +17,7 @@ from scaling.fit.observations import Observations
 def config(*overrides: str) -> FitConfig:
     """The config that fit.py makes of these overrides."""
     values = compose_config(
-        "fit", overrides, keys=Keys(open=("units",), paths=(), maps=("where", "columns"))
+        "fit", overrides, keys=Keys(open=("units",), paths=(), maps=("where", "columns", "derive"))
     )
     return build(FitConfig, values)
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from common.errors import BadInput
 from common.text import shown
 from scaling.fit.flags import Flag
-from scaling.fit.table.schema import COUNTS, is_done
+from scaling.fit.table.schema import COUNTS, LETTERS, is_done
 
 # Of anything counted: beyond is a slip, and squares and exponentials of it overflow.
 _SMALLEST, _LARGEST = 1e-12, 1e40
@@ -27,8 +27,6 @@ if "jemalloc" in pa.supported_memory_backends():  # which alone gives back at on
     pa.set_memory_pool(pa.jemalloc_memory_pool())
     pa.jemalloc_set_decay_ms(0)
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-# A letter after a count.
-_LETTERS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
 @dataclass(frozen=True)
@@ -271,7 +269,7 @@ def _number(value: Any, name: str) -> float:
 def _counted(value: Any) -> float | None:
     """The unit that a cell names itself, as 1.5M does; None without one."""
     text = str(value)
-    return _LETTERS.get(text[-1:]) if _PLAIN_NUMBER.fullmatch(text[:-1].rstrip()) else None
+    return LETTERS.get(text[-1:]) if _PLAIN_NUMBER.fullmatch(text[:-1].rstrip()) else None
 
 
 def _hint(text: str, name: str) -> str:

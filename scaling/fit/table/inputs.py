@@ -1,10 +1,9 @@
 """The inputs of a fit: which columns are ours, which rows are asked for, and in what units."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,10 +11,13 @@ from common.errors import BadInput
 from common.text import listed
 from scaling.fit.config import FitConfig
 from scaling.fit.flags import Flag
-from scaling.fit.table.columns import Table, same_value, stacked
+from scaling.fit.table.columns import Table, stacked
 from scaling.fit.table.curves import LOGGED, Curves, ends_and_curves, joined, logged_rows
+from scaling.fit.table.derive import with_derived
+from scaling.fit.table.filters import asked_rows
+from scaling.fit.table.hints import remedy
 from scaling.fit.table.readers import read_table
-from scaling.fit.table.schema import check_columns, check_known, did_you_mean
+from scaling.fit.table.schema import NEEDED, OURS, check_known, did_you_mean
 from scaling.fit.table.status import with_status
 from scaling.fit.table.sweep_directory import read_sweep, sweep_curves
 from scaling.fit.table.wandb_export import Chart, adopt, is_chart, read_chart
@@ -64,7 +66,9 @@ def read_sources(config: FitConfig) -> Sources:
         if is_chart(table.names):
             charts.append(read_chart(table, config.columns))
         else:
-            tables.append(with_status(_renamed(adopt(table), config.columns)))
+            table, derived = with_derived(adopt(table), config.derive, config.columns, config.units)
+            tables.append(with_status(_renamed(table, config)))
+            flags += derived
             if table.sweep:
                 logged_curves, found = sweep_curves(path)
                 curves.append(logged_curves)
@@ -97,7 +101,7 @@ def read_inputs(config: FitConfig, sources: Sources | None = None) -> Inputs:
     sources = sources or read_sources(config)
     _check_excluded(sources, config.exclude)
     table = replace(sources.table, units=config.units)
-    runs, logged = ends_and_curves(table, _where(table, config.where), sources.logged)
+    runs, logged = ends_and_curves(table, asked_rows(table, config.where), sources.logged)
     curves, tables = [sources.curves, logged], [runs]
     for chart in sources.charts:
         curves.append(chart.curves_of(runs))
@@ -115,7 +119,7 @@ def values_of(sources: Sources, config: FitConfig) -> list[str]:
     """The values of the column `by` among the rows asked for, sorted. Raises BadInput."""
     assert config.by is not None
     check_known(config.by, "by", sources.table.names)
-    keep = _where(sources.table, config.where)
+    keep = asked_rows(sources.table, config.where)
     index, values = sources.table.distinct(config.by)
     empty = keep & (index < 0)
     if empty.any():
@@ -148,26 +152,30 @@ def _check_excluded(sources: Sources, exclude: Sequence[str]) -> None:
             raise BadInput(f"exclude: no run {name!r}{did_you_mean(name, names)}")
 
 
-def _renamed(table: Table, columns: Mapping[str, str]) -> Table:
-    check_columns(table.source, table.names, columns)
+def _renamed(table: Table, config: FitConfig) -> Table:
+    """The table with our names for the columns that are mapped. Raises BadInput."""
+    columns, have = config.columns, table.names
+    for ours, theirs in columns.items():
+        if ours not in OURS:
+            hint = did_you_mean(ours, OURS, "columns.")
+            raise BadInput(f"columns.{ours}: no column of the run table{hint}")
+        if theirs not in have:
+            raise BadInput(
+                f"columns.{ours}: {table.source} has no column {theirs!r}; it has {listed(have)}"
+            )
+    read = {name: columns.get(name, name) for name in NEEDED}
+    for name, theirs in read.items():
+        others = [other for other in NEEDED if read[other] == theirs]
+        if len(others) > 1:
+            raise BadInput(
+                f"columns.{name}: {' and '.join(others)} would both be {theirs!r} of "
+                f"{table.source}, expected a column each"
+            )
+    if missing := [name for name in NEEDED if read[name] not in have]:
+        names = " and ".join(map(repr, missing)).replace(" and ", ", ", len(missing) - 2)
+        left = [name for name in have if name not in read.values()]
+        raise BadInput(
+            f"{table.source}: no column{'s' * (len(missing) > 1)} {names}; it has "
+            f"{listed(have)}{remedy(missing, left)}"
+        )
     return table.with_columns({ours: table.data[theirs] for ours, theirs in columns.items()})
-
-
-def _where(table: Table, where: Mapping[str, Any]) -> np.ndarray:
-    """The mask of the rows with those values. Raises BadInput where none has one of them."""
-    keep = np.ones(len(table), dtype=bool)
-    for name, wanted in where.items():
-        check_known(name, f"where.{name}", table.names)
-        if wanted == []:
-            raise BadInput(f"where.{name}: found an empty list, expected a value or more")
-        asked = wanted if isinstance(wanted, list) else [wanted]
-        index, values = table.distinct(name)
-        values.append(None)  # at -1, of the rows that have nothing
-        having = [np.array([same_value(v, value) for v in values])[index] for value in asked]
-        before, keep = keep, keep & np.any(having, axis=0)
-        absent = [value for value, rows in zip(asked, having, strict=True) if not rows.any()]
-        if absent or not keep.any():
-            known = sorted({str(values[at]) for at in np.unique(index[before])})
-            no = repr(absent[0]) if absent else " or ".join(map(repr, asked))
-            raise BadInput(f"where.{name}: no row with {no}; there are {listed(known[:12])}")
-    return keep

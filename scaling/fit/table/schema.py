@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from common.errors import BadInput
 from common.text import listed
@@ -23,6 +23,8 @@ NUMBERS = tuple(_NUMBER_NAMES.split())
 TEXTS = ("run_id", "status", "dataset")
 OURS = (*NEEDED, *NUMBERS, *TEXTS)
 
+# A letter after a count, as in 1.5M.
+LETTERS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 ROW_NUMBER = re.compile(r"row-\d{5,}")  # what a fit calls a run without a name
 
 # Columns that a table may count in a unit of its own.
@@ -58,30 +60,6 @@ def is_done(status: str | None) -> bool:
     return status is None or status.strip().lower() in DONE
 
 
-def check_columns(source: str, have: Sequence[str], columns: Mapping[str, str]) -> None:
-    """Refuse a mapping (our name: the table's) that cannot be, and a needed column that is not."""
-    for ours, theirs in columns.items():
-        if ours not in OURS:
-            hint = did_you_mean(ours, OURS, "columns.")
-            raise BadInput(f"columns.{ours}: no column of the run table{hint}")
-        if theirs not in have:
-            raise BadInput(
-                f"columns.{ours}: {source} has no column {theirs!r}; it has {listed(have)}"
-            )
-    read = [columns.get(name, name) for name in NEEDED]
-    for name, theirs in zip(NEEDED, read, strict=True):
-        if read.count(theirs) > 1:
-            others = [other for other in NEEDED if columns.get(other, other) == theirs]
-            raise BadInput(
-                f"columns.{name}: {' and '.join(others)} would both be {theirs!r} of {source}, "
-                "expected a column each"
-            )
-        if name not in have and name not in columns:
-            guess = _nearest(name, have)
-            hint = f"; map it, as columns.{name}={guess}" if guess else ""
-            raise BadInput(f"{source}: no column {name!r}; it has {listed(have)}{hint}")
-
-
 def check_known(name: str, key: str, columns: Iterable[str]) -> None:
     """Refuse a column that no table has; `key` is the option that names it."""
     have = list(columns)
@@ -113,15 +91,10 @@ def is_loss(column: str) -> bool:
     return "loss" in _plain(column).split("_")
 
 
-def _nearest(name: str, columns: Sequence[str]) -> str | None:
-    usual = _USUAL_NAMES[name].split()
-    likely = [
-        *(column for one in usual for column in columns if _plain(column) == one),
-        *(column for column in columns if is_usual(name, column)),
-        *difflib.get_close_matches(name, columns, 1, 0.5),
-        *(column for column in columns if name in column),
-    ]
-    return likely[0] if likely else None
+def usual_order(name: str, columns: Sequence[str]) -> list[str]:
+    """The columns with a name that others give `name`, the most telling name first."""
+    plain = {_plain(column): column for column in reversed(columns)}
+    return [plain[usual] for usual in _USUAL_NAMES[name].split() if usual in plain]
 
 
 def did_you_mean(name: str, known: Iterable[str], option: str = "") -> str:
