@@ -109,7 +109,7 @@ def test_small_models_are_timed_in_each_way(
 def test_packed_trials_take_turns_or_share_under_a_daemon_that_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place_mps(tmp_path / "bin")
+    place_mps(tmp_path / "bin", monkeypatch)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("MPS_NOTES", str(tmp_path / "notes"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

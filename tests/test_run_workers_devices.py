@@ -139,7 +139,7 @@ PACKED = replace(LAUNCHER, devices=None, trials_per_device=2)
 
 def test_machine_packs_by_uuid_under_mps(four_gpus, runtime, monkeypatch, capsys):
     """A daemon counts the GPUs that it was shown by itself, so its clients name them by UUID."""
-    place_mps(four_gpus)
+    place_mps(four_gpus, monkeypatch)
     monkeypatch.setenv("MPS_NOTES", str(four_gpus / "notes"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     found = this_machine(runtime, PACKED)
@@ -181,13 +181,13 @@ def test_machine_counts_on_no_packing_by_size(four_gpus, runtime, monkeypatch):
     assert visible_devices(found, as_planned=True) == ["0", "1", "2", "3"]
 
 
-def test_machine_of_slices(four_gpus, runtime, capsys):
+def test_machine_of_slices(four_gpus, runtime, monkeypatch, capsys):
     """Each is a device of its own memory; they are no ranks of one trial, and know no MPS here."""
     listing = "GPU 0: NVIDIA A100 (UUID: GPU-0)\n" + "".join(
         f"  MIG 1g.5gb     Device  {n}: (UUID: MIG-{n})\n" for n in range(2)
     )
     place_nvidia_smi(four_gpus, [card(0, mig="Enabled")], listing)
-    place_mps(four_gpus)
+    place_mps(four_gpus, monkeypatch)
     found = this_machine(runtime, replace(LAUNCHER, devices=None))
     assert visible_devices(found) == ["MIG-0", "MIG-1"] and found.memory_bytes == 5 * 10**9
     assert visible_devices(this_machine(runtime, PACKED)) == ["MIG-0", "MIG-1"] * 2

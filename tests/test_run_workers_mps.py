@@ -32,7 +32,7 @@ def short():
 @pytest.fixture
 def notes(short, monkeypatch):
     """Where the daemon notes what it is asked, and with which GPUs it was started."""
-    place_mps(short / "bin")
+    place_mps(short / "bin", monkeypatch)
     (short / "tmp").mkdir()
     monkeypatch.setenv("PATH", f"{short / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("MPS_NOTES", str(short / "notes"))

@@ -42,8 +42,10 @@ def pretend_gpus(
     return asked
 
 
-def place_mps(folder: Path) -> None:
-    """This file as nvidia-cuda-mps-control in `folder`."""
+def place_mps(folder: Path, monkeypatch: "pytest.MonkeyPatch") -> None:
+    """This file as nvidia-cuda-mps-control in `folder`, with time to start on a busy machine."""
+    monkeypatch.setattr("scaling.run.workers.mps.START_S", 120.0)
+    monkeypatch.setattr("scaling.run.workers.mps.ANSWER_S", 120.0)
     _place(folder / CONTROL, f'#!/bin/sh\nexec {sys.executable} -S {__file__} {CONTROL} "$@"\n')
 
 
