@@ -70,3 +70,29 @@ def test_fit_kaplan_of_one_size():
     assert law.L_D.status != "refused"
     assert law.L_N.status == law.L_ND.status == "refused"
     assert "part_refused" in {flag.code for flag in law.flags}
+
+
+def test_fit_kaplan_says_where_its_law_of_compute_is_that_of_size():
+    """At one amount of data C varies with N alone."""
+    surface = PUBLISHED["besiroglu"]
+    rows = [
+        {"params": n, "tokens": 2e10, "loss": surface.predict_loss(n, 2e10)}
+        for n in np.geomspace(1e7, 3e9, 8)
+    ]
+    law = fit_kaplan(observations(rows), 0, 0, 0.2).L_C
+    told = {flag.code: flag.text for flag in law.flags}
+    assert "every run has D = 2e+10: C varies with N alone" in told["collinear_design"]
+
+
+def test_fit_kaplan_flags_a_floor_that_is_not_known():
+    """With E preferred and open, no law of one variable is ok."""
+    rng = np.random.default_rng(3)
+    rows = [
+        {"params": n, "tokens": 1e13, "loss": 0.5 + (1e12 / n) ** 0.1 + 0.01 * rng.normal()}
+        for n in np.geomspace(1e6, 1e9, 8)
+    ]
+    law = fit_kaplan(observations(rows), 200, 0, 0.2).L_N
+    low, high = law.E.ci90
+    assert law.form == "floor" and high - low > 0.5 * law.E.value
+    assert "floor_unidentified" in {flag.code for flag in law.flags}
+    assert set(law.identifiability.relative_se) == {"E", "X_c", "alpha"}

@@ -1,13 +1,17 @@
 """Over-training: Gadre's own coefficients from his runs, exact recovery, coverage, refusals."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.observations import observe
 from scaling.fit.other_laws.over_training import OverTraining, fit_over_training
 from scaling.fit.parametric.estimator import fit_parametric
 from scaling.fit.table.inputs import read_inputs
-from tests.support.fit_examples import config, observations
+from tests.support.fit_examples import config, isoflop_rows, observations
 
 LAW = OverTraining(E=1.84, a_prime=212.0, b_prime=367.0, eta=0.136)
 # E, a, b and k = 2 eta of the authors' code on their five runs of each set.
@@ -147,7 +151,71 @@ def test_fit_over_training_refuses(ratios, rows, reason):
 def test_fit_over_training_refuses_one_size():
     runs = grid(ratios=(5, 10, 20, 40, 80))
     law = fit_over_training(runs.take(runs.params == runs.params[0]), 60, 0)
-    assert law.reason == "one size only, expected several"
+    assert law.reason == (
+        "1 distinct N: these runs do not determine E, a_prime; they determine eta = 0.136 alone"
+    )
+    assert law.eta.value is None
+
+
+@pytest.mark.parametrize(("jitter", "why"), [(0.0, "1 distinct D"), (1e-3, "D spans a factor 1")])
+def test_fit_over_training_refuses_one_amount_of_data(jitter, why):
+    """At one D another E with another data term has the same losses; eta alone is known."""
+    rng = np.random.default_rng(0)
+    surface = PUBLISHED["besiroglu"]
+    sizes = np.geomspace(1e7, 3e9, 12)
+    rows = [
+        {"params": n, "tokens": d, "loss": surface.predict_loss(n, 2e10) + 0.001 * e}
+        for n, d, e in zip(
+            sizes, 2e10 * (1 + jitter * rng.normal(size=12)), rng.normal(size=12), strict=True
+        )
+    ]
+    law = fit_over_training(observations(rows), 60, 0)
+    assert law.status == "refused" and law.best_multiplier.value is None
+    assert law.reason.startswith(f"{why}: ")
+    if not jitter:
+        assert law.identifiability.undetermined == ("E", "b_prime")
+        assert law.reason.endswith("they determine eta = 0.1737 alone")  # k = 2 eta = 0.35
+
+
+UNTIED = Surface(E=1.9, A=8000.0, B=110.0, alpha=0.52, beta=0.22)
+
+
+@pytest.mark.parametrize(
+    ("surface", "rejected"),
+    [
+        (UNTIED, 0.297),
+        (Surface(E=1.9, A=110.0, B=8000.0, alpha=0.22, beta=0.52), 0.703),
+        (PUBLISHED["muennighoff_c4"], None),
+        (PUBLISHED["besiroglu"], None),  # a = 0.513: the best ratio moves by a sixth
+    ],
+)
+def test_fit_over_training_says_where_its_one_exponent_is_rejected(surface, rejected):
+    """The surface beside it denies a = 1/2, and says how the best ratio moves."""
+    rows = isoflop_rows(surface, np.geomspace(1e18, 1e21, 4), np.geomspace(1 / 4, 4, 7), 0.002)
+    law = fit_over_training(observations(rows), 0, 0)
+    told = [flag.text for flag in law.flags if flag.code == "tied_exponents"]
+    assert len(told) == (rejected is not None)
+    if rejected:
+        assert float(re.findall(r"give a = (\S+)", told[0])[0]) == pytest.approx(
+            rejected, abs=0.004
+        )
+        ends = [float(np.divide(*surface.optimal_allocation(c)[::-1])) for c in (1e18, 1e21)]
+        found = [float(v) for v in re.findall(r"goes from (\S+) at .* to (\S+) at", told[0])[0]]
+        assert found == pytest.approx(ends, rel=0.1)
+
+
+def test_tied_exponents_are_not_rejected_by_chance():
+    """Of runs of one exponent the check rejects it in no more than its 5%."""
+    fits = (fit_over_training(grid(0.01, seed), 0, 0) for seed in range(40))
+    assert sum("tied_exponents" in {flag.code for flag in law.flags} for law in fits) <= 4
+
+
+def test_tied_exponents_are_not_rejected_by_a_few_runs_far_off():
+    """Least squares alone would reject them; the robust surface does not."""
+    runs = grid(0.002, ratios=(5, 20, 80, 320))
+    loss = runs.loss.copy()
+    loss[[0, 5]] *= 1.3
+    assert "tied_exponents" not in codes(replace(runs, loss=loss))[0]
 
 
 def codes(runs):

@@ -19,13 +19,14 @@ def whole(theta):
     return inside(theta[:, [1]], LOWER[[1]], UPPER[[1]])
 
 
-LAW = SmallLaw(model, LOWER, UPPER, whole)
+LAW = SmallLaw(model, LOWER, UPPER, whole, ("offset", "slope"))
 
 
 def test_small_law_fit_and_refit():
     found = LAW.fit(np.array([[0.0, 1.0], [5.0, 0.1]]), 2 + 0.5 * X)
     assert isinstance(found, Minimum)
     assert found.theta == pytest.approx([2, 0.5])
+    assert set(found.identified.relative_se) == {"offset", "slope"}
     targets = np.stack([1 + 0.4 * X, 1 - 0.4 * X])
     again = LAW.refit(found.theta, targets, np.ones((2, 9)))
     assert again[0] == pytest.approx([1, 0.4], abs=1e-4)

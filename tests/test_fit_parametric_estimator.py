@@ -17,6 +17,57 @@ def test_fit_parametric_refuses_one_ratio():
     assert "cannot be told apart" in str(law.reason)
 
 
+def test_fit_parametric_refuses_data_that_are_a_power_of_the_sizes():
+    """With D = 3 N^0.8 the two terms are two powers of N, and either may be the one of size."""
+    rows = isoflop_rows(PUBLISHED["besiroglu"], np.geomspace(1e17, 1e20, 9), [1.0])
+    law = fit_parametric(observations(rows), 0, 0).law
+    assert law.reason == "D is N^0.951 times a constant: their effects cannot be told apart"
+
+
+def ray(jitter, seed=0, noise=0.003):
+    """Twelve runs of 20 tokens per parameter, each ratio off by up to a share `jitter`."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for n in np.geomspace(1e7, 1e10, 12):
+        d = 20 * n * np.exp(jitter * rng.uniform(-1, 1))
+        loss = PUBLISHED["besiroglu"].predict_loss(n, d) + noise * rng.normal()
+        rows.append({"params": n, "tokens": d, "loss": loss})
+    return observations(rows)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("jitter", [0.002, 0.02, 0.1])
+def test_fit_parametric_is_not_ok_near_one_ray(jitter, seed):
+    """Ratios that differ by rounding alone do not separate alpha from beta."""
+    law = fit_parametric(ray(jitter, seed), 60, 0).law
+    assert law.status == "refused" or "collinear_design" in {flag.code for flag in law.flags}
+
+
+def test_fit_parametric_flags_a_narrow_design():
+    """Sizes and data within a factor 3 leave the exponents to the noise, whatever it is."""
+    sizes, data = np.geomspace(1e8, 3e8, 6), np.geomspace(1e9, 3e9, 6)
+    rows = [
+        {"params": n, "tokens": d, "loss": PUBLISHED["besiroglu"].predict_loss(n, d)}
+        for n in sizes
+        for d in data
+    ]
+    law = fit_parametric(observations(rows), 0, 0).law
+    text = next(flag.text for flag in law.flags if flag.code == "collinear_design")
+    assert "N spans a factor 3 and D spans a factor 3" in text
+    assert law.identifiability.condition > 200
+
+
+def test_fit_parametric_of_a_plain_grid_is_identified():
+    """Five budgets of seven sizes: every constant is determined, and the condition number low."""
+    rows = isoflop_rows(
+        PUBLISHED["besiroglu"], np.geomspace(1e17, 1e19, 5), np.geomspace(1 / 4, 4, 7), 0.005
+    )
+    law = fit_parametric(observations(rows), 60, 0).law
+    assert law.status == "ok"
+    assert law.identifiability.undetermined == () and law.identifiability.rank == 5
+    assert 20 < law.identifiability.condition < 80
+
+
 @pytest.mark.parametrize("name", ["hoffmann", "besiroglu", "muennighoff_c4"])
 def test_fit_parametric_recovers_an_exact_surface(name):
     """A surface without noise is recovered."""

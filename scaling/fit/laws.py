@@ -79,6 +79,13 @@ class Surface:
         """Loss in nats per token of a model of `params` trained on `tokens`."""
         return self.E + self.A * params**-self.alpha + self.B * tokens**-self.beta
 
+    def jacobian(self, params: Any, tokens: Any) -> np.ndarray:
+        """Derivatives (n, 5) of the log loss at n runs in E, A, B, alpha and beta, numbers all."""
+        x, y = params**-self.alpha, tokens**-self.beta
+        a, b = -self.A * x * np.log(params), -self.B * y * np.log(tokens)
+        slopes = np.stack([np.ones_like(x), x, y, a, b], axis=1)
+        return np.asarray(slopes / self.predict_loss(params, tokens)[:, None])
+
     def shifted(self, log_n: Any, log_d: Any) -> "Surface":
         """The same losses as a law of e^log_n N and e^log_d D."""
         return replace(

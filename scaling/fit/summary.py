@@ -19,6 +19,8 @@ _HEADS = ("N* ~ C^a (90% interval)", "D* ~ C^b (90% interval)")
 _PARTS = {"L_N": "L(N)", "L_D": "L(D)", "L_C": "L(C)", "L_ND": "L(N, D)"}
 _MOST = {"excluded": 3, "flags": 6, "warnings": 4, "refused counts": 3}
 _SHOWN_EPOCHS = 4.0
+# Flags of laws beside the headline that deny a number of theirs.
+_SAID = ("tied_exponents", "collinear_design")
 _GIVEN = {"params": "N", "tokens": "D", "pair": "pair"}
 
 
@@ -104,8 +106,8 @@ def _flags(laws: Mapping[str, Law]) -> list[str]:
     """The flags of the laws that state exponents, each once with the laws that carry it."""
     carriers: dict[tuple[str, str], list[str]] = {}
     for name, law in laws.items():
-        if "a" in LAWS[name].estimates:
-            for flag in law.flags:
+        for flag in law.flags:
+            if "a" in LAWS[name].estimates or flag.code in _SAID:
                 carriers.setdefault((flag.code, flag.text), []).append(name)
     return [f"{code} ({', '.join(of)}): {text}" for (code, text), of in carriers.items()]
 

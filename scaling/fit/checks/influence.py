@@ -74,10 +74,7 @@ def diagnostics(observations: Observations, fits: HeadlineFits, config: FitConfi
 
 
 def _leverage(observations: Observations, surface: Surface) -> np.ndarray:
-    n, d = observations.params, observations.tokens
-    a, b = surface.A * n**-surface.alpha, surface.B * d**-surface.beta
-    columns = [np.ones_like(n), a, b, a * np.log(n), b * np.log(d)]
-    jacobian = np.stack(columns, axis=1) / (surface.E + a + b)[:, None]
+    jacobian = surface.jacobian(observations.params, observations.tokens)
     # Columns of one size, so that the rank is judged on the runs and not on the units.
     jacobian /= np.linalg.norm(jacobian, axis=0)
     basis, size, _ = np.linalg.svd(jacobian, full_matrices=False)

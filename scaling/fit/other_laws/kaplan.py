@@ -57,6 +57,8 @@ def fit_kaplan(
         variable, scale = _VARIABLES[name]
         points, rng = observations.take(rows), generator(seed, f"kaplan.{name}")
         fitted[name] = fit_powers(getattr(points, variable), points.loss, resamples, rng)
+        if name == "L_C":
+            flags += _no_frontier(points)
         laws[name] = _law(name, fitted[name], scale, points, flags)
     parts: dict[str, Law] = {**laws, "L_ND": joint}
     reason = None
@@ -154,6 +156,18 @@ def _by_budget(observations: Observations, tolerance: float) -> tuple[np.ndarray
         return np.array(rows, dtype=int), ()
     text = "few budgets have several sizes: the lower hull of all runs is taken for the least loss"
     return np.array(rows, dtype=int), (Flag("few_budgets", text),)
+
+
+def _no_frontier(points: Observations) -> tuple[Flag, ...]:
+    """The flag of an L(C) along which one of N and D stays as it is."""
+    for name, other, values in (("N", "D", points.params), ("D", "N", points.tokens)):
+        if len(values) and np.ptp(values) == 0:
+            text = (
+                f"every run has {name} = {values[0]:.3g}: C varies with {other} alone, and this is "
+                f"L({other}) again, not the least loss of a budget"
+            )
+            return (Flag("collinear_design", text),)
+    return ()
 
 
 def _flags(laws: Mapping[str, Law]) -> tuple[Flag, ...]:

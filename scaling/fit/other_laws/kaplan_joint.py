@@ -13,9 +13,11 @@ from functools import partial
 import numpy as np
 
 from scaling.fit.data_flags import (
+    collinear,
     data_flags,
+    poor_design,
     too_few_points,
-    too_few_values,
+    unidentified,
     unsteady,
     wide_interval,
 )
@@ -23,10 +25,12 @@ from scaling.fit.laws import EXCESS, KaplanLaw
 from scaling.fit.numerics import Rows, case_weights, estimate, estimates, generator
 from scaling.fit.observations import Observations
 from scaling.fit.other_laws.small_law import SmallLaw, both_terms, inside
+from scaling.fit.results.estimate import Identifiability
 from scaling.fit.results.laws import judged
 from scaling.fit.results.other_laws import KaplanJoint, Overfitting
 
 PARAMETERS = 4
+_NAMES = ("N_c", "D_c", "alpha_N", "alpha_D")
 # log of the size term and of the data term at the runs' centre, alpha_N / alpha_D, alpha_D.
 _U, _V, _RATIO, _POWER = range(4)
 _LOWER = np.array([-np.inf, -np.inf, 0.01, 1e-3])
@@ -37,23 +41,28 @@ def fit_joint(
     observations: Observations, resamples: int, seed: int
 ) -> tuple[KaplanJoint, KaplanLaw | None]:
     """Fit eq. 1.5 with a case bootstrap; refuses rather than raises."""
-    reason = too_few_points(observations, PARAMETERS) or too_few_values(observations)
+    reason = too_few_points(observations, PARAMETERS) or poor_design(observations)
     if reason is not None:
         return KaplanJoint(**judged(reason=reason)), None
     rows = Rows.of(observations.params, observations.tokens, observations.loss)
     log_loss, n = np.log(observations.loss), len(observations)
-    small = SmallLaw(partial(_model, rows), _LOWER, _UPPER, partial(_whole, rows))
+    small = SmallLaw(
+        partial(_model, rows), _LOWER, _UPPER, partial(_whole, rows), _NAMES, _log_size
+    )
     found = small.fit(_starts(float(log_loss.mean())), log_loss)
     if isinstance(found, str):
         return KaplanJoint(**judged(reason=found)), None
+    law = _law(found.theta, rows)
+    known = {"alpha_N": law.alpha_N, "alpha_D": law.alpha_D}
+    if reason := unidentified(found.identified, observations, known):
+        return KaplanJoint(**judged(reason=reason), identifiability=found.identified), None
     weights = case_weights(n, resamples, generator(seed, "kaplan.L_ND"))
     samples = _law(small.refit(found.theta, log_loss, weights), rows)
     failed = int(np.isnan(samples.alpha_N).sum())
     if reason := unsteady(failed, resamples):
         return KaplanJoint(**judged(reason=reason)), None
-    law = _law(found.theta, rows)
     residual_sd = float(np.sqrt(found.squares / (n - PARAMETERS)))
-    return _fitted(observations, law, samples, residual_sd, failed), law
+    return _fitted(observations, law, samples, residual_sd, failed, found.identified), law
 
 
 def short_of_data(law: KaplanLaw, observations: Observations) -> np.ndarray:
@@ -63,7 +72,12 @@ def short_of_data(law: KaplanLaw, observations: Observations) -> np.ndarray:
 
 
 def _fitted(
-    observations: Observations, law: KaplanLaw, samples: KaplanLaw, sd: float, failed: int
+    observations: Observations,
+    law: KaplanLaw,
+    samples: KaplanLaw,
+    sd: float,
+    failed: int,
+    identified: Identifiability,
 ) -> KaplanJoint:
     named = ("alpha_N", "alpha_D", "N_c", "D_c", "a", "b", "alpha_C")
     found = estimates(law, samples, named)
@@ -76,12 +90,19 @@ def _fitted(
             runs=len(observations),
         )
     return KaplanJoint(
-        **judged((*wide_interval(found["a"]), *data_flags(observations))),
+        **judged(
+            (
+                *collinear(identified, observations),
+                *wide_interval(found["a"]),
+                *data_flags(observations),
+            )
+        ),
         **found,
         n_points=len(observations),
         residual_sd=sd,
         failed_resamples=failed,
         overfitting=condition,
+        identifiability=identified,
     )
 
 
@@ -114,6 +135,11 @@ def _whole(rows: Rows, theta: np.ndarray) -> np.ndarray:
     ratio = theta[:, _RATIO, None] * rows.log_n
     log_ratio = theta[:, _U, None] - ratio - theta[:, _V, None] + rows.log_d
     return inside(theta[:, _RATIO:], _LOWER[_RATIO:], _UPPER[_RATIO:]) & both_terms(log_ratio)
+
+
+def _log_size(theta: np.ndarray) -> float:
+    """The power alpha_D stands outside: a term in its bracket is known by its alpha_D-th power."""
+    return float(1 / theta[_POWER])
 
 
 def _law(theta: np.ndarray, rows: Rows) -> KaplanLaw:

@@ -16,21 +16,27 @@ import numpy as np
 from scaling.fit.data_flags import (
     E_AT_BOUND,
     NARROW,
+    collinear,
     data_flags,
+    design_in_words,
     too_few_points,
+    unidentified,
     unsteady,
     wide_floor,
     wide_share,
 )
 from scaling.fit.flags import Flag
+from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows, case_weights, estimates, generator, normal_draws
 from scaling.fit.observations import Observations
 from scaling.fit.other_laws.small_law import SmallLaw, both_terms, inside
+from scaling.fit.other_laws.tied_exponents import tied_exponents
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.laws import judged
 from scaling.fit.results.other_laws import OverTrainingLaw
 
 PARAMETERS = 4
+_NAMES = ("E", "a_prime", "b_prime", "eta")
 _E, _U, _V, _K = range(4)  # E, log of the size and data term at the runs' centre, k
 _LOWER = np.array([0.0, -np.inf, -np.inf, 0.01])
 _UPPER = np.array([np.inf, np.inf, np.inf, 3.0])
@@ -70,16 +76,19 @@ class OverTraining:
 
 def fit_over_training(observations: Observations, resamples: int, seed: int) -> OverTrainingLaw:
     """Fit the law with a case bootstrap; refuses rather than raises."""
-    reason = _too_little(observations)
+    reason = too_few_points(observations, PARAMETERS)
     if reason is not None:
         return OverTrainingLaw(**judged(reason=reason))
     rows = Rows.of(observations.params, observations.tokens, observations.loss)
     n, rng = len(observations), generator(seed, "over_training")
-    small = SmallLaw(partial(_model, rows), _LOWER, _UPPER, partial(_whole, rows))
+    small = SmallLaw(partial(_model, rows), _LOWER, _UPPER, partial(_whole, rows), _NAMES)
     found = small.fit(_starts(rows), rows.loss)
     if isinstance(found, str):
-        return OverTrainingLaw(**judged(reason=found))
+        why = design_in_words(observations.params, observations.tokens)
+        return OverTrainingLaw(**judged(reason=f"{why}: {found}" if why else found))
     law = _law(found.theta, rows)
+    if reason := unidentified(found.identified, observations, {"eta": law.eta}):
+        return OverTrainingLaw(**judged(reason=reason), identifiability=found.identified)
     residual_sd = float(np.sqrt(found.squares / (n - PARAMETERS)))
     targets, weights = rows.loss, np.ones((resamples, n))
     if n < _FEW:
@@ -94,6 +103,7 @@ def fit_over_training(observations: Observations, resamples: int, seed: int) -> 
         n_points=n,
         residual_sd=residual_sd,
         failed_resamples=failed,
+        identifiability=found.identified,
     )
     if result.reason is not None:
         return result
@@ -101,7 +111,9 @@ def fit_over_training(observations: Observations, resamples: int, seed: int) -> 
     if law.E <= 0:
         constants["E"] = Estimate(None, bound="low")
     result = replace(result, **constants)
-    return replace(result, **judged(_flags(observations, result)))
+    centred = Surface(law.E, *np.exp(found.theta[[_U, _V]]), *found.theta[[_K, _K]])
+    flags = (*collinear(found.identified, observations), *tied_exponents(observations, centred))
+    return replace(result, **judged((*flags, *_flags(observations, result))))
 
 
 def _flags(observations: Observations, law: OverTrainingLaw) -> tuple[Flag, ...]:
@@ -141,15 +153,6 @@ def _spread_of_repeats(observations: Observations) -> float:
     means = np.bincount(group.ravel(), observations.loss) / sizes
     squares = float(((observations.loss - means[group.ravel()]) ** 2).sum())
     return float(np.sqrt(squares / max(1, len(group) - len(sizes))))
-
-
-def _too_little(observations: Observations) -> str | None:
-    reason = too_few_points(observations, PARAMETERS)
-    if reason is None and len(np.unique(observations.params)) < 2:
-        reason = "one size only, expected several"
-    if reason is None and np.ptp(np.log(observations.tokens / observations.params)) < 1e-6:
-        reason = "all runs have one ratio of tokens to parameters: nothing shows over-training"
-    return reason
 
 
 def _model(rows: Rows, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,17 +17,18 @@ from typing import Any, Literal
 import numpy as np
 
 from common.text import plural
-from scaling.fit.data_flags import NARROW, unsteady, wide_share
+from scaling.fit.data_flags import NARROW, unsteady, wide_floor, wide_share
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import estimate, t_scale
 from scaling.fit.other_laws.small_law import SmallLaw, inside
-from scaling.fit.results.estimate import Estimate
+from scaling.fit.results.estimate import UNKNOWN, Estimate, Identifiability
 from scaling.fit.results.other_laws import FormName, PowerForm, PowerForms
 
 FEWEST = 4  # one more than the parameters of the law with a floor
 _E, _U, _ALPHA = range(3)
 _LOWER = np.array([0.0, -np.inf, 1e-3])
 _UPPER = np.array([np.inf, np.inf, 5.0])
+_NAMES = ("E", "X_c", "alpha")
 _FLOORS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.99)  # starts, as shares of the least loss
 _EXACT = 1e-26  # mean square residual of data without noise
 
@@ -46,6 +47,7 @@ class Form:
     samples: np.ndarray
     squares: float
     criterion: float
+    identified: Identifiability
 
     @property
     def failed(self) -> int:
@@ -61,6 +63,15 @@ class Form:
         """The exponent."""
         return estimate(float(self.theta[_ALPHA]), self.samples[:, _ALPHA])
 
+    @property
+    def floor(self) -> Estimate:
+        """The irreducible loss E; unknown in a form that has none."""
+        if self.name == "power":
+            return UNKNOWN
+        low = self.theta[_E] <= 0
+        value = None if low else float(self.theta[_E])
+        return estimate(value, self.samples[:, _E], "low" if low else None)
+
     def result(self, scale: Scale) -> PowerForm:
         """The form with its scale under its own name, and E where it has one."""
         # A scale is known by its logarithm; beyond the range of floats it is unknown.
@@ -68,9 +79,7 @@ class Form:
             x = estimate(float(np.exp(self.theta[_U])), np.exp(self.samples[:, _U]))
         constants: dict[str, Any] = {"alpha": self.alpha, scale: x}
         if self.name == "floor":
-            low = self.theta[_E] <= 0
-            floor = None if low else float(self.theta[_E])
-            constants["E"] = estimate(floor, self.samples[:, _E], "low" if low else None)
+            constants["E"] = self.floor
         return PowerForm(**constants, squares=self.squares, criterion=self.criterion)
 
 
@@ -107,6 +116,7 @@ class Powers:
             "comparison": _comparison(self.best.name, gain),
             "n_points": self.n_points,
             "failed_resamples": self.best.failed,
+            "identifiability": self.best.identified,
         }
 
 
@@ -159,7 +169,7 @@ def _fit(
     def whole(theta: np.ndarray) -> np.ndarray:
         return inside(theta[:, [_ALPHA]], _LOWER[[_ALPHA]], _UPPER[[_ALPHA]])
 
-    law = SmallLaw(model, _LOWER, upper, whole)
+    law = SmallLaw(model, _LOWER, upper, whole, _NAMES)
     found = law.fit(starts, log_loss)
     if isinstance(found, str):
         return None
@@ -167,7 +177,8 @@ def _fit(
     sd = np.sqrt(squares / (n - (3 if floor else 2)))
     samples = law.refit(theta, model(theta[None])[0] + sd * draws, np.ones_like(draws))
     criterion = n * np.log(max(squares / n, _EXACT)) + (4 if floor else 3) * np.log(n)
-    return Form(name, _scaled(theta, centre), _scaled(samples, centre), squares, float(criterion))
+    thetas = _scaled(theta, centre), _scaled(samples, centre)
+    return Form(name, *thetas, squares, float(criterion), found.identified)
 
 
 def _scaled(theta: np.ndarray, centre: float) -> np.ndarray:
@@ -187,7 +198,7 @@ def _flags(form: Form, x: np.ndarray) -> tuple[Flag, ...]:
     if x.max() / x.min() < NARROW:
         text = f"the points span a factor {x.max() / x.min():.2g}; expected at least {NARROW:g}"
         flags.append(Flag("narrow_range", text))
-    return (*flags, *wide_share(form.alpha, "alpha"))
+    return (*flags, *wide_floor(form.floor), *wide_share(form.alpha, "alpha"))
 
 
 def _comparison(best: FormName, gain: float | None) -> str:

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.fit.numerics import RESAMPLE, Model, solve
+from scaling.fit.numerics import RESAMPLE, Model, identify, solve
+from scaling.fit.results.estimate import Identifiability
 
+_SAME = 1e-9  # relative difference of squares that are of one minimum
 _NOTHING = 1e-9  # share of the other under which a term changes nothing
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """The parameters (P,) of least squares, and those squares."""
+    """The parameters (P,) of least squares, those squares, and which of them the rows determine."""
 
     theta: np.ndarray
     squares: float
+    identified: Identifiability
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,16 @@ class SmallLaw:
     """A law over the rows of a fit, within bounds (P,).
 
     `whole` says of each member (S, P) whether it is an answer: both terms are there, and no
-    exponent is at its bound.
+    exponent is at its bound. `names` are those of the parameters; one without a lower bound is a
+    logarithm, and `log_size` says what change of it is as large as its term.
     """
 
     model: Model
     lower: np.ndarray
     upper: np.ndarray
     whole: Callable[[np.ndarray], np.ndarray]
+    names: tuple[str, ...]
+    log_size: Callable[[np.ndarray], float] = lambda theta: 1.0
 
     def fit(self, starts_SP: np.ndarray, target_n: np.ndarray) -> Minimum | str:
         """The best minimum that the starts lead to, or why it is no answer."""
@@ -41,9 +47,23 @@ class SmallLaw:
         best = found.best()
         if not found.converged[best]:
             return "not converged: no start ended at a minimum"
-        if not self.whole(found.theta[best][None])[0]:
+        whole = self.whole(found.theta) & found.converged
+        if not whole[best]:
+            # Along a ridge of equal minima a term may vanish, or not.
+            level = found.squares[best] * (1 + _SAME)
+            best = int(np.argmin(np.where(whole & (found.squares <= level), found.squares, np.inf)))
+        if not whole[best]:
             return "a term vanished: these runs do not show how loss falls with both N and D"
-        return Minimum(found.theta[best], float(found.squares[best]))
+        theta, squares = found.theta[best], float(found.squares[best])
+        return Minimum(theta, squares, self._identified(theta, squares))
+
+    def _identified(self, theta_P: np.ndarray, squares: float) -> Identifiability:
+        jacobian_nP = self.model(theta_P[None])[1][0]
+        free = np.flatnonzero((theta_P > self.lower) & (theta_P < self.upper))
+        sizes_P = np.where(np.isinf(self.lower), self.log_size(theta_P), theta_P)
+        sd = float(np.sqrt(squares / max(len(jacobian_nP) - len(free), 1)))
+        names = [self.names[index] for index in free]
+        return identify(names, jacobian_nP[:, free], sizes_P[free], sd)
 
     def refit(self, theta_P: np.ndarray, target: np.ndarray, weights_Rn: np.ndarray) -> np.ndarray:
         """Parameters (R, P) of each resample's target, (n,) or (R, n); nan without an answer."""

@@ -14,9 +14,11 @@ import numpy as np
 from scaling.fit.config import Objective
 from scaling.fit.data_flags import (
     E_AT_BOUND,
+    collinear,
     data_flags,
+    poor_design,
     too_few_points,
-    too_few_values,
+    unidentified,
     unsteady,
     wide_floor,
     wide_interval,
@@ -24,7 +26,7 @@ from scaling.fit.data_flags import (
 from scaling.fit.flags import Flag
 from scaling.fit.frontier import Frontier
 from scaling.fit.laws import Surface
-from scaling.fit.numerics import Rows, estimates, generator
+from scaling.fit.numerics import Rows, estimates, generator, identify
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import newton
 from scaling.fit.parametric.bootstrap import bootstrap_fits, resampling_scheme
@@ -41,9 +43,10 @@ from scaling.fit.parametric.newton import (
     newton_minimise,
 )
 from scaling.fit.parametric.profile_likelihood import profile_flags, profile_likelihood
-from scaling.fit.results.estimate import Estimate
+from scaling.fit.results.estimate import Estimate, Identifiability
 from scaling.fit.results.laws import ParametricLaw, judged
 
+_NAMES = ("E", "A", "B", "alpha", "beta")
 _AGREE = 1e-6  # relative difference of objectives that count as one minimum
 _NOTHING = 1e-9  # share of the loss under which a term changes nothing
 # Huber widths that no residual is within, or all are.
@@ -111,7 +114,7 @@ def fit_parametric(
     "least_squares" half the sum of r^2.
     """
     delta = width(objective, delta)
-    reason = _too_little(observations)
+    reason = too_few_points(observations, PARAMETERS) or poor_design(observations)
     if reason is not None:
         return ParametricFit(ParametricLaw(**judged(reason=reason)))
     rows = Rows.of(observations.params, observations.tokens, observations.loss)
@@ -127,22 +130,31 @@ def fit_parametric(
     )
     if certificate.reason is not None:
         return ParametricFit(certificate)
+    identified = _identified(point, rows, residuals)
+    surface = rows.surface(point.theta)
+    known = {"alpha": surface.alpha, "beta": surface.beta}
+    certificate = replace(
+        certificate,
+        identifiability=identified,
+        **judged(reason=unidentified(identified, observations, known)),
+    )
+    if certificate.reason is not None:
+        return ParametricFit(certificate)
     how, rng = resampling_scheme(observations), generator(seed, "parametric")
     others = bootstrap_fits(how, rows, point.theta, n_bootstrap, delta, rng)
     # Where a term vanished a resample has a minimum, but no exponent.
     lost = others.converged & (others.theta[:, [A, B]] <= 0).any(axis=1)
     failed = ~others.converged | lost
-    surface = rows.surface(point.theta)
     samples = rows.surface(np.where(failed[:, None], np.nan, others.theta))
     reason = unsteady(int(failed.sum()), n_bootstrap)
     if reason is not None:
         return ParametricFit(replace(certificate, **judged(reason=reason)))
-    found = estimates(surface, samples, ("E", "A", "B", "alpha", "beta", "a", "b"))
+    found = estimates(surface, samples, (*_NAMES, "a", "b"))
     found |= {name: Estimate(None, bound=side) for name, side in point.at_bound.items()}
-    flags = _flags(observations, found, point, lost)
+    flags = (*collinear(identified, observations), *_flags(observations, found, point, lost))
     profile = profile_likelihood(rows, point.theta, point.objective, delta, found["a"])
-    known = {flag.code for flag in flags}
-    flags += tuple(flag for flag in profile_flags(profile) if flag.code not in known)
+    codes = {flag.code for flag in flags}
+    flags += tuple(flag for flag in profile_flags(profile) if flag.code not in codes)
     law = replace(
         certificate,
         **judged(flags),
@@ -186,7 +198,7 @@ def minimise(rows: Rows, delta: float) -> PointFit:
 def _bounds(theta: np.ndarray, rows: Rows) -> dict[str, Literal["low", "high"]]:
     """Parameters at a bound; a term that is the same for all rows, but for rounding, is at 0."""
     found: dict[str, Literal["low", "high"]] = {}
-    for name, index in (("E", E), ("A", A), ("B", B), ("alpha", ALPHA), ("beta", BETA)):
+    for name, index in zip(_NAMES, (E, A, B, ALPHA, BETA), strict=True):
         if theta[index] <= LOWER[index]:
             found[name] = "low"
         elif theta[index] >= UPPER[index]:
@@ -203,13 +215,6 @@ def stages(delta: float) -> tuple[float, ...]:
     return (*np.geomspace(0.1, delta, count + 1)[:-1], delta) if count else (delta,)
 
 
-def _too_little(observations: Observations) -> str | None:
-    reason = too_few_points(observations, PARAMETERS) or too_few_values(observations)
-    if reason is None and np.ptp(np.log(observations.tokens / observations.params)) < 1e-6:
-        return "D is one multiple of N in every run: their effects cannot be told apart"
-    return reason
-
-
 def _not_identified(point: PointFit) -> str | None:
     if not point.certified:
         return (
@@ -221,6 +226,17 @@ def _not_identified(point: PointFit) -> str | None:
         sides = ", ".join(f"{name} at its {point.at_bound[name]} bound" for name in lost)
         return f"{sides}: these runs do not show how loss falls with both N and D"
     return None
+
+
+def _identified(point: PointFit, rows: Rows, residuals: np.ndarray) -> Identifiability:
+    """What the rows determine, under noise of the residuals' robust size."""
+    n, sizes = np.exp(rows.log_n), np.exp(rows.log_d)
+    jacobian = Surface(*point.theta).jacobian(n, sizes)
+    free = [i for i, name in enumerate(_NAMES) if name not in point.at_bound]
+    # A fit of absolute values passes through as many rows as it has parameters.
+    typical = float(np.median(np.sort(np.abs(residuals))[len(free) :])) / 0.6745
+    names = [_NAMES[i] for i in free]
+    return identify(names, jacobian[:, free], point.theta[free], typical)
 
 
 def _flags(

@@ -1,5 +1,6 @@
 """A number with its uncertainty."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,3 +22,21 @@ class Estimate:
 
 
 UNKNOWN = Estimate(None)
+
+
+@dataclass(frozen=True)
+class Identifiability:
+    """Which of a law's constants its runs determine, to first order about the optimum.
+
+    rank          directions of the constants that move the residuals, of `constants`
+    condition     of the Jacobian, its columns of one length; None where the rank falls short
+    relative_se   standard error of each constant as a share of its size (terms are taken at the
+                  runs' geometric means); None where nothing tells it
+    undetermined  constants without one, or with one over 0.5
+    """
+
+    rank: int
+    constants: int
+    condition: float | None
+    relative_se: Mapping[str, float | None]
+    undetermined: tuple[str, ...]

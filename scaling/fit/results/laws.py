@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypedDict
 
 from scaling.fit.flags import Flag
-from scaling.fit.results.estimate import UNKNOWN, Estimate
+from scaling.fit.results.estimate import UNKNOWN, Estimate, Identifiability
 from scaling.fit.results.json_form import optional
 
 Status = Literal["ok", "flagged", "refused"]
@@ -132,6 +132,7 @@ class ParametricLaw:
     residuals: tuple[float, ...] | None = optional()
     failed_resamples: int | None = None
     profile: ProfileResult | None = None
+    identifiability: Identifiability | None = optional()
 
 
 @dataclass(frozen=True)

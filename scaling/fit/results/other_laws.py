@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scaling.fit.flags import Flag
-from scaling.fit.results.estimate import UNKNOWN, Estimate
+from scaling.fit.results.estimate import UNKNOWN, Estimate, Identifiability
 from scaling.fit.results.json_form import optional
 from scaling.fit.results.laws import Status
 
@@ -58,6 +58,7 @@ class KaplanOneVariable:
     comparison: str | None = None
     n_points: int
     failed_resamples: int | None = None
+    identifiability: Identifiability | None = optional()
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class KaplanJoint:
     residual_sd: float | None = None
     failed_resamples: int | None = None
     overfitting: Overfitting | None = None
+    identifiability: Identifiability | None = optional()
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class OverTrainingLaw:
     n_points: int | None = None
     residual_sd: float | None = None
     failed_resamples: int | None = None
+    identifiability: Identifiability | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +155,7 @@ class LearningCurve:
     n_points: int
     failed_resamples: int | None = None
     tokens: tuple[float, ...]
+    identifiability: Identifiability | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +196,7 @@ class TunedLaw:
     n_cells: int
     residual_sd: float | None = None
     failed_resamples: int | None = None
+    identifiability: Identifiability | None = optional()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,87 @@
+"""Whether a law of one exponent for N and D holds: the surface of two beside it, on the same runs.
+
+The law L = E + A N^-k + B D^-k assumes N* ~ C^(1/2). Its exponents untied, by the same least
+squares on the loss, a = beta/(alpha + beta) has a standard error to first order, with the
+residuals as they are and not of one size (MacKinnon & White 1985, HC3). A few runs far off the
+law move least squares and not approach 3: it has to reject a = 1/2 too, and its a is the one told.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.stats import t as student
+
+from scaling.fit.data_flags import poor_design, too_few_points
+from scaling.fit.flags import Flag
+from scaling.fit.laws import Surface
+from scaling.fit.numerics import Rows
+from scaling.fit.observations import Observations
+from scaling.fit.parametric import refit
+
+_TIED = 0.5  # a of equal exponents
+_MOVED = 1.5  # a factor of the best D/N over the runs' compute that makes a difference
+_CONSTANTS = 5
+# Huber widths: one that every residual is within, and that of approach 3.
+_SQUARES, _ROBUST = 1e9, 1e-3
+
+
+def tied_exponents(observations: Observations, tied: Surface) -> tuple[Flag, ...]:
+    """The flag of a law whose equal exponents these runs reject at 95%, if they do.
+
+    `tied` is the law's own optimum, in N and D about the runs' geometric means.
+    """
+    if too_few_points(observations, _CONSTANTS) or poor_design(observations):
+        return ()
+    rows = Rows.of(observations.params, observations.tokens, observations.loss, "loss")
+    start = np.array([tied.E, tied.A, tied.B, tied.alpha, tied.beta])
+    squares = _untied(start, rows, _SQUARES)
+    if squares is None:
+        return ()
+    robust = _untied(squares, replace(rows, residual="log"), _ROBUST)
+    if robust is None:
+        return ()
+    reach = float(student.ppf(0.975, len(observations) - _CONSTANTS)) * _se(squares, rows)
+    apart = np.array([_a(squares), _a(robust)]) - _TIED
+    if not (np.abs(apart) > reach).all() or apart.prod() < 0:
+        return ()
+    surface = rows.surface(robust)
+    low, high = float(observations.flops.min()), float(observations.flops.max())
+    best = [float(np.divide(*surface.optimal_allocation(c)[::-1])) for c in (low, high)]
+    if max(best) < _MOVED * min(best):
+        return ()
+    text = (
+        f"it assumes a = 1/2, and with exponents of their own these runs give a = {surface.a:.3f} "
+        f"+-{reach:.3f} (95%): the best D/N goes from {best[0]:.3g} at {low:.2g} FLOP to "
+        f"{best[1]:.3g} at {high:.2g}"
+    )
+    return (Flag("tied_exponents", text),)
+
+
+def _untied(start: np.ndarray, rows: Rows, width: float) -> np.ndarray | None:
+    """E, A, B, alpha, beta of least objective; None without an optimum that has both terms."""
+    found = refit(rows, start, np.ones((1, rows.loss.size)), width)
+    theta: np.ndarray = found.theta[0]
+    return theta if found.converged[0] and (theta[1:3] > 0).all() else None
+
+
+def _a(theta: np.ndarray) -> float:
+    return float(theta[4] / (theta[3] + theta[4]))
+
+
+def _se(theta: np.ndarray, rows: Rows) -> float:
+    """Standard error of a at the optimum `theta` (5,) of least squares; inf where it is open."""
+    centred = Surface(*theta)
+    n, d = np.exp(rows.log_n), np.exp(rows.log_d)
+    fitted = centred.predict_loss(n, d)
+    jacobian = centred.jacobian(n, d) * fitted[:, None]
+    if theta[0] <= 0:
+        jacobian = jacobian[:, 1:]  # E is held at its bound
+    basis, singular, directions = np.linalg.svd(jacobian, full_matrices=False)
+    if singular[-1] < 1e-12 * singular[0]:
+        return float("inf")
+    leverage = np.minimum((basis**2).sum(axis=1), 1 - 1e-6)
+    alpha, beta = theta[3:]
+    slope = np.zeros(jacobian.shape[1])
+    slope[-2:] = np.array([-beta, alpha]) / (alpha + beta) ** 2
+    along = basis @ ((directions @ slope) / singular)
+    return float(np.sqrt((along**2 * ((rows.loss - fitted) / (1 - leverage)) ** 2).sum()))
