@@ -17,7 +17,7 @@ import numpy as np
 
 from common.text import plural
 from scaling.fit.config import Objective
-from scaling.fit.data_flags import data_flags, too_few_points, too_few_values, unsteady
+from scaling.fit.data_flags import data_flags, poor_design, too_few_points, unsteady
 from scaling.fit.flags import Flag
 from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.numerics import bayesian_weights, estimate, estimates, generator
@@ -188,7 +188,7 @@ def _fit_scales(
 
 
 def _too_little(observations: Observations) -> str | None:
-    return too_few_points(observations, _PARAMETERS) or too_few_values(observations)
+    return too_few_points(observations, _PARAMETERS) or poor_design(observations)
 
 
 def _not_identified(surface: Surface) -> str | None:
