@@ -3,7 +3,8 @@
 leverage    h_i = diag J (J'J)^-1 J', J the Jacobian of log L in the five constants: the share
             of its own loss in the surface's value at run i; the h_i sum to 5
 influence   the exponent a with run i left out, less a: each an exact refit, not a linear step,
-            since Huber's narrow delta makes the objective nearly piecewise linear;
+            since Huber's narrow delta makes the objective nearly piecewise linear (over 500 runs
+            one Newton step, the curvature smoothed by the residuals' kernel);
             of the profiles' exponents, the parabola's whatever the headline's method, with
             the budgets that all runs make
 outlier     a residual over 3.5 robust standard deviations from the median residual, that is
@@ -22,7 +23,7 @@ from scaling.fit.isoflop import budgets, parabola_exponent, profile_of
 from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows
 from scaling.fit.observations import Observations
-from scaling.fit.parametric import ALPHA, BETA, A, B, refit, width
+from scaling.fit.parametric import ALPHA, BETA, A, B, width, without_each
 from scaling.fit.results.checks import (
     Diagnostics,
     Influence,
@@ -182,9 +183,7 @@ def _surface_without(
     parts = [np.empty(0)]
     for first in range(0, len(rows), _AT_ONCE):
         left = rows[first : first + _AT_ONCE]
-        weights = np.ones((len(left), len(observations)))
-        weights[np.arange(len(left)), left] = 0.0
-        found = refit(data, theta, weights, width(config.objective, config.delta))
+        found = without_each(data, theta, width(config.objective, config.delta), left)
         alpha, beta = found.theta[:, ALPHA], found.theta[:, BETA]
         there = found.converged & (found.theta[:, [A, B]] > 0).all(axis=1)
         parts.append(np.where(there, beta / (alpha + beta), np.nan))

@@ -14,7 +14,7 @@ from scaling.fit.numerics.bootstrap import (
 )
 from scaling.fit.numerics.huber import by_differences, huber, solve_huber
 from scaling.fit.numerics.identifiability import identify
-from scaling.fit.numerics.levenberg_marquardt import RESAMPLE, Model, solve
+from scaling.fit.numerics.levenberg_marquardt import RESAMPLE, Model, Solved, solve
 from scaling.fit.numerics.rows import Rows
 from scaling.fit.numerics.weighted_regression import (
     FEWEST_POINTS,

@@ -49,9 +49,11 @@ def solve(
 ) -> Solved:
     """The minimum downhill of each start, under its own weights.
 
-    `target` is (n,), one for all members, or (S, n).
+    `target` is (n,), one for all members, or (S, n); so are weights of one row (1, n).
     """
-    targets_Sn = np.broadcast_to(target, weights_Sn.shape)
+    shape = len(starts_SP), weights_Sn.shape[1]
+    weights_Sn = np.broadcast_to(weights_Sn, shape)
+    targets_Sn = np.broadcast_to(target, shape)
     size = max(1, _MEMBERS_TIMES_ROWS // weights_Sn.shape[1])
     parts = [Solved(np.empty((0, lower_P.size)), np.empty(0), np.empty(0, bool))]
     # A member that leaves the range of floats has nan for a cosine: it stops, not converged.

@@ -38,6 +38,10 @@ class Rows:
         centre = log_n.mean(), log_d.mean()
         return Rows(log_n - centre[0], log_d - centre[1], loss, residual, centre)
 
+    def take(self, rows: Any) -> "Rows":
+        """Some of the rows about the same centre, by index or slice, each of one loss."""
+        return replace(self, log_n=self.log_n[rows], log_d=self.log_d[rows], loss=self.loss[rows])
+
     def members(self, chosen: Any) -> "Rows":
         """The rows as some members of the batch, by mask or slice, see them."""
         return self if self.loss.ndim == 1 else replace(self, loss=self.loss[chosen])

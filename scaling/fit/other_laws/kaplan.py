@@ -112,12 +112,9 @@ def _by_size(
     observations: Observations, joint: KaplanLaw | None
 ) -> tuple[np.ndarray, tuple[Flag, ...]]:
     """Rows of L(N): one a size, without those short of data if enough sizes are left."""
-    rows = np.array(
-        [
-            np.lexsort((observations.loss, -observations.tokens, observations.params != size))[0]
-            for size in np.unique(observations.params)
-        ]
-    )
+    order = np.lexsort((observations.loss, -observations.tokens, observations.params))
+    first = np.diff(observations.params[order], prepend=0.0) > 0
+    rows = order[first]
     law = joint or PUBLISHED["kaplan"]
     assert isinstance(law, KaplanLaw)
     short = short_of_data(law, observations.take(rows))
@@ -133,12 +130,12 @@ def _by_size(
 
 def _by_data(observations: Observations) -> tuple[np.ndarray, tuple[Flag, ...]]:
     """Rows of L(D): the largest size with enough amounts of data, the best run of each."""
-    rows = np.array([], dtype=int)
-    for size in np.unique(observations.params)[::-1]:
+    sizes, runs = np.unique(observations.params, return_counts=True)
+    for size in sizes[runs >= FEWEST][::-1]:
         rows = best_runs(observations, float(size))
         if len(rows) >= FEWEST:
-            break
-    return rows, ()
+            return rows, ()
+    return best_runs(observations, float(sizes[0])), ()
 
 
 def _by_budget(observations: Observations, tolerance: float) -> tuple[np.ndarray, tuple[Flag, ...]]:

@@ -22,7 +22,8 @@ from scaling.fit.data_flags import (
     wide_interval,
 )
 from scaling.fit.laws import EXCESS, KaplanLaw
-from scaling.fit.numerics import Rows, case_weights, estimate, estimates, generator
+from scaling.fit.numerics import Rows, estimate, estimates, generator
+from scaling.fit.numerics.one_step import MANY_ROWS
 from scaling.fit.observations import Observations
 from scaling.fit.other_laws.small_law import SmallLaw, both_terms, inside
 from scaling.fit.results.estimate import Identifiability
@@ -46,8 +47,15 @@ def fit_joint(
         return KaplanJoint(**judged(reason=reason)), None
     rows = Rows.of(observations.params, observations.tokens, observations.loss)
     log_loss, n = np.log(observations.loss), len(observations)
+    whole = partial(_whole, _corners(rows))
     small = SmallLaw(
-        partial(_model, rows), _LOWER, _UPPER, partial(_whole, rows), _NAMES, _log_size
+        partial(_model, rows),
+        _LOWER,
+        _UPPER,
+        whole,
+        _NAMES,
+        _log_size,
+        lambda at: partial(_model, rows.take(at)),
     )
     found = small.fit(_starts(float(log_loss.mean())), log_loss)
     if isinstance(found, str):
@@ -56,8 +64,8 @@ def fit_joint(
     known = {"alpha_N": law.alpha_N, "alpha_D": law.alpha_D}
     if reason := unidentified(found.identified, observations, known):
         return KaplanJoint(**judged(reason=reason), identifiability=found.identified), None
-    weights = case_weights(n, resamples, generator(seed, "kaplan.L_ND"))
-    samples = _law(small.refit(found.theta, log_loss, weights), rows)
+    rng = generator(seed, "kaplan.L_ND")
+    samples = _law(small.case_refit(found.theta, log_loss, resamples, rng), rows)
     failed = int(np.isnan(samples.alpha_N).sum())
     if reason := unsteady(failed, resamples):
         return KaplanJoint(**judged(reason=reason)), None
@@ -129,6 +137,15 @@ def _starts(mean: float) -> np.ndarray:
             for tilt in (-2.0, 0.0, 2.0)
         ]
     )
+
+
+def _corners(rows: Rows) -> Rows:
+    """Rows among which the ratio of the two terms is least and greatest, whatever its exponent."""
+    if rows.loss.size <= MANY_ROWS:
+        return rows
+    ratios = np.geomspace(_LOWER[_RATIO], _UPPER[_RATIO], 60)
+    ends = [find(rows.log_d - r * rows.log_n) for r in ratios for find in (np.argmin, np.argmax)]
+    return rows.take(np.unique(ends))
 
 
 def _whole(rows: Rows, theta: np.ndarray) -> np.ndarray:

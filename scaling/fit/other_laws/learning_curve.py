@@ -24,7 +24,8 @@ def fit_learning_curves(observations: Observations, resamples: int, seed: int) -
     A size may be refused alone; the law is refused where no size has a curve.
     """
     curves = []
-    for size in np.unique(observations.params):
+    sizes, runs = np.unique(observations.params, return_counts=True)
+    for size in sizes[runs >= FEWEST]:
         rows = best_runs(observations, float(size))
         if len(rows) >= FEWEST:
             curves.append(_fit(observations, rows, resamples, seed))

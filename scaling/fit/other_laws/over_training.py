@@ -27,7 +27,8 @@ from scaling.fit.data_flags import (
 )
 from scaling.fit.flags import Flag
 from scaling.fit.laws import Surface
-from scaling.fit.numerics import Rows, case_weights, estimates, generator, normal_draws
+from scaling.fit.numerics import Rows, estimates, generator, normal_draws
+from scaling.fit.numerics.one_step import MANY_ROWS
 from scaling.fit.observations import Observations
 from scaling.fit.other_laws.small_law import SmallLaw, both_terms, inside
 from scaling.fit.other_laws.tied_exponents import tied_exponents
@@ -81,7 +82,16 @@ def fit_over_training(observations: Observations, resamples: int, seed: int) -> 
         return OverTrainingLaw(**judged(reason=reason))
     rows = Rows.of(observations.params, observations.tokens, observations.loss)
     n, rng = len(observations), generator(seed, "over_training")
-    small = SmallLaw(partial(_model, rows), _LOWER, _UPPER, partial(_whole, rows), _NAMES)
+    apart = rows.log_n - rows.log_d
+    whole = partial(_whole, rows.take(np.array([apart.argmin(), apart.argmax()])))
+    small = SmallLaw(
+        partial(_model, rows),
+        _LOWER,
+        _UPPER,
+        whole,
+        _NAMES,
+        part=lambda at: partial(_model, rows.take(at)),
+    )
     found = small.fit(_starts(rows), rows.loss)
     if isinstance(found, str):
         why = design_in_words(observations.params, observations.tokens)
@@ -90,13 +100,13 @@ def fit_over_training(observations: Observations, resamples: int, seed: int) -> 
     if reason := unidentified(found.identified, observations, {"eta": law.eta}):
         return OverTrainingLaw(**judged(reason=reason), identifiability=found.identified)
     residual_sd = float(np.sqrt(found.squares / (n - PARAMETERS)))
-    targets, weights = rows.loss, np.ones((resamples, n))
     if n < _FEW:
         noise = normal_draws(residual_sd, n, n - PARAMETERS, resamples, rng)
-        targets = small.model(found.theta[None])[0] + noise
+        targets = _model(rows, found.theta[None])[0] + noise
+        refitted = small.refit(found.theta, targets, np.ones((resamples, n)))
     else:
-        weights = case_weights(n, resamples, rng)
-    samples = _law(small.refit(found.theta, targets, weights), rows)
+        refitted = small.case_refit(found.theta, rows.loss, resamples, rng, floor=_E)
+    samples = _law(refitted, rows)
     failed = int(np.isnan(samples.eta).sum())
     result = OverTrainingLaw(
         **judged(reason=unsteady(failed, resamples)),
@@ -168,6 +178,9 @@ def _starts(rows: Rows) -> np.ndarray:
     """At each k of a grid the linear part solved, its negative terms put to a small share."""
     x, y, loss = rows.log_n, rows.log_d, rows.loss
     starts = []
+    if loss.size > MANY_ROWS:  # the starts of a part lead to the minimum of all
+        part = np.linspace(0, loss.size - 1, MANY_ROWS).astype(int)
+        x, y, loss = x[part], y[part], loss[part]
     for k in np.geomspace(0.03, 2.0, 40):
         design = np.stack([np.ones_like(x), np.exp(-k * x), np.exp(-k * y)], axis=1)
         linear = np.maximum(np.linalg.lstsq(design, loss, rcond=None)[0], 1e-3 * loss.min())
@@ -176,6 +189,7 @@ def _starts(rows: Rows) -> np.ndarray:
 
 
 def _whole(rows: Rows, theta: np.ndarray) -> np.ndarray:
+    """Whether both terms count; the ratio of the two is least and greatest at two of the rows."""
     apart = rows.log_n - rows.log_d
     log_ratio = theta[:, _U, None] - theta[:, _V, None] - theta[:, _K, None] * apart
     return inside(theta[:, [_K]], _LOWER[[_K]], _UPPER[[_K]]) & both_terms(log_ratio)

@@ -12,6 +12,7 @@ where 90% is meant (120 simulations each of 6, 8 and 16 points, noise 0.005).
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from common.text import plural
 from scaling.fit.data_flags import NARROW, unsteady, wide_floor, wide_share
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import estimate, t_scale
+from scaling.fit.numerics.one_step import MANY_ROWS
 from scaling.fit.other_laws.small_law import SmallLaw, inside
 from scaling.fit.results.estimate import UNKNOWN, Estimate, Identifiability
 from scaling.fit.results.other_laws import FormName, PowerForm, PowerForms
@@ -128,7 +130,8 @@ def fit_powers(x: np.ndarray, loss: np.ndarray, resamples: int, rng: np.random.G
         return Powers(None, None, n, few)
     log_x = np.log(x)
     centre = float(log_x.mean())
-    draws = rng.standard_normal((resamples, n))
+    # Of many points one step from the least squares needs their noise along the constants alone.
+    draws = rng.standard_normal((resamples, n if n <= MANY_ROWS else len(_LOWER)))
     scales = [t_scale(n - parameters, resamples, rng)[:, None] for parameters in (2, 3)]
     points = log_x - centre, np.log(loss)
     power = _fit("power", *points, draws * scales[0], centre)
@@ -159,26 +162,53 @@ def _fit(
     if not floor:
         upper[_E] = 0.0
 
-    def model(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def model(x: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(over="ignore"):
-            term = np.exp(theta[:, _U, None] - theta[:, _ALPHA, None] * log_x)
+            term = np.exp(theta[:, _U, None] - theta[:, _ALPHA, None] * x)
         total = theta[:, _E, None] + term
         share = term / total
-        return np.log(total), np.stack([1 / total, share, -share * log_x], axis=2)
+        return np.log(total), np.stack([1 / total, share, -share * x], axis=2)
 
     def whole(theta: np.ndarray) -> np.ndarray:
         return inside(theta[:, [_ALPHA]], _LOWER[[_ALPHA]], _UPPER[[_ALPHA]])
 
-    law = SmallLaw(model, _LOWER, upper, whole, _NAMES)
+    law = SmallLaw(
+        partial(model, log_x),
+        _LOWER,
+        upper,
+        whole,
+        _NAMES,
+        part=lambda at: partial(model, log_x[at]),
+    )
     found = law.fit(starts, log_loss)
     if isinstance(found, str):
         return None
     theta, squares = found.theta, found.squares
     sd = np.sqrt(squares / (n - (3 if floor else 2)))
-    samples = law.refit(theta, model(theta[None])[0] + sd * draws, np.ones_like(draws))
+    fitted, jacobian = model(log_x, theta[None])
+    if n <= MANY_ROWS:
+        samples = law.refit(theta, fitted + sd * draws, np.ones_like(draws))
+    else:
+        samples = _one_step(theta, jacobian[0], sd * draws, upper)
     criterion = n * np.log(max(squares / n, _EXACT)) + (4 if floor else 3) * np.log(n)
     thetas = _scaled(theta, centre), _scaled(samples, centre)
     return Form(name, *thetas, squares, float(criterion), found.identified)
+
+
+def _one_step(
+    theta: np.ndarray, jacobian_n3: np.ndarray, draws_R3: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """Constants (R, 3) for normal noise, draws of which are given along the principal axes.
+
+    A constant at its bound stays there; nan where alpha leaves its range.
+    """
+    free = (theta > _LOWER) & (theta < upper)
+    values, vectors = np.linalg.eigh(jacobian_n3[:, free].T @ jacobian_n3[:, free])
+    found = np.repeat(theta[None], len(draws_R3), axis=0)
+    found[:, free] += (draws_R3[:, free] / np.sqrt(np.maximum(values, 1e-300))) @ vectors.T
+    found[:, _E] = np.clip(found[:, _E], _LOWER[_E], upper[_E])
+    answered = inside(found[:, [_ALPHA]], _LOWER[[_ALPHA]], _UPPER[[_ALPHA]])
+    return np.where(answered[:, None], found, np.nan)
 
 
 def _scaled(theta: np.ndarray, centre: float) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 A planned grid fixes the sizes, and only the losses are random: they are drawn again about the
 surface. Of a collection of runs, the runs themselves could have been others: they are weighted
-anew (`scaling.fit.numerics.bootstrap.bayesian_weights`). Shapes: R resamples, n rows.
+anew (`scaling.fit.numerics.bootstrap.bayesian_weights`). So are those of any table with many rows,
+by one Newton step a resample (`scaling.fit.numerics.one_step`). Shapes: R resamples, n rows.
 """
 
 from dataclasses import replace
@@ -11,9 +12,18 @@ from typing import Literal
 import numpy as np
 
 from scaling.fit.numerics import Rows, bayesian_weights, t_scale
+from scaling.fit.numerics.one_step import MANY_ROWS, Terms, leave_out_step, one_step
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import newton
-from scaling.fit.parametric.newton import PARAMETERS, NewtonResult, newton_minimise
+from scaling.fit.parametric.newton import (
+    LOWER,
+    PARAMETERS,
+    UPPER,
+    E,
+    NewtonResult,
+    newton_minimise,
+)
+from scaling.fit.parametric.row_terms import row_terms
 
 Resampling = Literal["noise", "cases"]
 
@@ -24,8 +34,11 @@ _FEWEST_SIZES, _FEWEST_BUDGETS = 3, 3
 def resampling_scheme(observations: Observations) -> Resampling:
     """ "noise" where every run belongs to a budget of three sizes or more, else "cases".
 
-    Runs are of one budget where they name one, or where their FLOP are equal within 1%.
+    More than MANY_ROWS are always "cases": both schemes give the same intervals there. Runs are of
+    one budget where they name one, or where their FLOP are equal within 1%.
     """
+    if len(observations) > MANY_ROWS:
+        return "cases"
     named = np.isfinite(observations.flops_budget)
     level = np.log(np.where(named, observations.flops_budget, observations.flops))
     order = np.argsort(level)
@@ -45,13 +58,39 @@ def bootstrap_fits(
     rng: np.random.Generator,
 ) -> NewtonResult:
     """The surface of each resample of `rows`, whose own surface is `theta`."""
+    n = rows.loss.size
+    if n > MANY_ROWS:
+        return _stepped(one_step(theta, terms_of(rows, theta, delta), n, resamples, rng, floor=E))
     if how == "cases":
-        weights = bayesian_weights(rows.loss.size, PARAMETERS, resamples, rng)
+        weights = bayesian_weights(n, PARAMETERS, resamples, rng)
         return refit(rows, theta, weights, delta)
     fitted = newton.predicted(theta[None], rows)[0]
     drawn = smooth_draws(rows.loss - fitted, PARAMETERS, resamples, rng)
     others = replace(rows, loss=np.maximum(fitted + drawn, 1e-3 * fitted))
     return refit(others, theta, np.ones_like(drawn), delta)
+
+
+def terms_of(rows: Rows, theta: np.ndarray, delta: float) -> Terms:
+    """The objective's terms at `theta`, row by row."""
+    residuals = np.log(rows.loss / newton.predicted(theta[None], rows)[0])
+    return row_terms(rows, theta, delta, max(kernel(residuals, PARAMETERS)[1], 1e-12))
+
+
+def without_each(rows: Rows, theta: np.ndarray, delta: float, left: np.ndarray) -> NewtonResult:
+    """The surface without each of the rows `left`, exactly, or by one step where rows are many."""
+    n = rows.loss.size
+    if n > MANY_ROWS:
+        return _stepped(leave_out_step(theta, terms_of(rows, theta, delta), n, left))
+    weights = np.ones((len(left), n))
+    weights[np.arange(len(left)), left] = 0.0
+    return refit(rows, theta, weights, delta)
+
+
+def _stepped(theta_R5: np.ndarray) -> NewtonResult:
+    """Where one step led; a member out of its bounds has no answer."""
+    inside = np.all((theta_R5 >= LOWER) & (theta_R5 <= UPPER), axis=1)
+    unknown = np.full(len(theta_R5), np.nan)
+    return NewtonResult(np.nan_to_num(theta_R5), unknown, unknown, inside)
 
 
 def refit(rows: Rows, theta: np.ndarray, weights_Rn: np.ndarray, delta: float) -> NewtonResult:

@@ -30,7 +30,13 @@ from scaling.fit.numerics import Rows, estimates, generator, identify
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import newton
 from scaling.fit.parametric.bootstrap import bootstrap_fits, resampling_scheme
-from scaling.fit.parametric.grid_search import CELLS, best_of_blocks, solve_linear
+from scaling.fit.parametric.grid_search import (
+    CELLS,
+    best_of_blocks,
+    near_lowest,
+    solve_linear,
+    some_rows,
+)
 from scaling.fit.parametric.newton import (
     ALPHA,
     BETA,
@@ -40,6 +46,7 @@ from scaling.fit.parametric.newton import (
     A,
     B,
     E,
+    NewtonResult,
     newton_minimise,
 )
 from scaling.fit.parametric.profile_likelihood import profile_flags, profile_likelihood
@@ -51,6 +58,7 @@ _AGREE = 1e-6  # relative difference of objectives that count as one minimum
 _NOTHING = 1e-9  # share of the loss under which a term changes nothing
 # Huber widths that no residual is within, or all are.
 _WIDTHS: dict[str, float] = {"lad": 1e-6, "least_squares": 1e9}
+_LINEAR = (True, True, True, False, False)
 _FEW_LOST = 0.01  # share of the resamples in which a term may vanish unsaid
 
 
@@ -106,8 +114,11 @@ def fit_parametric(
     seed: int,
     delta: float = 1e-3,
     objective: Objective = "huber",
+    profiled: bool = True,
 ) -> ParametricFit:
     """Fit the surface to the observations and to resamples of them. Refuses rather than raises.
+
+    Without `profiled` no profile likelihood is taken, which only checks the intervals.
 
     The objective on r = log Lhat - log L: "huber" the sum of Huber_delta(r) (Hoffmann et al.),
     "lad" the sum of |r| (which the published refit of Besiroglu et al. is in effect), or
@@ -152,9 +163,11 @@ def fit_parametric(
     found = estimates(surface, samples, (*_NAMES, "a", "b"))
     found |= {name: Estimate(None, bound=side) for name, side in point.at_bound.items()}
     flags = (*collinear(identified, observations), *_flags(observations, found, point, lost))
-    profile = profile_likelihood(rows, point.theta, point.objective, delta, found["a"])
-    codes = {flag.code for flag in flags}
-    flags += tuple(flag for flag in profile_flags(profile) if flag.code not in codes)
+    profile = None
+    if profiled:
+        profile = profile_likelihood(rows, point.theta, point.objective, delta, found["a"])
+        codes = {flag.code for flag in flags}
+        flags += tuple(flag for flag in profile_flags(profile) if flag.code not in codes)
     law = replace(
         certificate,
         **judged(flags),
@@ -173,26 +186,46 @@ def width(objective: Objective, delta: float) -> float:
 
 
 def minimise(rows: Rows, delta: float) -> PointFit:
-    """The global minimum of the objective over all rows, certified as far as that is possible."""
-    deltas = stages(delta)
-    cells, squares = solve_linear(rows, CELLS)
+    """The global minimum of the objective over all rows, certified as far as that is possible.
+
+    Of many rows a part, drawn at random, leads the starts to its minima; those that lie near the
+    lowest are then descended from on all rows. The grid's best cells are compared on all rows too.
+    """
+    part = some_rows(rows)
+    cells, squares = solve_linear(part, CELLS)
     chosen = best_of_blocks(squares)
-    ones = np.ones((len(chosen), rows.loss.size))
-    linear = (True, True, True, False, False)
-    on_grid = newton_minimise(cells[chosen], rows, ones, (delta,), linear, 60)
-    free = newton_minimise(cells[chosen], rows, ones, deltas)
+    on_grid = _descend(cells[chosen], part, (delta,), _LINEAR, 60)
+    free = _descend(cells[chosen], part, stages(delta))
     best = int(np.argmin(free.objective))
-    theta, value = free.theta[best], float(free.objective[best])
+    value = float(free.objective[best])
+    arrived = int((free.objective <= value * (1 + _AGREE) + 1e-18).sum())
+    if part is not rows:
+        lowest = int(np.argmin(on_grid.objective))
+        on_grid = _descend(on_grid.theta[[lowest]], rows, (delta,), _LINEAR, 60)
+        free = _descend(near_lowest(free), rows, (10 * delta, 3 * delta, delta))
+        best = int(np.argmin(free.objective))
+        value = float(free.objective[best])
+    theta = free.theta[best]
     return PointFit(
         theta=theta,
         objective=value,
         gradient=float(free.gradient[best]),
         converged=bool(free.converged[best]),
         starts=len(chosen),
-        starts_at_optimum=int((free.objective <= value * (1 + _AGREE) + 1e-18).sum()),
+        starts_at_optimum=arrived,
         grid_objective=float(on_grid.objective.min()),
         at_bound=_bounds(theta, rows),
     )
+
+
+def _descend(
+    starts: np.ndarray,
+    rows: Rows,
+    deltas: tuple[float, ...],
+    free: tuple[bool, ...] = (True,) * PARAMETERS,
+    most: int = 200,
+) -> NewtonResult:
+    return newton_minimise(starts, rows, np.ones((1, rows.loss.size)), deltas, free, most)
 
 
 def _bounds(theta: np.ndarray, rows: Rows) -> dict[str, Literal["low", "high"]]:

@@ -4,12 +4,14 @@ from itertools import combinations
 
 import numpy as np
 
-from scaling.fit.numerics import Rows
-from scaling.fit.parametric.newton import ALPHA, BETA, A, B, E
+from scaling.fit.numerics import Rows, generator
+from scaling.fit.parametric.newton import ALPHA, BETA, A, B, E, NewtonResult
 
 # The grid: cells of 13% in alpha and beta, over every exponent ever reported and more.
 _GRID = np.geomspace(0.02, 2.5, 40)
 _BLOCK = 10  # one start from each 10 x 10 block of cells, so that starts lie apart
+# Rows that say well enough where the minima lie to descend from there on all.
+_MOST_ROWS = 2_000
 CELLS = np.array([(alpha, beta) for alpha in _GRID for beta in _GRID])
 
 
@@ -59,3 +61,22 @@ def best_of_blocks(squares: np.ndarray) -> np.ndarray:
     row = np.repeat(np.arange(blocks), blocks) * _BLOCK + inner // _BLOCK
     column = np.tile(np.arange(blocks), blocks) * _BLOCK + inner % _BLOCK
     return row * side + column
+
+
+def some_rows(rows: Rows) -> Rows:
+    """The rows that starts are descended from on: all, or of many a random part."""
+    if rows.loss.size <= _MOST_ROWS:
+        return rows
+    rng = generator(0, "starts")
+    return rows.take(np.sort(rng.choice(rows.loss.size, _MOST_ROWS, replace=False)))
+
+
+def near_lowest(found: NewtonResult) -> np.ndarray:
+    """The distinct minima (m, 5), at most three, whose objective is within a tenth of the least."""
+    order = np.argsort(found.objective)
+    near = [i for i in order if found.objective[i] <= 1.1 * found.objective[order[0]]]
+    apart: list[np.ndarray] = []
+    for theta in found.theta[near]:
+        if not any(np.allclose(theta, other, rtol=1e-2) for other in apart):
+            apart.append(theta)
+    return np.array(apart[:3])

@@ -66,7 +66,8 @@ def newton_minimise(
     """Minimise from each start, through falling `deltas`; the last one is the objective's own.
 
     A wide Huber is nearly least squares and has one broad basin; narrowing it by steps leads into
-    the basin of the narrow one, whose floor has a kink at every row. `free` fixes parameters;
+    the basin of the narrow one, whose floor has a kink at every row. Weights of one row (1, n)
+    are those of every member. `free` fixes parameters;
     `ratio_S` ties beta to alpha, as beta/alpha of each member.
     """
     if ratio_S is not None:
@@ -80,7 +81,8 @@ def newton_minimise(
             last = stage == len(deltas) - 1
             steps, tight = (max_steps, _TIGHT) if last else (_WARM_STEPS, _WARM)
             held = None if ratio_S is None else ratio_S[chunk]
-            batch = theta, seen, weights_Sn[chunk]
+            weights = np.broadcast_to(weights_Sn, (len(theta_S5), weights_Sn.shape[1]))[chunk]
+            batch = theta, seen, weights
             part = _minimise_one(*batch, delta, np.array(free), steps, tight, held)
             theta = part.theta
         parts.append(part)

@@ -8,10 +8,12 @@ ratio for M-estimates (Schrader & Hettmansperger 1980, Biometrika 67, 93):
 with Q the objective, psi its derivative in a residual, and both expectations under the kernel
 density of the residuals, scaled for the constants fitted; for squares it is the usual F ratio. No
 resample enters, so it checks the intervals that come from resamples, and it sees an open end.
+Over many rows the objective is a parabola about its minimum: Q(held) - Q(best) is half the square
+of the distance over c' H^-1 c, H the Hessian and c the derivatives of a, or of E.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from scipy.stats import f as f_distribution
@@ -19,8 +21,9 @@ from scipy.stats import norm
 
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import LEVELS, Rows
+from scaling.fit.numerics.one_step import MANY_ROWS, total_curvature
 from scaling.fit.parametric import newton
-from scaling.fit.parametric.bootstrap import kernel
+from scaling.fit.parametric.bootstrap import kernel, terms_of
 from scaling.fit.parametric.newton import (
     ALPHA,
     BETA,
@@ -38,6 +41,8 @@ from scaling.fit.results.laws import ProfileEnds, ProfileResult
 _STEPS = np.geomspace(1e-5, 1.0, 26)  # distances from the optimum, as shares of the way to the end
 _END = 0.02  # a is held between this and 1 less this
 _NODES = norm.ppf((np.arange(101) + 0.5) / 101)
+_ROWS_AT_ONCE = 65_536
+Held = Callable[[np.ndarray], np.ndarray]
 _APART = 2.0  # a factor between two widths beyond which the intervals are said to disagree
 
 
@@ -80,7 +85,7 @@ def profile_likelihood(
         for name, level in LEVELS.items()
     }
 
-    def sides(best: float, ends: tuple[float, float], held: Any) -> ProfileEnds:
+    def sides(best: float, ends: tuple[float, float], held: Held) -> ProfileEnds:
         found: list[dict[str, float | None]] = []
         values = [best + _STEPS * (end - best) for end in ends]
         rise = np.maximum(held(np.concatenate(values)) - objective, 0.0) * weigh
@@ -90,16 +95,35 @@ def profile_likelihood(
         return ProfileEnds(**{name: (found[0][name], found[1][name]) for name in levels})
 
     best = float(theta[BETA] / (theta[ALPHA] + theta[BETA]))
-    a = sides(best, (_END, 1 - _END), lambda a: _holding_a(rows, theta, a, delta))
-    E_ends = sides(
-        float(theta[E]),
-        (0.0, float(rows.loss.min())),
-        lambda floor: _holding_floor(rows, theta, floor, delta),
-    )
+    if rows.loss.size > MANY_ROWS:
+        of_a, of_floor = _parabolas(rows, theta, objective, delta)
+    else:
+        of_a, of_floor = (
+            partial(_holding_a, rows, theta, delta),
+            partial(_holding_floor, rows, theta, delta),
+        )
+    a = sides(best, (_END, 1 - _END), of_a)
+    E_ends = sides(float(theta[E]), (0.0, float(rows.loss.min())), of_floor)
     return ProfileResult(a, E_ends, agree(exponent, a))
 
 
-def _holding_a(rows: Rows, theta: np.ndarray, a: np.ndarray, delta: float) -> np.ndarray:
+def _parabolas(rows: Rows, theta: np.ndarray, objective: float, delta: float) -> tuple[Held, Held]:
+    """The objective with a held, and with E held, as parabolas about the optimum."""
+    inverse = np.linalg.pinv(total_curvature(terms_of(rows, theta, delta), rows.loss.size))
+    total = theta[ALPHA] + theta[BETA]
+    slopes = np.zeros((2, PARAMETERS))
+    slopes[0, [ALPHA, BETA]] = -theta[BETA] / total**2, theta[ALPHA] / total**2
+    slopes[1, E] = 1.0
+    centres = theta[BETA] / total, theta[E]
+
+    def parabola(slope: np.ndarray, centre: float) -> Held:
+        return lambda values: objective + (values - centre) ** 2 / (2 * slope @ inverse @ slope)
+
+    of_a, of_floor = map(parabola, slopes, centres)
+    return of_a, of_floor
+
+
+def _holding_a(rows: Rows, theta: np.ndarray, delta: float, a: np.ndarray) -> np.ndarray:
     total = theta[ALPHA] + theta[BETA]
     # Both exponents within their bounds.
     alpha = np.clip(total * (1 - a), LOWER[ALPHA], UPPER[ALPHA])
@@ -108,7 +132,7 @@ def _holding_a(rows: Rows, theta: np.ndarray, a: np.ndarray, delta: float) -> np
     return _lowest(rows, starts, delta, (True,) * 5, a / (1 - a))
 
 
-def _holding_floor(rows: Rows, theta: np.ndarray, floor: np.ndarray, delta: float) -> np.ndarray:
+def _holding_floor(rows: Rows, theta: np.ndarray, delta: float, floor: np.ndarray) -> np.ndarray:
     starts = np.repeat(theta[None], len(floor), axis=0)
     # What leaves the floor goes to the terms, and its absence flattens them.
     share = (rows.loss.mean() - floor) / max(rows.loss.mean() - theta[E], 1e-9)
@@ -125,7 +149,7 @@ def _lowest(
     free: Sequence[bool],
     ratio: np.ndarray | None,
 ) -> np.ndarray:
-    ones = np.ones((len(starts), rows.loss.size))
+    ones = np.ones((1, rows.loss.size))
     widths = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
     stages = (*(w for w in widths if w > 1.5 * delta), delta)
     return newton_minimise(starts, rows, ones, stages, tuple(free), 60, ratio).objective
@@ -137,9 +161,12 @@ def _scale(rows: Rows, theta: np.ndarray, delta: float) -> float:
     n = residuals.size
     centred, width, keep = kernel(residuals, PARAMETERS)
     spread = keep * np.sqrt(n / max(n - PARAMETERS, 1))
-    smooth = spread * (centred[:, None] + width * _NODES)
-    square = np.mean(np.clip(smooth, -delta, delta) ** 2)
-    return float(2 * np.mean(np.abs(smooth) <= delta) / max(square, 1e-300))
+    square = inside = 0.0
+    for part in np.array_split(centred, n // _ROWS_AT_ONCE + 1):
+        smooth = spread * (part[:, None] + width * _NODES)
+        square += float((np.clip(smooth, -delta, delta) ** 2).sum())
+        inside += float((np.abs(smooth) <= delta).sum())
+    return 2 * inside / max(square, 1e-300 * n)
 
 
 def _crossing(best: float, values: np.ndarray, root: np.ndarray, level: float) -> float | None:
