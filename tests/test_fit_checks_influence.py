@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling.fit.checks.influence import OUTLIER, diagnostics
+from scaling.fit.checks.influence import diagnostics
+from scaling.fit.checks.outliers import OUTLIER
 from scaling.fit.dispatch import fit_headline
 from scaling.fit.isoflop.estimator import fit_isoflop
 from scaling.fit.laws import PUBLISHED

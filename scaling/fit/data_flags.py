@@ -145,8 +145,7 @@ def unidentified(
 
 def collinear(found: Identifiability, observations: Observations) -> tuple[Flag, ...]:
     """The flag of a design in which constants move the losses nearly alike, if it is one."""
-    known = set(found.undetermined) <= {"E"}
-    if known and found.condition is not None and found.condition <= COLLINEAR:
+    if found.condition is not None and found.condition <= COLLINEAR:
         return ()
     return (collinear_flag(found, observations.params, observations.tokens),)
 

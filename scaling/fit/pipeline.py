@@ -14,6 +14,7 @@ from common.text import either
 from scaling.fit.checks.conventions import conventions
 from scaling.fit.checks.holdout import hold_out
 from scaling.fit.checks.influence import diagnostics
+from scaling.fit.checks.outliers import name_outliers, outlier_warning
 from scaling.fit.checks.warnings import warnings
 from scaling.fit.chinchilla_table3 import ladder_table
 from scaling.fit.config import FitConfig
@@ -92,6 +93,9 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         if envelope.frontier is not None:
             beside = [over_runs("envelope", envelope.frontier, observations)]
     laws |= fit_other_laws(observations, config, tuned)
+    checked = diagnostics(observations, fits, config)
+    outliers = outlier_warning(checked.outliers, laws, observations)
+    laws = name_outliers(laws, checked.outliers, len(observations))
     judged = _judged(laws, config)
     flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
     document = FitDocument(
@@ -111,13 +115,13 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         ),
         provenance=_provenance(config, sources),
         convention=_convention(table, own, config),
-        warnings=(*sources.flags, *warnings(table, observations, fits, config)),
+        warnings=(*outliers, *sources.flags, *warnings(table, observations, fits, config)),
         laws=laws,
         conventions=tuple(conventions(table, config, inputs.curves)),
         predictions=tuple(predictions(flops, observations, [*standing, *beside])),
         answers=tuple(answers(config.predict, observations, standing)),
         ladder=ladder_table(observations, standing),
-        diagnostics=diagnostics(observations, fits, config),
+        diagnostics=checked,
         holdout=hold_out(observations, config),
     )
     rates = {name: run.flops / run.tokens for name, run in runs.items()}

@@ -1,4 +1,4 @@
-"""Influence of single runs: residuals by budget, leverage, influence, outliers. Drops nothing.
+"""Influence of single runs: residuals by budget, leverage, influence. Drops nothing.
 
 leverage    h_i = diag J (J'J)^-1 J', J the Jacobian of log L in the five constants: the share
             of its own loss in the surface's value at run i; the h_i sum to 5
@@ -7,9 +7,6 @@ influence   the exponent a with run i left out, less a: each an exact refit, not
             one Newton step, the curvature smoothed by the residuals' kernel);
             of the profiles' exponents, the parabola's whatever the headline's method, with
             the budgets that all runs make
-outlier     a residual over 3.5 robust standard deviations from the median residual, that is
-            0.6745 |r - median| > 3.5 MAD (Iglewicz & Hoaglin 1993); the laws are fitted
-            again without such runs, and both results stand side by side
 """
 
 import logging
@@ -17,8 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from scaling.fit.checks.outliers import find_outliers, name_of
 from scaling.fit.config import FitConfig
-from scaling.fit.dispatch import HeadlineFits, fit_headline
+from scaling.fit.dispatch import HeadlineFits
 from scaling.fit.isoflop import budgets, parabola_exponent, profile_of
 from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows
@@ -27,24 +25,15 @@ from scaling.fit.parametric import ALPHA, BETA, A, B, width, without_each
 from scaling.fit.results.checks import (
     Diagnostics,
     Influence,
-    Outlier,
-    Outliers,
     ResidualsOfBudget,
-    WithoutOutliers,
 )
 from scaling.fit.results.laws import Headline, IsoflopLaw, ParametricLaw
 
 _log = logging.getLogger(__name__)
 
-OUTLIER = 3.5
-RULE = (
-    f"residual of log loss over {OUTLIER} robust standard deviations (1.4826 MAD) from the median"
-)
 # Runs left out one at a time: those of largest leverage-weighted residual where there are more.
 _REFITS: dict[Headline, int] = {"parametric": 1000, "isoflop": 300}
 _AT_ONCE = 200  # refits of one batch: the weights are refits times runs
-_ROUNDING = 1e-7  # residuals of data without noise scatter by rounding alone
-_RESAMPLES = 500
 _FEWEST_OF_A_BUDGET = 3
 _BINS = 8
 
@@ -57,20 +46,10 @@ def diagnostics(observations: Observations, fits: HeadlineFits, config: FitConfi
         fitted = surface.predict_loss(observations.params, observations.tokens)
         residuals = np.log(observations.loss / fitted)
         leverage = _leverage(observations, surface)
-    outliers = _outliers(residuals)
-    runs = (
-        ()
-        if residuals is None
-        else tuple(
-            Outlier(*_name(observations, row), float(residuals[row]), score)
-            for row, score in outliers
-        )
-    )
-    without = _without([row for row, _ in outliers], observations, config)
     return Diagnostics(
         residuals_by_budget=_by_budget(observations, residuals, config.budget_tolerance),
         influence=_influence(observations, fits, config, residuals, leverage),
-        outliers=Outliers(RULE, runs, without),
+        outliers=find_outliers(observations, residuals, fits, config),
     )
 
 
@@ -80,17 +59,6 @@ def _leverage(observations: Observations, surface: Surface) -> np.ndarray:
     jacobian /= np.linalg.norm(jacobian, axis=0)
     basis, size, _ = np.linalg.svd(jacobian, full_matrices=False)
     return (basis[:, size > 1e-12 * size[0]] ** 2).sum(axis=1)
-
-
-def _outliers(residuals: np.ndarray | None) -> list[tuple[int, float]]:
-    """(row, robust standard deviations from the median), the worst first."""
-    if residuals is None:
-        return []
-    distance = residuals - np.median(residuals)
-    scale = max(float(np.median(np.abs(distance))) / 0.6745, _ROUNDING)
-    score = distance / scale
-    rows = np.flatnonzero(np.abs(score) > OUTLIER)
-    return [(int(row), float(score[row])) for row in rows[np.argsort(-np.abs(score[rows]))]]
 
 
 def _by_budget(
@@ -148,7 +116,7 @@ def _influence(
             known = bool(np.isfinite(a))
             found.append(
                 Influence(
-                    *_name(observations, row),
+                    *name_of(observations, row),
                     law=name,
                     leverage=None if shares is None else float(shares[row]),
                     residual=None if residuals is None else float(residuals[row]),
@@ -165,12 +133,6 @@ def _whole(law: IsoflopLaw | ParametricLaw) -> float | None:
         parabola = law.methods["parabola"]
         return parabola.a.value if parabola else None
     return law.a.value
-
-
-def _name(observations: Observations, row: int) -> tuple[str, float, float]:
-    """What tells a run from the others: one run_id may stand at several amounts of tokens."""
-    n, d = observations.params[row], observations.tokens[row]
-    return observations.run_id[row], float(n), float(d)
 
 
 def _surface_without(
@@ -205,32 +167,3 @@ def _profiles_without(
         changed[place[row]] = profile_of(whole, flops, members[members != row])
         found.append(parabola_exponent(changed))
     return found
-
-
-def _without(
-    rows: list[int], observations: Observations, config: FitConfig
-) -> tuple[WithoutOutliers, ...]:
-    """Each law asked for, fitted to the runs that are no outliers; empty where none are."""
-    if not rows or not set(config.asked) & set(_REFITS):
-        return ()
-    kept = replace(observations.take(np.setdiff1d(np.arange(len(observations)), rows)), excluded=())
-    config = replace(config, laws=tuple(law for law in config.asked if law in _REFITS))
-    fits = fit_headline(kept, config, min(config.n_bootstrap, _RESAMPLES))
-    found = []
-    for name, law in fits.laws.items():
-        of = law if law.status != "refused" else None
-        surface = of if isinstance(of, ParametricLaw) else None
-        found.append(
-            WithoutOutliers(
-                law=name,
-                status=law.status,
-                reason=law.reason,
-                runs=len(kept),
-                a=of.a if of else None,
-                b=of.b if of else None,
-                E=surface.E if surface else None,
-                alpha=surface.alpha if surface else None,
-                beta=surface.beta if surface else None,
-            )
-        )
-    return tuple(found)

@@ -32,7 +32,7 @@ def outliers(document: FitDocument) -> Table:
         run = (row.run_id, count(row.params), count(row.tokens))
         rows.append((*run, _percent_of_log(row.residual), _signed(row.score, 1)))
     columns = ("run", "N", "D", "loss over fitted", "robust standard deviations")
-    return Table(columns, rows, "No run is an outlier by that rule, or the surface was refused.")
+    return Table(columns, rows, "No run is an outlier by that rule, or these runs show no surface.")
 
 
 def without_outliers(document: FitDocument) -> Table:
