@@ -161,7 +161,7 @@ class FitConfig:
     @property
     def asked(self) -> tuple[str, ...]:
         """The laws to fit: those named, else all that there are."""
-        return self.laws or tuple(LAWS)
+        return self.laws or tuple(name for name, law in LAWS.items() if not law.named)
 
     @property
     def paths(self) -> tuple[str, ...]:

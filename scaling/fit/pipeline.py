@@ -12,6 +12,7 @@ import scipy
 from common.errors import BadInput
 from common.text import either
 from scaling.fit.checks.conventions import conventions
+from scaling.fit.checks.forms import compare_forms
 from scaling.fit.checks.holdout import hold_out
 from scaling.fit.checks.influence import diagnostics
 from scaling.fit.checks.outliers import name_outliers, outlier_warning
@@ -123,6 +124,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         ladder=ladder_table(observations, standing),
         diagnostics=checked,
         holdout=hold_out(observations, config),
+        forms=compare_forms(observations, config),
     )
     rates = {name: run.flops / run.tokens for name, run in runs.items()}
     curves = shown_rows(inputs.curves, rates)

@@ -22,6 +22,7 @@ class LawEntry:
     options    fields of FitConfig that the function takes by name
     column     varied by runs of one (N, D) where the law is fitted unasked; with a sweep's tuning
     needs      columns without which the law is fitted only where it is asked for
+    named      whether it is fitted only where it is named in laws=
     curves     whether it is fitted to training curves, given as `traces`
     figures    keys of its figures in a report
     """
@@ -36,6 +37,7 @@ class LawEntry:
     options: tuple[str, ...] = ()
     column: str | None = None
     needs: tuple[str, ...] = ()
+    named: bool = False
     curves: bool = False
     figures: tuple[str, ...] = ()
 
@@ -104,6 +106,26 @@ LAWS: Mapping[str, LawEntry] = {
         result="scaling.fit.results.other_laws:OverTrainingLaw",
         estimates={"eta": "eta", "best_multiplier": "best D/N"},
         figures=("over_training",),
+    ),
+    "coupled": LawEntry(
+        label="coupled surface",
+        equation="L = E + (A N^-alpha + B D^-beta)^k",
+        source="2608.07222",
+        fit="scaling.fit.parametric.form_laws:fit_coupled",
+        result="scaling.fit.results.laws:FormLaw",
+        estimates={"k": "k", "a": "a", "E": "E"},
+        options=("delta", "objective"),
+        named=True,
+    ),
+    "bounded": LawEntry(
+        label="bounded surface",
+        equation="L = E + (log V - E) h/(1 + h), h = A N^-alpha + B D^-beta",
+        source="2605.09189",
+        fit="scaling.fit.parametric.form_laws:fit_bounded",
+        result="scaling.fit.results.laws:FormLaw",
+        estimates={"a": "a", "E": "E"},
+        options=("delta", "objective", "loss_unit"),
+        named=True,
     ),
     "data_constrained": LawEntry(
         label="repeated data",

@@ -7,6 +7,7 @@ from scaling.report.figures.chart import Chart
 from scaling.report.study import Study
 from scaling.report.tables import checks, laws, predictions, runs
 from scaling.report.tables.table import Table
+from scaling.report.text import forms
 from scaling.report.text.labels import axis_labels
 
 # The figures that a section of their own shows; the others stand with the other laws.
@@ -72,6 +73,7 @@ def sections(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:
             ("Held-out budget", predictions.holdout(document)),
             ("Each budget, by the runs below it", predictions.rolling(document)),
         ),
+        *_forms(study),
         _section(
             ("ladder", "Compute and data for a given model size"),
             "Table 3 of Hoffmann et al. for the laws of this fit: the compute and data at which "
@@ -146,6 +148,14 @@ def _comparison(study: Study) -> tuple[Section, ...]:
         ("Why they may not be comparable", checks.coded(found.warnings, "No known reason.")),
     )
     return (section,)
+
+
+def _forms(study: Study) -> tuple[Section, ...]:
+    """Other forms of the surface beside Hoffmann's, where they were compared."""
+    if not study.document.forms:
+        return ()
+    lead = " ".join(forms.sentences(study.document))
+    return (_section(("forms", "Forms of the surface"), lead, ("", checks.forms(study.document))),)
 
 
 def _other_laws(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:

@@ -58,7 +58,7 @@ def huber(residual: np.ndarray, delta: float) -> np.ndarray:
 def solve_huber(
     model: Model,
     starts_SP: np.ndarray,
-    target_n: np.ndarray,
+    target: np.ndarray,
     weights_Sn: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
     deltas: tuple[float, ...],
@@ -67,9 +67,11 @@ def solve_huber(
 ) -> HuberFit:
     """The minimum downhill of each start, through falling `deltas`, of which the last counts.
 
-    `above` weighs rows that lie above the model: under 1 they are taken for upper bounds.
+    `target` is (n,), one for all members, or (S, n). `above` weighs rows that lie above the model:
+    under 1 they are taken for upper bounds.
     """
     theta = np.clip(starts_SP, *bounds)
+    targets_Sn = np.broadcast_to(target, weights_Sn.shape)
     members = len(theta)
     objective, settled = np.full(members, np.inf), np.zeros(members, dtype=bool)
     for stage, delta in enumerate(deltas):
@@ -77,7 +79,7 @@ def solve_huber(
         objective, live = np.full(members, np.inf), np.arange(members)
         for _ in range(_MOST_ROUNDS if last else _ROUNDS_OF_STAGE):
             with np.errstate(all="ignore"):
-                residual = model(theta[live])[0] - target_n
+                residual = model(theta[live])[0] - targets_Sn[live]
                 weights = weights_Sn[live] * np.where(residual < 0, above, 1.0)
                 now = (weights * huber(residual, delta)).sum(axis=1)
                 pull = weights * np.minimum(1.0, delta / np.maximum(np.abs(residual), 1e-300))
@@ -89,7 +91,7 @@ def solve_huber(
             live, pull = live[~done], pull[~done]
             if not live.size:
                 break
-            found = solve(model, theta[live], target_n, pull, *bounds, _LOOSE)
+            found = solve(model, theta[live], targets_Sn[live], pull, *bounds, _LOOSE)
             finite = np.isfinite(found.theta).all(axis=1)
             theta[live[finite]] = found.theta[finite]
     return HuberFit(theta, objective, settled & np.isfinite(objective))

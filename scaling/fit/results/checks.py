@@ -5,7 +5,7 @@ from typing import Literal
 
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.json_form import optional
-from scaling.fit.results.laws import Headline, Status
+from scaling.fit.results.laws import Headline, NestedTest, Status
 
 
 @dataclass(frozen=True)
@@ -112,3 +112,32 @@ class Holdout:
     inside90: bool | None
     rolling: tuple[HeldOut, ...]
     rolling_reason: str | None
+
+
+@dataclass(frozen=True)
+class FormErrors:
+    """Rms of log(predicted/observed) on unseen runs: the held-out budget, and rolling by C, N, D.
+
+    None where the runs below are too few.
+    """
+
+    top: float | None = None
+    flops: float | None = None
+    params: float | None = None
+    tokens: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormRow:
+    """A form of the surface beside others; `k` of the coupled form alone; rank 1 is the best."""
+
+    form: Literal["hoffmann", "tied", "coupled", "bounded"]
+    equation: str
+    status: Literal["ok", "refused"]
+    reason: str | None
+    parameters: int
+    objective: float
+    k: Estimate | None = optional()
+    against_hoffmann: NestedTest | None
+    held_out: FormErrors
+    rank: int | None

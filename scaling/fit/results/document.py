@@ -15,7 +15,7 @@ from configs.schema import build
 from scaling.fit.config import Objective
 from scaling.fit.flags import Flag
 from scaling.fit.registry import LAWS
-from scaling.fit.results.checks import Diagnostics, Holdout
+from scaling.fit.results.checks import Diagnostics, FormRow, Holdout
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.json_form import ByName, json_schema, optional, to_json
 from scaling.fit.results.laws import EnvelopeLaw, Headline, IsoflopLaw, Law, ParametricLaw, Status
@@ -194,6 +194,7 @@ class FitDocument:
     ladder: Ladder
     diagnostics: Diagnostics
     holdout: Holdout
+    forms: tuple[FormRow, ...] = ()
     comparison: Comparison | None = optional()
 
     def law(self, name: str, kind: type[L]) -> L | None:

@@ -169,3 +169,35 @@ class EnvelopeLaw:
     curves: int | None = None
     curves_on_envelope: int | None = None
     failed_resamples: int | None = None
+
+
+@dataclass(frozen=True)
+class NestedTest:
+    """The quasi-likelihood ratio of a form within another: F(1, n - constants), and its p."""
+
+    statistic: float
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormLaw:
+    """Another form of the surface, `coupled` (with k) or `bounded` (with its ceiling log V)."""
+
+    status: Status
+    flags: tuple[Flag, ...]
+    reason: str | None
+    E: Estimate = UNKNOWN
+    A: Estimate = UNKNOWN
+    B: Estimate = UNKNOWN
+    alpha: Estimate = UNKNOWN
+    beta: Estimate = UNKNOWN
+    a: Estimate = UNKNOWN
+    b: Estimate = UNKNOWN
+    k: Estimate | None = optional()
+    ceiling: float | None = optional()
+    objective: float | None = None
+    objective_of_hoffmann: float | None = None
+    against_hoffmann: NestedTest | None = None
+    identifiability: Identifiability | None = optional()
+    n_points: int | None = None
+    failed_resamples: int | None = None

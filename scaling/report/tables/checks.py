@@ -60,6 +60,23 @@ def residuals_by_budget(document: FitDocument) -> Table:
     return Table(columns, rows, "The surface was refused or not asked for.")
 
 
+def forms(document: FitDocument) -> Table:
+    """The forms of the surface, the best on unseen runs first."""
+    rows: list[Row] = []
+    for row in document.forms:
+        errors = (row.held_out.top, row.held_out.flops, row.held_out.params, row.held_out.tokens)
+        shown = (UNKNOWN if one is None else f"{100 * one:.2f}%" for one in errors)
+        test = row.against_hoffmann
+        p = "none" if test is None else f"{test.p:.2g}"
+        name = row.form if row.k is None else f"{row.form} (k = {fixed(row.k.value, 3)})"
+        rank = row.reason or (UNKNOWN if row.rank is None else str(row.rank))
+        rows.append((rank, name, row.equation, f"{row.objective:.4g}", p, *shown))
+    columns = ("rank", "form", "equation", "objective", "p against hoffmann")
+    errors_of = ("held-out budget", "rolling by C", "by N", "by D")
+    why = "The surface was refused or not asked for, or there are too many runs to compare forms."
+    return Table((*columns, *errors_of), rows, why)
+
+
 def comparison(document: FitDocument) -> Table:
     """Estimates of this fit and the other, with their difference."""
     rows: list[Row] = []

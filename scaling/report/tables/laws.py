@@ -8,7 +8,7 @@ from common.numbers import compact, fixed
 from scaling.fit.registry import HEADLINE, LAWS
 from scaling.fit.results import FitDocument
 from scaling.fit.results.estimate import UNKNOWN, Estimate
-from scaling.fit.results.laws import EnvelopeLaw, IsoflopLaw, Law, ParametricLaw
+from scaling.fit.results.laws import EnvelopeLaw, FormLaw, IsoflopLaw, Law, ParametricLaw
 from scaling.fit.results.other_laws import (
     DataConstrainedLaw,
     KaplanLaws,
@@ -135,7 +135,7 @@ def _other_laws(document: FitDocument) -> Iterator[tuple[str, str, Law]]:
                     yield name, f"L = {_irreducible(size)}(D_c/D)^alpha", size
             case LearningCurveLaw():
                 yield labels.law_name(key), "", law
-            case OverTrainingLaw() | TunedLaw() | DataConstrainedLaw():
+            case OverTrainingLaw() | TunedLaw() | DataConstrainedLaw() | FormLaw():
                 yield labels.law_name(key), LAWS[key].equation, law
 
 
