@@ -29,9 +29,10 @@ def test_kills_of_training_change_nothing(tmp_path, seed):
     assert Row(counts).faults == 0, counts
 
 
-def test_kills_before_each_call_that_changes_the_disk_change_nothing(tmp_path):
-    counts = kill_at_calls(tmp_path, after=False)
-    assert counts["kills"] >= 20
+def test_kills_before_calls_that_change_the_disk_change_nothing(tmp_path):
+    """Every third call; the full run has each."""
+    counts = kill_at_calls(tmp_path, after=False, every=3)
+    assert counts["kills"] >= 15, counts
     assert Row(counts).faults == 0, counts
 
 

@@ -48,13 +48,16 @@ def kill_ranks(folder: Path, kills: int, seed: int) -> Counter[str]:
     return _kill(folder, kills, seed, record, lambda trial: _start_two(config, trial))
 
 
-def kill_at_calls(folder: Path, after: bool) -> Counter[str]:
-    """A kill before, or just after, each call of a trial that changes the disk, one a trial."""
+def kill_at_calls(folder: Path, after: bool, every: int = 1) -> Counter[str]:
+    """A kill before, or just after, each call of a trial that changes the disk, one a trial.
+
+    `every`: 3 for every third call.
+    """
     config = prepared_config(folder, 3)
     calm, counts = _calm(config, folder), Counter[str]()
     with counting_calls() as calls:
         train_once(config, folder / "counted")
-    for index in range(len(calls)):
+    for index in range(0, len(calls), every):
         trial = folder / f"at{index}"
 
         def body(index: int = index, trial: Path = trial) -> None:
