@@ -3,11 +3,27 @@
 python fit.py runs=runs/quickstart                        writes runs/quickstart/fit
 python fit.py runs=T.csv columns.params=n out=fits/x      a table with names of its own
 python fit.py runs=T.csv units.tokens=1e9                 tokens counted in billions
+python fit.py runs=T.csv derive.tokens="flops/6/params"   a column from others, by arithmetic
+python fit.py runs=T.csv.gz loss_unit=ppl                 perplexities, to nats; bits, bpb
 python fit.py runs=[runs.csv,chart.csv]                   two exports of Weights & Biases
+python fit.py runs=T.csv rows=runs                        each row of a curve is a run
+python fit.py runs=T.csv incomplete=exclude               without rows that lack a value
 python fit.py runs=T.csv where.recipe=tuned               rows with that value; or [tuned,plain]
+python fit.py runs=T.csv where.flops=">=1e18"             rows that compare so; <, !=x
+python fit.py runs=T.csv exclude=[r3,r10]                 without these runs
+python fit.py runs=T.csv reduce=best                      of one (N, D) the lowest loss
 python fit.py runs=T.csv by=recipe                        one fit a value: fits/T/<value>
+python fit.py runs=T.csv laws=[isoflop,parametric]        these laws; each must stand
+python fit.py runs=T.csv require=[]                       no law must, for exit status 0
+python fit.py runs=T.csv holdout=3e18                     runs from that FLOP on validate
+python fit.py runs=T.csv budget_tolerance=0.3             FLOP of one budget differ so much
+python fit.py runs=T.csv convention.params=total          N with embeddings; convention.flops=6nd
+python fit.py runs=T.csv objective=lad delta=1e-3         the surface by absolute values
+python fit.py runs=T.csv n_bootstrap=400 seed=1           fewer resamples, and others
 python fit.py runs=T.csv predict.flops=[1e20]             what the laws say of a budget
 python fit.py runs=T.csv predict.params=[7e10]            what makes that size the best
+python fit.py runs=T.csv predict.tokens=[2e10]            the size that so much data serves best
+python fit.py runs=T.csv predict.pairs=[[1e9,1e11]]       the loss of that model
 python fit.py runs=T.csv compare=U.csv                    two fits on one page
 """
 

@@ -1,8 +1,16 @@
 """What a fit is asked to do is checked before anything is read."""
 
+import re
+import shlex
+
 import pytest
 
+import fit
 from common.errors import ExitStatus
+from configs.cli import Arguments
+from configs.load import CONFIG_DIR
+from configs.schema import build
+from scaling.fit.config import FitConfig
 from tests.support.fit_runs import run, table
 
 
@@ -36,3 +44,17 @@ def test_fit_config_refuses_bad_options(tmp_path, capsys, override, says):
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
     assert not out.exists()
+
+
+READING = "runs columns units derive where by laws require reduce holdout exclude incomplete rows"
+OTHERS = "loss_unit objective delta budget_tolerance n_bootstrap seed compare convention predict"
+
+
+def test_help_has_an_example_of_each_option_that_can_be_typed():
+    """Each line of fit.py's own head is a command that composes, and no option lacks one."""
+    commands = re.findall(r"^python fit\.py (.*?)(?:  |$)", fit.__doc__ or "", re.M)
+    typed = [shlex.split(command) for command in commands]
+    for words in typed:
+        build(FitConfig, Arguments("fit", tuple(words), CONFIG_DIR).compose(fit.KEYS))
+    used = {word.partition("=")[0].partition(".")[0] for words in typed for word in words}
+    assert set(f"{READING} {OTHERS}".split()) <= used

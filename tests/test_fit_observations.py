@@ -17,7 +17,7 @@ def test_observe_refuses_a_run_without_a_loss_with_the_remedy(tmp_path, loss):
     """A run without a loss is refused with the remedy."""
     path = tmp_path / "runs.csv"
     write_csv(path, [row(run_id="good"), row(run_id="dead", params=2e6, loss=loss)])
-    assert refusal(path).endswith("expected a number; exclude=[dead] leaves the run out")
+    assert refusal(path).endswith("expected a number; incomplete=exclude leaves the run out")
     assert admitted(path, "exclude=[dead]").run_id == ("good",)
 
 

@@ -141,3 +141,29 @@ def test_values_of_exclude_a_run_from_the_value_that_has_it(tmp_path):
     found = [observe(read_inputs(part, sources).runs, part) for _, part in parts(asked, sources)]
     assert [len(runs.excluded) for runs in found] == [0, 1]
     assert sum(len(runs) for runs in found) == len(ROWS) - 1
+
+
+def test_rows_equal_in_every_cell_are_counted_once(tmp_path):
+    """Pasted twice, an IsoFLOP table has as many runs as before; one other cell is another run."""
+    rows = [{**row(params=k * 1e6), "run_id": None, "note": "x"} for k in (1, 2, 3)]
+    path = write_csv(tmp_path / "t.csv", [*rows, *rows])
+    sources = read_sources(config(f"runs={path}"))
+    assert len(sources.table) == 3
+    assert [flag.code for flag in sources.flags] == ["pasted_rows"]
+    assert "3 rows repeat another in every cell" in sources.flags[0].text
+    other = write_csv(tmp_path / "u.csv", [*rows, *({**one, "note": "y"} for one in rows)])
+    assert admitted(other).planned == 6
+
+
+def test_rows_runs_reads_each_row_of_a_curve_as_a_run(tmp_path):
+    """Else the last of each is the run, and how many there are is known."""
+    rows = [row(run_id=name, tokens=k * 1e8, step=k) for name in "ab" for k in (1, 2, 3)]
+    path = write_csv(tmp_path / "t.csv", rows)
+    asked = config(f"runs={path}")
+    inputs = read_inputs(asked)
+    assert (inputs.rows, len(inputs.runs), sorted(inputs.curves)) == (6, 2, ["a", "b"])
+    asked = config(f"runs={path}", "rows=runs")
+    inputs = read_inputs(asked)
+    assert (inputs.rows, len(inputs.runs), inputs.curves) == (None, 6, {})
+    bare = write_csv(tmp_path / "u.csv", [{**one, "run_id": None, "run_name": "a"} for one in rows])
+    assert "map it, as columns.run_id=run_name; or rows=runs" in refusal(bare)

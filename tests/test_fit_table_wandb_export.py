@@ -1,10 +1,12 @@
 """The exports of Weights & Biases: a table of runs, a chart, and the two together."""
 
 import csv
+import shlex
 
 import pytest
 
 from scaling.fit.pipeline import fit
+from scaling.fit.table.inputs import read_inputs
 from tests.support.fit_examples import config
 from tests.support.fit_runs import read, refusal
 
@@ -109,7 +111,7 @@ def test_check_columns_suggests_the_usual_names(tmp_path, missing, column):
     path = export(tmp_path / "t.csv", header, [["a", "finished", 1, 1e-3, 1e6, 1e8, 3.0]])
     plain = column.removeprefix("summary.").removeprefix("config.")
     if plain != missing:
-        assert refusal(path).endswith(f"map it, as columns.{missing}={column}")
+        assert refusal(path).endswith(f"map it, as {shlex.quote(f'columns.{missing}={column}')}")
 
 
 def test_chart_curve_gives_runs_their_curves(tmp_path):
@@ -169,3 +171,19 @@ def test_adopt_joins_two_tables_and_units_are_warned_of(tmp_path):
     document = fit(asked).document.to_json()
     assert document["inputs"]["planned"] == 4 and document["inputs"]["used"] == 2
     assert {"code": "units", "text": "columns were multiplied: params x 1"} in document["warnings"]
+
+
+@pytest.mark.parametrize(("prefix", "column"), [("Group", "Group"), ("width", "config.width")])
+def test_chart_of_groups_gives_curves_where_a_group_is_one_run(tmp_path, prefix, column):
+    """Means over several runs are told and are no curves; no group counts as a run."""
+    rows = [[f"run {k}", "finished", f"s{min(k, 2)}", k * 1e6, 1e8, 3.0] for k in (1, 2, 3)]
+    header = ["Name", "State", column, "params", "tokens", "loss"]
+    runs = export(tmp_path / "runs.csv", header, rows)
+    lines = [f"{prefix}: s1 - loss", f"{prefix}: s2 - loss"]
+    chart = export(tmp_path / "chart.csv", ["Step", *lines], [[10, 4.0, 5.0], [20, 3.0, 4.0]])
+    asked = config(f"runs=[{runs},{chart}]")
+    inputs = read_inputs(asked)
+    assert len(inputs.runs) == 3 and list(inputs.curves) == ["run 1"]
+    assert inputs.curves["run 1"].loss.tolist() == [4.0, 3.0]
+    [flag] = [flag for flag in inputs.flags if flag.code == "grouped_chart"]
+    assert f"means of runs, which are no curves: {prefix}: s2 (2 runs)" in flag.text

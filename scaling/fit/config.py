@@ -89,7 +89,10 @@ class FitConfig:
     n_bootstrap  resamples behind every interval
     exclude      run_ids to leave out, or Names where an export has them
     seed         of every resampling
-    loss_unit    nats per token, or bits per byte (it only changes what E means)
+    loss_unit    nats per token, or bits per byte (it only changes what E means); bits per token
+                 and perplexities are converted to nats
+    incomplete   exclude leaves out and lists runs without params, tokens or loss
+    rows         runs takes each row of a table of curves as a run; auto, its last of each run
     objective    of the surface, on log loss: Huber of width delta, absolute values, or squares
     delta        width of the Huber loss on log loss
     repeats_surface  of data_constrained: fitted with the rest, or a published one, held
@@ -112,7 +115,9 @@ class FitConfig:
     n_bootstrap: int
     exclude: tuple[str, ...]
     seed: int
-    loss_unit: Literal["nats", "bpb"]
+    loss_unit: Literal["nats", "bpb", "bits", "ppl"]
+    incomplete: Literal["refuse", "exclude"]
+    rows: Literal["auto", "runs"]
     convention: ConventionConfig
     objective: Objective
     delta: float

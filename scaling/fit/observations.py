@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import BadInput
-from scaling.fit.budget_flops import at_budget
+from scaling.fit.budget_flops import at_budget, mixed_flops
 from scaling.fit.config import FitConfig
-from scaling.fit.table.schema import NEEDED, NUMBERS, ROW_NUMBER, TEXTS, is_done
+from scaling.fit.table.incomplete import incomplete_rows, refuse_incomplete
+from scaling.fit.table.schema import NEEDED, NUMBERS, TEXTS, is_done
 from scaling.fit.table.seeds import (
     average_losses,
     check_repeats,
@@ -127,6 +128,11 @@ def admit(
 ) -> tuple["Table", Observations]:
     """The rows of the runs that a fit may use, and each as a point, in one order. BadInput."""
     reasons = _reasons(runs, config, arms)
+    lacking = incomplete_rows(runs, np.array([reason is None for reason in reasons], dtype=bool))
+    if config.incomplete == "refuse":
+        refuse_incomplete(runs, lacking)
+    for row, what in lacking.items():
+        reasons[row] = f"incomplete: {what}"
     table = runs.take(np.array([reason is None for reason in reasons], dtype=bool))
     known = table.known("data_digest")
     same_data = len(known) > 0 and known.all() and len(table.distinct("data_digest")[1]) == 1
@@ -208,6 +214,8 @@ def _points(table: "Table", config: FitConfig) -> Observations:
     budget = columns.pop("flops_budget", unknown)
     if config.convention.flops in (None, "given"):
         given = at_budget(given, budget)
+        if config.convention.flops is None and mixed_flops(given, by_rule):
+            given = at_budget(unknown, budget)  # one count for all
     return Observations(
         run_id=tuple(name or "" for name in table.texts("run_id")),
         params=params,
@@ -221,15 +229,7 @@ def _points(table: "Table", config: FitConfig) -> Observations:
 
 
 def _losses(table: "Table") -> np.ndarray:
-    loss = table.numbers_or_nan("loss")
-    if np.isnan(loss).any():
-        row = int(np.argmax(np.isnan(loss)))
-        error = table.no_number(row, "loss")
-        if str(table.texts("loss")[row]).lower() in ("none", "nan", "inf"):
-            run = table.run_name(row)  # it diverged, say, or was killed
-            error = BadInput(f"{error}; exclude=[{run}] leaves the run out")
-        raise error
-    expected = f"above 0 and at most {LOSS_MAX:g} nats"
+    loss, expected = table.numbers("loss"), f"above 0 and at most {LOSS_MAX:g} nats"
     table.check((loss > 0) & (loss <= LOSS_MAX), "loss", loss, expected)
     table.check(loss >= LOSS_MIN, "loss", loss, f"at least {LOSS_MIN:g} nats")
     return loss
@@ -239,8 +239,7 @@ def _without_numbered(
     table: "Table", points: Observations, config: FitConfig
 ) -> tuple["Table", Observations]:
     """Leaves out the rows that are excluded by the numbers which they have without a name."""
-    asked = {name for name in config.exclude if ROW_NUMBER.fullmatch(name)}
-    lost = np.array([name in asked for name in points.run_id], dtype=bool)
+    lost = np.isin(np.array(points.run_id, dtype=object), config.exclude)
     if not lost.any():
         return table, points
     rows = points.take(lost)

@@ -102,7 +102,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     document = FitDocument(
         schema=SCHEMA,
         status=_status(judged, config),
-        inputs=_inputs(observations, config),
+        inputs=_inputs(observations, config, inputs.rows),
         options=Options(
             objective=config.objective,
             delta=config.delta,
@@ -111,12 +111,17 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
             n_bootstrap=config.n_bootstrap,
             failed_resamples=sum(law.failed_resamples or 0 for law in laws.values()),
             seed=config.seed,
-            loss_unit=config.loss_unit,
+            loss_unit="bpb" if config.loss_unit == "bpb" else "nats",
             budget_tolerance=config.budget_tolerance,
         ),
         provenance=_provenance(config, sources),
         convention=_convention(table, own, config),
-        warnings=(*outliers, *sources.flags, *warnings(table, observations, fits, config)),
+        warnings=(
+            *outliers,
+            *sources.flags,
+            *inputs.flags,
+            *warnings(table, observations, fits, config),
+        ),
         laws=laws,
         conventions=tuple(conventions(table, config, inputs.curves)),
         predictions=tuple(predictions(flops, observations, [*standing, *beside])),
@@ -159,7 +164,7 @@ def _status(laws: Mapping[str, Law], config: FitConfig) -> Status:
     return "ok" if found == {"ok"} else "flagged"
 
 
-def _inputs(observations: Observations, config: FitConfig) -> Inputs:
+def _inputs(observations: Observations, config: FitConfig, rows: int | None) -> Inputs:
     return Inputs(
         planned=observations.planned,
         used=len(observations) + observations.merged,
@@ -167,6 +172,7 @@ def _inputs(observations: Observations, config: FitConfig) -> Inputs:
         merged=observations.merged,
         excluded=tuple(ExcludedRun(e.run_id, e.reason) for e in observations.excluded),
         where=dict(config.where) or None,
+        rows=rows,
     )
 
 

@@ -32,6 +32,9 @@ def summary(document: FitDocument) -> str:
     chosen = ", ".join(f"{name}={either(wanted)}" for name, wanted in where)
     lines = [f"{chosen}:"] if chosen else []
     points = plural(inputs.observations, "point")
+    if inputs.rows is not None:
+        of = f"{plural(inputs.rows, 'row')} of {plural(inputs.planned, 'run')}"
+        lines.append(f"{of}: the last of each is the run (rows=runs: every row is one)")
     lines.append(
         f"{plural(inputs.planned, 'run')} = {inputs.used} used + {len(inputs.excluded)} excluded"
         + (f"; {points} after averaging seeds" if inputs.merged else "")

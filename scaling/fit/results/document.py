@@ -39,7 +39,10 @@ class ExcludedRun:
 
 @dataclass(frozen=True)
 class Inputs:
-    """planned = used + excluded runs; observations = used - merged, the rows lost to averaging."""
+    """planned = used + excluded runs; observations = used - merged, the rows lost to averaging.
+
+    `rows` are those of the training curves, of each of which the last is the run.
+    """
 
     planned: int
     used: int
@@ -47,6 +50,7 @@ class Inputs:
     merged: int
     excluded: tuple[ExcludedRun, ...]
     where: Mapping[str, Any] | None
+    rows: int | None = optional()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from common.errors import BadInput
 from common.text import shown
 from scaling.fit.flags import Flag
-from scaling.fit.table.schema import COUNTS, LETTERS, is_done
+from scaling.fit.table.schema import COUNTS, LETTERS, NUMBERS, is_done, is_missing
 
 # Of anything counted: beyond is a slip, and squares and exponentials of it overflow.
 _SMALLEST, _LARGEST = 1e-12, 1e40
@@ -107,6 +107,10 @@ class Table:
         values = self.numbers_or_nan(name)
         wrong = np.isnan(values) & self.known(name)
         wrong = wrong if keep is None else wrong & keep
+        if wrong.any() and name in NUMBERS and name != "step":
+            texts = self.texts(name)
+            rows = np.flatnonzero(wrong)
+            wrong[[row for row in rows.tolist() if is_missing(texts[row], False)]] = False
         if wrong.any():
             raise self.no_number(int(np.argmax(wrong)), name, run)
         return values

@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # the launcher imports this file and forks: see columns.py
 
 LOGGED = ("step", "tokens", "flops", "loss", "lr")
 _ALL = (*LOGGED, "val_loss")  # the last by our own trainer alone
+_NAMES_OF_RUNS = frozenset(
+    ("run_name", "run", "runname", "name", "run name", "experiment", "exp", "model", "id", "run id")
+)
 # The page bins a curve far below this; an object a row would not fit for a million rows.
 _SHOWN_ROWS = 100_000
 _FEWEST_SHOWN = 200
@@ -107,7 +110,10 @@ def ends_and_curves(table: "Table", keep: np.ndarray, logged: np.ndarray) -> tup
     run, names = table.distinct("run_id")
     nameless = kept & (run < 0)
     if nameless.any():
+        theirs = next((name for name in table.names if name.lower() in _NAMES_OF_RUNS), None)
         needed = "a name, since the table has a step column"
+        needed += f"; map it, as columns.run_id={theirs}" if theirs else ""
+        needed += "; or rows=runs, if each row is a run of its own"
         raise table.refusal(int(np.argmax(nameless)), "run_id", "nothing", needed)
     columns = {name: table.numbers(name, kept) for name in (*LOGGED, "is_final")}
     marked, unmarked = kept & (columns["is_final"] == 1), np.zeros(len(table), dtype=bool)

@@ -94,9 +94,9 @@ def _parsed(key: str, text: str, table: Table) -> ast.expr:
 
 def _is_known(node: ast.AST) -> bool:
     if isinstance(node, ast.Constant):
-        return type(node.value) is str or (
-            type(node.value) in (int, float) and abs(node.value) < 1e300
-        )
+        value: Any = node.value
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, str) or (is_number and abs(value) < 1e300)
     if isinstance(node, ast.Attribute):  # config.n_layer
         return isinstance(node.value, ast.Name | ast.Attribute)
     known = (ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.USub, ast.UAdd)

@@ -110,6 +110,11 @@ def is_of_training(column: str) -> bool:
     return bool({"train", "training"}.intersection(words_of(column)))
 
 
+def is_loss_by_meaning(column: str) -> bool:
+    """Whether a column is a cross entropy, or a perplexity, by all of its words."""
+    return _means("loss", column)
+
+
 def _means(name: str, column: str) -> bool:
     words = words_of(column)
     about, beside = set(_ABOUT[name].split()), set(_BESIDE[name].split())
@@ -143,7 +148,7 @@ def _formula(name: str, known: Mapping[str, str], columns: Sequence[str]) -> str
             head, *rest = re.split("[^a-z0-9]+", column.lower())
             if head == base and _means(name, "_".join(rest)):
                 return f"{power}**{_quoted(column)}"
-    have = {part: column for part in _PARTS if (column := _named(part, columns))}
+    have = {part: found for part in _PARTS if (found := _named(part, columns))}
     one = {part: _quoted(column) for part, column in {**have, **known}.items()}
     if name == "tokens":
         if {"ratio", "params"} <= set(one):

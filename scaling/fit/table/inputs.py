@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import BadInput
-from common.text import listed
+from common.text import listed, plural
 from scaling.fit.config import FitConfig
 from scaling.fit.flags import Flag
 from scaling.fit.table.columns import Table, stacked
@@ -16,7 +16,9 @@ from scaling.fit.table.curves import LOGGED, Curves, ends_and_curves, joined, lo
 from scaling.fit.table.derive import with_derived
 from scaling.fit.table.filters import asked_rows
 from scaling.fit.table.hints import remedy
+from scaling.fit.table.loss_unit import in_nats
 from scaling.fit.table.readers import read_table
+from scaling.fit.table.remarks import remarks
 from scaling.fit.table.schema import NEEDED, OURS, check_known, did_you_mean
 from scaling.fit.table.status import with_status
 from scaling.fit.table.sweep_directory import read_sweep, sweep_curves
@@ -49,25 +51,33 @@ class Sources:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a fit sees of the sources: a row a run, and the curves."""
+    """What a fit sees of the sources: a row a run, and the curves.
+
+    rows   those of a table of curves; None where there is none
+    flags  what to tell of the columns and rows that were read
+    """
 
     runs: Table
     own: bool
     curves: Curves
+    rows: int | None = None
+    flags: tuple[Flag, ...] = ()
 
 
 def read_sources(config: FitConfig) -> Sources:
     """Read every input, once. Raises BadInput."""
     tables: list[Table] = []
-    charts, curves, digests, flags = [], [], [], []
+    charts, curves, digests = [], [], []
+    flags: list[Flag] = []
     for path in map(Path, config.paths):
         table = _read(path)
         digests.append(table.digest)
         if is_chart(table.names):
-            charts.append(read_chart(table, config.columns))
+            charts.append(read_chart(table, config.columns, config.loss_unit))
         else:
             table, derived = with_derived(adopt(table), config.derive, config.columns, config.units)
-            tables.append(with_status(_renamed(table, config)))
+            table = with_status(_renamed(table, config))
+            tables.append(table if table.sweep else in_nats(table, config.loss_unit))
             flags += derived
             if table.sweep:
                 logged_curves, found = sweep_curves(path)
@@ -86,7 +96,9 @@ def read_sources(config: FitConfig) -> Sources:
             "differ in data, tokenizer, evaluation or model family"
         )
     own = all(table.sweep for table in tables) and not charts
-    logged = np.concatenate([logged_rows(table) for table in tables])
+    tables = [table if table.sweep else _without_pasted(table, flags) for table in tables]
+    is_curves = config.rows == "auto"
+    logged = np.concatenate([logged_rows(table) & is_curves for table in tables])
     table = stacked(tables)
     if logged.any():
         table = table.as_numbers(LOGGED)
@@ -101,18 +113,22 @@ def read_inputs(config: FitConfig, sources: Sources | None = None) -> Inputs:
     sources = sources or read_sources(config)
     _check_excluded(sources, config.exclude)
     table = replace(sources.table, units=config.units)
-    runs, logged = ends_and_curves(table, asked_rows(table, config.where), sources.logged)
+    keep = asked_rows(table, config.where)
+    runs, logged = ends_and_curves(table, keep, sources.logged)
+    flags = [] if sources.own else list(remarks(runs, config))
     curves, tables = [sources.curves, logged], [runs]
     for chart in sources.charts:
+        flags += chart.group_flags(runs)
         curves.append(chart.curves_of(runs))
         # A value of `where` says nothing of them; they are listed where all runs are asked for.
-        if (unknown := chart.unknown_runs(_run_names(table))) is not None:
+        if (unknown := chart.unknown_runs(table, _run_names(table))) is not None:
             tables.append(unknown)
     if len(tables) > 1:
         runs = replace(stacked(tables), units=config.units)
     names = set(runs.texts("run_id"))
     together = {name: one for name, one in joined(curves).items() if name in names}
-    return Inputs(runs, sources.own, together)
+    rows = int((keep & sources.logged).sum()) or None
+    return Inputs(runs, sources.own, together, rows, tuple(flags))
 
 
 def values_of(sources: Sources, config: FitConfig) -> list[str]:
@@ -135,6 +151,22 @@ def _read(path: Path) -> Table:
     except OSError as error:
         where = error.filename or path
         raise BadInput(f"{where}: {error.strerror or error}; expected a readable file") from None
+
+
+def _without_pasted(table: Table, flags: list[Flag]) -> Table:
+    """The table with rows that are equal in every cell once; rows of curves are as they are."""
+    if logged_rows(table).any():
+        return table
+    data = table.data.rename_columns(list(map(str, range(table.data.num_columns))))
+    first = data.append_column("row", [np.arange(len(table))])
+    grouped = first.group_by(data.column_names, use_threads=False).aggregate([("row", "min")])
+    kept = np.sort(grouped["row_min"].to_numpy())
+    if lost := len(table) - len(kept):
+        rows = plural(lost, "row repeats", "rows repeat")
+        text = f"{table.source}: {rows} another in every cell, as if pasted twice: counted once"
+        flags.append(Flag("pasted_rows", text))
+        return table.take(kept)
+    return table
 
 
 def _run_names(table: Table) -> set[str]:

@@ -25,7 +25,6 @@ OURS = (*NEEDED, *NUMBERS, *TEXTS)
 
 # A letter after a count, as in 1.5M.
 LETTERS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
-ROW_NUMBER = re.compile(r"row-\d{5,}")  # what a fit calls a run without a name
 
 # Columns that a table may count in a unit of its own.
 COUNTS = (
@@ -53,6 +52,19 @@ _USUAL_NAMES = {
         final_val_loss best_val_loss train_loss""",
 }
 _CONTAINERS = ("config", "summary", "train", "trainer", "perf", "model")
+
+
+# What programs write for nothing, and for a loss that is none.
+_NOTHING = frozenset(("nan", "none", "null", "n/a", "na", "#n/a", "<na>", "-", "--", "?"))
+_INFINITE = frozenset(("inf", "-inf", "+inf", "infinity", "-infinity"))
+
+
+def is_missing(text: str | None, with_infinity: bool = True) -> bool:
+    """Whether a cell says that there is no number."""
+    if text is None:
+        return True
+    plain = text.strip().lower()
+    return plain in _NOTHING or (with_infinity and plain in _INFINITE)
 
 
 def is_done(status: str | None) -> bool:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import BadInput
-from common.text import listed
-from scaling.fit.table.columns import Table, of_rows
+from common.text import listed, plural
+from scaling.fit.flags import Flag
+from scaling.fit.table.columns import Table, of_rows, same_value
 from scaling.fit.table.curves import Curve, Curves, curve
+from scaling.fit.table.loss_unit import nats
 from scaling.fit.table.schema import DONE, OURS, is_done, is_usual
 from scaling.fit.table.status import OTHERS
 
@@ -33,9 +35,10 @@ class Chart:
     def curves_of(self, runs: Table) -> Curves:
         """The curves of the runs of a table that the chart has, by Name or ID."""
         curves, unit = {}, runs.units.get("tokens", 1.0)
+        of_groups = {rows[0]: name for name, rows in self._groups(runs).items() if len(rows) == 1}
         tokens = runs.numbers_or_nan("tokens").tolist()
         for row, names in enumerate(zip(runs.texts("Name"), runs.texts("run_id"), strict=True)):
-            run = next((name for name in names if name in self.runs), None)
+            run = next((name for name in names if name in self.runs), of_groups.get(row))
             if run is not None and tokens[row] > 0:
                 curves[str(names[1])] = self._curve(run, tokens[row], unit)
         return curves
@@ -51,11 +54,33 @@ class Chart:
             return curve(step=x, tokens=x / x.max() * tokens if x.size else x, loss=loss)
         return curve(step=x * unit, tokens=x * unit, loss=loss)
 
-    def unknown_runs(self, known: Set[str]) -> Table | None:
+    def unknown_runs(self, table: Table, known: Set[str]) -> Table | None:
         """A row for each run that no table of runs has, to be listed as excluded."""
         why = {"status": "unknown", "reason": "in the chart, but in no table of runs"}
-        rows = [{"run_id": run, **why} for run in self.runs if run not in known]
+        groups = self._groups(table)
+        rows = [{"run_id": n, **why} for n in self.runs if n not in known and n not in groups]
         return of_rows(self.source, rows, [self.source] * len(rows)) if rows else None
+
+    def group_flags(self, runs: Table) -> list[Flag]:
+        """What to know of a grouped chart: a line of it is the mean over a group's runs."""
+        means = {name: len(rows) for name, rows in self._groups(runs).items() if len(rows) != 1}
+        if not means:
+            return []
+        groups = listed(f"{name} ({plural(runs, 'run')})" for name, runs in means.items())
+        text = f"{self.source}: a grouped chart has means of runs, which are no curves: {groups}"
+        return [Flag("grouped_chart", text)]
+
+    def _groups(self, table: Table) -> dict[str, list[int]]:
+        """The lines that are means of a group, `Group: x` or `COLUMN: x`, and its rows."""
+        columns = {name.removeprefix("config.").lower(): name for name in table.names}
+        names, found = set(table.texts("run_id")) | set(table.texts("Name")), {}
+        for name in self.runs:
+            key, colon, value = name.partition(": ")
+            column = columns.get(key.lower())
+            if name not in names and colon and (column or key.lower() == "group"):
+                cells = table.values(column) if column else []
+                found[name] = [row for row, cell in enumerate(cells) if same_value(cell, value)]
+        return found
 
 
 def adopt(table: Table) -> Table:
@@ -90,8 +115,8 @@ def is_chart(names: Sequence[str]) -> bool:
     return len(names) > 1 and " - " not in names[0] and all(" - " in name for name in names[1:])
 
 
-def read_chart(table: Table, mapped: Mapping[str, str]) -> Chart:
-    """The curves of one metric of a chart; `mapped` is our name: the table's.
+def read_chart(table: Table, mapped: Mapping[str, str], unit: str = "nats") -> Chart:
+    """The curves of one metric of a chart, in `unit`; `mapped` is our name: the table's.
 
     Raises BadInput where the metric is not clear, or the axis neither steps nor tokens.
     """
@@ -117,6 +142,6 @@ def read_chart(table: Table, mapped: Mapping[str, str]) -> Chart:
     runs = {}
     for name, (run, _, found) in parts.items():
         if found == metric:
-            loss = table.numbers(name, run=run)
+            loss = nats(table.numbers(name, run=run), unit)
             runs[run] = (x[np.isfinite(loss)], loss[np.isfinite(loss)])
     return Chart(table.source, axis, runs)
