@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from scaling.fit.isoflop import budgets, in_no_budget
+from scaling.fit.isoflop import budgets, find_profiles, in_no_budget, minima
+from scaling.fit.isoflop.budgets import same_sizes
 from scaling.fit.laws import PUBLISHED
 from tests.support.fit_examples import isoflop_rows, observations
 
@@ -54,3 +55,36 @@ def test_budgets_of_many_rows_are_quick():
     n = 20_000
     rows = [{"params": 1e8, "tokens": t, "loss": 3.0} for t in 10 ** rng.uniform(8, 12, n)]
     assert sum(len(rows) for _, rows in budgets(observations(rows), 0.2)) == n
+
+
+def test_runs_spread_evenly_are_of_no_budget():
+    """A thousand runs at any compute make no groups: each would be chance, and biased."""
+    rng = np.random.default_rng(0)
+    params = 10 ** rng.uniform(7, 10, 1000)
+    tokens = params * 10 ** rng.uniform(0.3, 2.3, 1000)
+    rows = [
+        {"params": n, "tokens": d, "loss": float(PUBLISHED["besiroglu"].predict_loss(n, d))}
+        for n, d in zip(params.tolist(), tokens.tolist(), strict=True)
+    ]
+    runs = observations(rows)
+    assert max(len(members) for _, members in budgets(runs, 0.2)) < 5
+    assert len(in_no_budget(runs, 0.2)) == 1000
+
+
+def test_many_sizes_of_a_budget_are_averaged():
+    """Of five thousand sizes a budget a curve keeps 48, with the same minimum."""
+    surface = PUBLISHED["besiroglu"]
+    few, many = (
+        find_profiles(observations(isoflop_rows(surface, [1e20], np.geomspace(1 / 4, 4, count))), 0)
+        for count in (41, 5000)
+    )
+    assert [len(profile.loss) for profile in (*few, *many)] == [41, 48]
+    found = [np.exp(minima(p, p.loss[None], "parabola")[0][0]) for p in (*few, *many)]
+    assert found[0] == pytest.approx(found[1], rel=0.01)
+    assert many[0].n_points == 5000
+
+
+def test_sizes_in_steps_under_a_percent_are_cut_at_every_percent():
+    """A row of sizes is not one size, and a size that was rounded twice is."""
+    assert len(np.unique(same_sizes(np.linspace(0, 1, 5000)))) == pytest.approx(100, abs=3)
+    assert same_sizes(np.array([1.0, 1.002, 2.0, 1.0])).tolist() == [0, 0, 1, 0]

@@ -1,7 +1,6 @@
 """Flags that several laws share: of the runs, of wide intervals; and shared refusals."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -34,8 +33,7 @@ _LONG_WARMUP = 0.25
 def data_flags(observations: Observations) -> tuple[Flag, ...]:
     """Flags of the runs themselves, which any law through them inherits."""
     flags = []
-    pairs: list[Any] = list(zip(observations.params, observations.tokens, strict=True))
-    repeated = len(pairs) - len(set(pairs))
+    repeated = len(observations) - _distinct_points(observations)
     if repeated:
         runs = plural(repeated, "run repeats", "runs repeat")
         text = f"{runs} the (N, D) of another; reduce=best keeps the lowest loss"
@@ -77,10 +75,14 @@ def unsteady(failed: int, resamples: int) -> str | None:
 
 def too_few_points(observations: Observations, parameters: int) -> str | None:
     """Why a law of so many parameters in N and D is refused; None if the runs are enough."""
-    points = len(set(zip(observations.params, observations.tokens, strict=True)))
+    points = _distinct_points(observations)
     if points > parameters:
         return None
     return f"{plural(points, 'distinct (N, D) point')}, expected at least {parameters + 1}"
+
+
+def _distinct_points(observations: Observations) -> int:
+    return len(np.unique(observations.params + 1j * observations.tokens))
 
 
 def poor_design(observations: Observations) -> str | None:

@@ -27,6 +27,7 @@ LOSS_MIN = 1e-6  # nats; below it is a slip
 LOSS_MAX = 50.0  # nats; a model that guesses evenly among 2^72 tokens
 # Runs that differ in one of these were not measured on one scale and belong to no common law.
 TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", "eval_tokens")
+_ARRAYS = ("params", "tokens", "flops", "loss", "flops_budget", "loss_se")
 # Runs of a sweep that are no points of its laws (scaling/plan/grid.py: Arm), and why.
 _OTHER_ARMS = {
     "scout": "its rate and batch are not tuned yet",
@@ -95,9 +96,6 @@ class Observations:
             columns={name: column[keep] for name, column in self.columns.items()},
             **{name: getattr(self, name)[keep] for name in _ARRAYS},
         )
-
-
-_ARRAYS = ("params", "tokens", "flops", "loss", "flops_budget", "loss_se")
 
 
 def observe(runs: "Table", config: FitConfig, arms: Sequence[str] = ()) -> Observations:
@@ -174,8 +172,10 @@ def admitted(runs: "Table", config: FitConfig, observations: Observations) -> di
 def _reasons(runs: "Table", config: FitConfig, arms: Sequence[str]) -> list[str | None]:
     """Why each run is left out; None for those that are used."""
     reasons: list[str | None] = [None] * len(runs)
-    names = ("Name", "status", "reason", "arm")
-    for row, (name, status, cause, arm) in enumerate(zip(*map(runs.texts, names), strict=True)):
+    if not (config.exclude or runs.known("status").any() or runs.known("arm").any()):
+        return reasons
+    texts = [runs.texts(name) for name in ("Name", "status", "reason", "arm")]
+    for row, (name, status, cause, arm) in enumerate(zip(*texts, strict=True)):
         if {runs.run_name(row), name} & set(config.exclude):
             reasons[row] = "excluded by request"
         elif not is_done(status):
@@ -259,9 +259,8 @@ def _counted(table: "Table", name: str, asked: str) -> np.ndarray:
 def _order(points: Observations) -> np.ndarray:
     """The indices that sort points by content, so that a permuted table gives the same bits."""
     budgets = np.where(np.isnan(points.flops_budget), -1.0, points.flops_budget)
-    columns = (budgets, points.params, points.tokens, points.loss, points.run_id, points.flops)
-    keys = list(zip(*columns, strict=True))
-    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=int)
+    name = np.unique(np.array(points.run_id, dtype=object), return_inverse=True)[1]
+    return np.lexsort((points.flops, name, points.loss, points.tokens, points.params, budgets))
 
 
 def _averaged(points: Observations, groups: Sequence[Sequence[int]]) -> Observations:

@@ -83,7 +83,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     fits = fit_headline(observations, config, config.n_bootstrap)
     standing = fitted_laws(observations, fits.isoflop, fits.parametric)
     laws: dict[str, Law] = dict(fits.laws.items())
-    runs = admitted(table, config, observations)
+    runs = admitted(table, config, observations) if inputs.curves else {}
     beside = []
     if "envelope" in (config.laws or ()) or ("envelope" in config.asked and inputs.curves):
         traces = traces_of(inputs.curves, runs)

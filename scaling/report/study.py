@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from scaling.fit.observations import Observations
 from scaling.fit.results import FitDocument
 
 _NOTHING = np.array([])
+MOST_DRAWN = 2_000
+"""Runs of a figure: more are a cloud that no eye takes apart, and slow on any page."""
 NO_RUNS = Observations((), _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING)
 
 
@@ -27,6 +30,18 @@ class Study:
     document: FitDocument
     runs: Observations = NO_RUNS
     curves: Mapping[str, TrainingCurve] = field(default_factory=dict)
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """The mask of the runs that figures show: all, or of many a part at random and the ends."""
+        n = len(self.runs)
+        if n <= MOST_DRAWN:
+            return np.ones(n, dtype=bool)
+        mask = np.zeros(n, dtype=bool)
+        mask[np.random.default_rng(0).choice(n, MOST_DRAWN, replace=False)] = True
+        for values in (self.runs.params, self.runs.tokens, self.runs.flops, self.runs.loss):
+            mask[[values.argmin(), values.argmax()]] = True
+        return mask
 
     @property
     def no_runs(self) -> str | None:

@@ -3,7 +3,9 @@
 Budgets are clusters in log C with gaps between them, however far the runs of each scatter: a
 cluster is cut where its neighbours are further away than its own runs are from one another. Where
 no cut puts most runs into budgets (points of several studies, say, spread over all compute), the
-most runs within a tolerance are taken one group after the other.
+most runs within a tolerance are taken one group after the other. Many runs without any gap are of
+no budget: whatever groups they were cut into would be chance, and the tilt of the loss along C
+within a group biases its minimum.
 """
 
 import numpy as np
@@ -17,6 +19,9 @@ FEWEST_OF_A_BUDGET = 5
 # times the largest that it leaves.
 _MOST_IN_BUDGETS, _CLEAR = 0.8, 1.25
 _ROUNDING = 1e-9
+# Runs are spread evenly where so many steps of half a tolerance hold one in so large a share of the
+# compute that all but a twentieth of them at either end span.
+_STEPS_OF_NO_GAP, _HELD, _ENDS = 20, 0.9, 0.05
 _MOST_CUTS = 100  # of the largest gaps: a table has fewer budgets and stray runs than that
 # Counts that were rounded, or read off a figure twice: no ladder of sizes is so fine.
 _ONE_SIZE = 0.01
@@ -42,7 +47,9 @@ def budgets(observations: Observations, tolerance: float) -> list[tuple[float, n
     groups += [(float(observations.flops[row]), np.array([row])) for row in np.flatnonzero(horizon)]
     rest = np.flatnonzero(~np.isfinite(label) & ~horizon)
     for members in _unnamed(observations, rest, tolerance):
-        groups.append((float(np.exp(np.log(observations.flops[members]).mean())), members))
+        flops = observations.flops[members]
+        middle = flops[0] if len(flops) == 1 else np.exp(np.log(flops).mean())
+        groups.append((float(middle), members))
     return sorted(groups, key=lambda group: group[0])
 
 
@@ -61,14 +68,25 @@ def in_no_budget(observations: Observations, tolerance: float) -> np.ndarray:
 def is_budget(observations: Observations, members: np.ndarray) -> bool:
     """Whether rows are a budget, by name or by their sizes, and not chance."""
     named = bool(np.isfinite(observations.flops_budget[members]).any())
-    return named or _sizes(observations, members) >= FEWEST_OF_A_BUDGET
+    few = len(members) < FEWEST_OF_A_BUDGET
+    return named or (not few and _sizes(observations, members) >= FEWEST_OF_A_BUDGET)
 
 
 def same_sizes(log_n: np.ndarray) -> np.ndarray:
-    """The index of each row's size, ascending: sizes within a percent are one, counted twice."""
+    """The index of each row's size, ascending: sizes within a percent are one, counted twice.
+
+    A row of sizes each within a percent of the next is cut at every percent.
+    """
     order = np.argsort(log_n, kind="stable")
+    ascending = log_n[order]
+    chain = np.concatenate([[0], np.cumsum(np.diff(ascending) > _ONE_SIZE)])
+    first = ascending[np.searchsorted(chain, chain)]
+    step = np.floor((ascending - first) / _ONE_SIZE * (1 - _ROUNDING))
+    # A pair that straddles a percent is one size all the same, where nothing lies beyond it.
+    step = np.where(step <= 1, 0, step) if len(step) else step
+    changes = (np.diff(chain) > 0) | (np.diff(step) > 0)
     group = np.empty(len(log_n), dtype=int)
-    group[order] = np.concatenate([[0], np.cumsum(np.diff(log_n[order]) > _ONE_SIZE)])
+    group[order] = np.concatenate([[0], np.cumsum(changes)])
     return group
 
 
@@ -84,8 +102,24 @@ def _unnamed(observations: Observations, rows: np.ndarray, tolerance: float) -> 
     # Neighbours so far apart are of two budgets in any case: what lies between is judged apart.
     parts = np.split(order, np.flatnonzero(gaps > np.log(WIDEST_BUDGET)) + 1) if rows.size else []
     for part in parts:
+        if _has_no_gap(np.log(observations.flops[part]), tolerance):
+            found += [part[at : at + 1] for at in range(len(part))]
+            continue
         found += _by_gaps(observations, part) or _by_tolerance(observations, part, tolerance)
     return [np.sort(members) for members in found]
+
+
+def _has_no_gap(log_c: np.ndarray, tolerance: float) -> bool:
+    """Whether ascending log C of many runs are spread evenly: no cut of them is a budget's."""
+    lost = int(_ENDS * len(log_c))
+    inner = log_c[lost : len(log_c) - lost]
+    if len(inner) < _STEPS_OF_NO_GAP:
+        return False
+    steps = int(np.ptp(inner) / (np.log1p(tolerance) / 2))
+    if steps < _STEPS_OF_NO_GAP:
+        return False
+    held, _ = np.histogram(inner, steps)
+    return bool((held > 0).mean() > _HELD)
 
 
 def _by_gaps(observations: Observations, order: np.ndarray) -> list[np.ndarray] | None:

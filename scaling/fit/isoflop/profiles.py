@@ -22,6 +22,8 @@ METHODS: tuple[Method, ...] = ("parabola", "robust", "spline")
 # The parabola sees the sizes within this factor of the lowest, and at least so many of them.
 WINDOW_FACTOR, WINDOW_SIZES = 4.0, 5
 FEWEST_SIZES = 3
+# Neighbours among more are averaged: no method sees finer, and draws are resamples times sizes.
+MOST_SIZES = 48
 _FAR_BELOW = 4.0  # standard deviations of a loss
 
 
@@ -149,6 +151,8 @@ def _design(x: np.ndarray) -> np.ndarray:
 def _profile(observations: Observations, flops: float, members: np.ndarray) -> Profile:
     all_log_n = np.log(observations.params)
     group = same_sizes(all_log_n[members])
+    if (sizes := int(group.max()) + 1) > MOST_SIZES:
+        group = group * MOST_SIZES // sizes
     count = np.bincount(group)
 
     def mean(values: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ OUTCOMES = frozenset(_OUTCOME_NAMES.split())  # ours, then those of a Weights & 
 
 def check_repeats(table: "Table", run_id: Sequence[str], tokens: np.ndarray) -> None:
     """Refuse a (run_id, tokens) that occurs twice."""
+    if len(set(run_id)) == len(run_id):
+        return
     seen: dict[tuple[str, float], int] = {}
     for row, key in enumerate(zip(run_id, tokens.tolist(), strict=True)):
         if key in seen:
@@ -42,6 +44,8 @@ def seed_groups(table: "Table", config: FitConfig) -> list[list[int]]:
     A row without a seed is a group of its own. Groups are in order of their first row.
     """
     row = np.arange(len(table))
+    if not table.known("seed").any():
+        return row[:, None].tolist()
     data = table.data.select(settings(table, config))
     names = list(map(str, range(data.num_columns)))  # a name may look like a path to Arrow
     apart = np.where(table.known("seed"), -1, row)
@@ -78,10 +82,12 @@ def settings(table: "Table", config: FitConfig) -> list[str]:
 
 def repeated(params: np.ndarray, tokens: np.ndarray) -> list[list[int]]:
     """The rows of each (N, D) that has more than one."""
-    groups: dict[tuple[float, float], list[int]] = {}
-    for row, point in enumerate(zip(params, tokens, strict=True)):
-        groups.setdefault(point, []).append(row)
-    return [group for group in groups.values() if len(group) > 1]
+    order = np.lexsort((tokens, params))
+    other = (np.diff(params[order]) != 0) | (np.diff(tokens[order]) != 0)
+    if other.all():
+        return []
+    groups = np.split(order, np.flatnonzero(other) + 1)
+    return sorted(group.tolist() for group in groups if len(group) > 1)
 
 
 def told_apart_by(

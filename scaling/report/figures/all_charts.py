@@ -1,5 +1,7 @@
 """Every figure of a report, in its order."""
 
+from dataclasses import replace
+
 from scaling.fit.registry import LAWS
 from scaling.report.figures.allocation import allocation
 from scaling.report.figures.chart import Chart
@@ -17,4 +19,13 @@ KEYS = ("allocation", "curves", *(key for law in LAWS.values() for key in law.fi
 def all_charts(study: Study) -> dict[str, Chart]:
     """The figures by key; those of the headline say why where they cannot be drawn."""
     charts = [*(describe(study) for describe in _HEADLINE), *other_charts(study)]
-    return {chart.key: chart for chart in charts}
+    return {chart.key: _said_thinned(chart, study) for chart in charts}
+
+
+def _said_thinned(chart: Chart, study: Study) -> Chart:
+    """The chart with a sentence on the runs that it leaves out, where they are too many to draw."""
+    drawn, runs = int(study.drawn.sum()), len(study.runs)
+    if drawn == runs or chart.key == "allocation":
+        return chart
+    said = f"{chart.caption} {drawn:,} of {runs:,} runs are drawn, chosen at random."
+    return replace(chart, caption=said)

@@ -68,7 +68,8 @@ def curves(study: Study) -> Chart:
     sizes = [curve.params for curve in found]
     shade = run_axis(study, "params", sizes)
     lines = [_curve(c, place) for c, place in zip(found, shade.place(sizes), strict=True)]
-    points = run_points(study, "flops", "loss", ink=shade.place(study.runs.params))
+    inks = shade.place(study.runs.params[study.drawn])
+    points = run_points(study, "flops", "loss", ink=inks)
     flops = axis(labels.flops, "flops", *(curve.flops for curve in found))
     label = f"loss during training ({labels.loss_unit})"
     loss = axis(label, "loss", *(curve.loss for curve in found))

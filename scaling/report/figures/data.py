@@ -52,8 +52,9 @@ def run_points(
     ink: Ink | tuple[float, ...] = "soft",
     name: str | None = None,
 ) -> Points:
-    """Markers of the runs, or of some rows of them, with what the page says of each."""
-    runs = study.runs.take(np.arange(len(study.runs))[rows])
+    """Markers of the runs drawn, or of those among `rows`, with what the page says of each."""
+    index = np.arange(len(study.runs))[rows]
+    runs = study.runs.take(index[study.drawn[index]])
     lines = ((*place(runs, row), f"loss {runs.loss[row]:.4f}") for row in range(len(runs)))
     texts = [said(name, *parts) for name, parts in zip(runs.run_id, lines, strict=True)]
     return Points(getattr(runs, x), getattr(runs, y), texts, look, ink, name)

@@ -123,7 +123,7 @@ def _over_training(law: OverTrainingLaw, study: Study) -> Chart:
             name = None if lines else "the law, at the M of its colour"
             reach = _reach(near)
             lines.append(Line(reach, fitted.predict_loss(reach, level), place, name))
-    points = run_points(study, "flops", "loss", ink=shade.place(ratio), name="runs")
+    points = run_points(study, "flops", "loss", ink=shade.place(ratio[study.drawn]), name="runs")
     axes = run_axis(study, "flops"), run_axis(study, "loss")
     return Chart(
         "over_training",
@@ -152,7 +152,7 @@ def _learning_curve(law: LearningCurveLaw, study: Study) -> Chart:
         if loss is not None:
             name = None if lines else "the curve of a size"
             lines.append(Line(reach, loss, shade.place([size.params])[0], name))
-    shades = shade.place(chosen.runs.params)
+    shades = shade.place(chosen.runs.params[chosen.drawn])
     points = run_points(chosen, "tokens", "loss", ink=shades, name="runs")
     axes = run_axis(chosen, "tokens"), run_axis(chosen, "loss")
     return Chart(

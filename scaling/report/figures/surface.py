@@ -104,7 +104,9 @@ def surface(study: Study) -> Chart:
     x = np.geomspace(runs.flops.min(), runs.flops.max(), GRID)
     n, name = fitted.n_opt.at(x), "efficient frontier"
     frontier = Line(x, n, "parametric", name, "dash", width=3.5, heading=said(name))
-    points = run_points(study, "flops", "params", ink=shade.place(runs.loss), name="runs")
+    points = run_points(
+        study, "flops", "params", ink=shade.place(runs.loss[study.drawn]), name="runs"
+    )
     lines = [Line(c.flops, c.params, "faint", width=1, heading=f"loss {c.loss:g}") for c in found]
     ends = tuple((c.flops[-1], c.params[-1], f"{c.loss:g}") for c in found if c.labelled)
     axes = run_axis(study, "flops"), run_axis(study, "params")
@@ -132,7 +134,7 @@ def residuals(study: Study) -> Chart:
     for budget, here in budgets.rows():
         x, y, ink = runs.flops[here], percent[here], shade_of(budget, len(budgets.flops))
         points = run_points(study, "flops", "loss", here, "run", ink, budgets.name(budget))
-        series.append(replace(points, y=y, symbol=max(0, budget)))
+        series.append(replace(points, y=y[study.drawn[here]], symbol=max(0, budget)))
         if budget >= 0:
             middle, mean = np.exp(np.log(x).mean()), y.mean()
             heading = f"mean of this budget {mean:.2f}%"

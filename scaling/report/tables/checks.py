@@ -3,7 +3,8 @@
 from common.numbers import UNKNOWN, compact, count, fixed
 from scaling.fit.flags import Flag
 from scaling.fit.results import FitDocument
-from scaling.report.tables.table import Row, Table
+from scaling.fit.results.checks import Outlier
+from scaling.report.tables.table import Row, Table, first_rows
 from scaling.report.text import labels
 from scaling.report.text.estimates import with_interval
 
@@ -27,12 +28,14 @@ def influence(document: FitDocument, most: int = 10) -> Table:
 
 def outliers(document: FitDocument) -> Table:
     """Runs beyond the stated rule; they stay in every fit but the one of the next table."""
-    rows: list[Row] = []
-    for row in document.diagnostics.outliers.runs:
-        run = (row.run_id, count(row.params), count(row.tokens))
-        rows.append((*run, _percent_of_log(row.residual), _signed(row.score, 1)))
+
+    def row(one: Outlier) -> Row:
+        run = (one.run_id, count(one.params), count(one.tokens))
+        return *run, _percent_of_log(one.residual), _signed(one.score, 1)
+
     columns = ("run", "N", "D", "loss over fitted", "robust standard deviations")
-    return Table(columns, rows, "No run is an outlier by that rule, or these runs show no surface.")
+    empty = "No run is an outlier by that rule, or these runs show no surface."
+    return first_rows(columns, document.diagnostics.outliers.runs, row, empty)
 
 
 def without_outliers(document: FitDocument) -> Table:

@@ -7,7 +7,7 @@ from common.numbers import UNKNOWN, compact, count, fixed
 from scaling.fit.results import FitDocument
 from scaling.fit.results.json_form import to_json
 from scaling.report.study import Study
-from scaling.report.tables.table import Row, Table
+from scaling.report.tables.table import Row, Table, first_rows
 
 
 def accounting(document: FitDocument) -> Table:
@@ -28,23 +28,20 @@ def accounting(document: FitDocument) -> Table:
 def exclusions(document: FitDocument) -> Table:
     """Every run that no fit uses, and why."""
     excluded = document.inputs.excluded
-    return Table(
-        ("run", "reason"), [(e.run_id, e.reason) for e in excluded], "No run was excluded."
-    )
+    empty = "No run was excluded."
+    return first_rows(("run", "reason"), excluded, lambda e: (e.run_id, e.reason), empty)
 
 
 def observations(study: Study, token: str) -> Table:
-    """Every observation of the fit."""
+    """The observations of the fit, of many the first."""
     runs = study.runs
-    columns = (runs.run_id, runs.flops, runs.params, runs.tokens, runs.loss)
-    return Table(
-        ("run", "C (FLOP)", "N", "D", f"{token}s per parameter", "loss"),
-        [
-            (name, compact(c), count(n), count(d), compact(d / n), fixed(float(loss), 4))
-            for name, c, n, d, loss in zip(*columns, strict=True)
-        ],
-        f"Not listed: {study.no_runs}.",
-    )
+
+    def row(at: int) -> Row:
+        c, n, d, loss = (float(v[at]) for v in (runs.flops, runs.params, runs.tokens, runs.loss))
+        return runs.run_id[at], compact(c), count(n), count(d), compact(d / n), fixed(loss, 4)
+
+    columns = ("run", "C (FLOP)", "N", "D", f"{token}s per parameter", "loss")
+    return first_rows(columns, range(len(runs)), row, f"Not listed: {study.no_runs}.")
 
 
 def provenance(document: FitDocument) -> Table:
