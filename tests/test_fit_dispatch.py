@@ -33,6 +33,8 @@ def any_table(seed):
     columns = {
         "lr": rng.choice([1e-4, 3e-4, 1e-3, 3e-3, np.nan], n),
         "batch_tokens": rng.choice([1e4, 1e5, 1e6], n),
+        "unique_tokens": tokens / rng.choice([1, 2, 5, 30], n),
+        "vocab_size": np.full(n, 5e4),
     }
     return replace(
         observations([dict(zip(names, row, strict=True)) for row in rows]), columns=columns
@@ -47,6 +49,19 @@ def test_fit_other_laws_have_their_types(seed):
         any_table(seed), config("runs=x", asked, f"n_bootstrap={60 * (seed % 2)}")
     )
     assert list(laws) == NAMES
+    for name, law in laws.items():
+        document = json.loads(to_json(parts_to_json(law)))
+        assert problems(document, LAWS[name].result_type) == []
+        assert law.status != "refused" or law.reason
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_laws_fitted_where_named_have_their_types(seed):
+    """So do the laws that are fitted only where they are named, on any table."""
+    names = ["coupled", "bounded", "data_constrained", "batch_with_size"]
+    asked = f"laws=[{','.join(names)}]"
+    laws = fit_other_laws(any_table(seed), config("runs=x", asked, f"n_bootstrap={9 * (seed % 2)}"))
+    assert list(laws) == names
     for name, law in laws.items():
         document = json.loads(to_json(parts_to_json(law)))
         assert problems(document, LAWS[name].result_type) == []

@@ -5,7 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaling.fit.other_laws.hyperparameters import fit_batch, fit_learning_rate, optima
+from scaling.fit.other_laws.hyperparameters import (
+    fit_batch,
+    fit_batch_with_size,
+    fit_learning_rate,
+    optima,
+)
 from scaling.fit.pipeline import fit
 from tests.support.fit_examples import config, observations, write_csv
 
@@ -65,8 +70,8 @@ def test_fit_learning_rate_recovers_step_law():
             assert getattr(law, name).value == pytest.approx(truth, rel=1e-6)
 
 
-def test_optima_at_the_edge_do_not_count():
-    """An optimum at the edge does not count."""
+def test_an_optimum_at_the_edge_is_censored():
+    """Of an optimum at the edge the side alone counts, and exact optima keep their line."""
     table = runs(GRID, off_centre=0.9)
     short = (table.params == SIZES[0]) & (table.columns["lr"] > best_rate(SIZES[0], table.tokens))
     table = table.take(~short)
@@ -77,7 +82,65 @@ def test_optima_at_the_edge_do_not_count():
     law = fit_learning_rate(table, 60, 0)
     assert law.status == "flagged"
     assert [flag.code for flag in law.flags][0] == "edge_optimum"
+    assert (law.n_cells, law.n_censored) == (6, 3)
     assert law.p.value == pytest.approx(-0.713, rel=1e-6)
+
+
+def batches(p, q, sd, seed, values=tuple(2.0**k for k in range(15, 22))):
+    """Five sizes at four horizons, each tried at the same batches: some optima lie outside."""
+    rng = np.random.default_rng(seed)
+    cells = [(n, d) for n in 10.0 ** np.arange(7, 9.1, 0.5) for d in n * np.array([5, 20, 80, 320])]
+    found = []
+    for n, d in cells:
+        best = np.log(2.0e5 * (n / 1e8) ** p * (d / 2e9) ** q) + sd * rng.normal()
+        for batch in values:
+            loss = 3 + 0.02 * (np.log(batch) - best) ** 2
+            found.append({"params": n, "tokens": d, "batch_tokens": batch, "loss": loss})
+    columns = {"batch_tokens": np.array([row["batch_tokens"] for row in found])}
+    return replace(observations(found), columns=columns)
+
+
+@pytest.mark.parametrize("p", [-0.31, 0.14])
+def test_the_batch_law_with_size_tells_the_sign_of_N(p):
+    """Both published signs of N come back, which the law in D alone cannot show."""
+    table = batches(p, 0.5, 0.1, 0)
+    law = fit_batch_with_size(table, 200, 0)
+    assert law.p.ci95[0] * law.p.ci95[1] > 0 and law.p.value * p > 0
+    assert abs(law.p.value - p) < 3.5 * law.p.se and law.p.se < 0.05
+    assert abs(law.q.value - 0.5) < 3.5 * law.q.se
+    assert fit_batch(table, 200, 0).p is None
+
+
+def test_censored_cells_mend_what_dropping_them_biases():
+    """Over 30 tables with many optima above the largest batch, censoring halves the bias."""
+    errors = []
+    for seed in range(30):
+        table = batches(0.0, 0.6, 0.5, seed, tuple(2.0**k for k in range(14, 20)))
+        law = fit_batch(table, 0, seed)
+        assert law.n_censored and law.n_censored >= 3
+        known = [cell for cell in law.cells if cell.value]
+        logs = np.log([(cell.tokens, cell.value) for cell in known])
+        dropped = np.polyfit(logs[:, 0], logs[:, 1], 1)[0]
+        errors.append((law.q.value - 0.6, dropped - 0.6))
+    censored, dropped = np.abs(np.mean(errors, axis=0))
+    assert dropped > 0.05 and censored < 0.5 * dropped
+
+
+def test_intervals_with_censored_cells_cover():
+    """Of 40 tables about nine in ten 90% intervals hold the exponent."""
+    hits = 0
+    for seed in range(40):
+        law = fit_batch(batches(0.0, 0.6, 0.4, seed, tuple(2.0**k for k in range(14, 20))), 80, 1)
+        hits += law.q.ci90[0] <= 0.6 <= law.q.ci90[1]
+    assert 31 <= hits <= 39
+
+
+def test_the_batch_law_with_size_is_refused_where_N_hardly_varies():
+    """One size, or sizes that follow the data, show no exponent of N."""
+    table = batches(-0.3, 0.5, 0.1, 0)
+    near = replace(table, params=1e8 * (1 + 0.001 * (table.params > 1e8)))
+    assert "params hardly varies" in fit_batch_with_size(near, 0, 0).reason
+    assert fit_batch(near, 0, 0).status != "refused"
 
 
 def test_fit_learning_rate_intervals_cover():

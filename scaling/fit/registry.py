@@ -165,5 +165,14 @@ LAWS: Mapping[str, LawEntry] = {
         column="batch_tokens",
         figures=("batch",),
     ),
+    "batch_with_size": LawEntry(
+        label="batch size by data and model size",
+        equation="best batch = c N^p D^q",
+        source="Li et al. 2025",
+        fit="scaling.fit.other_laws.hyperparameters:fit_batch_with_size",
+        result="scaling.fit.results.other_laws:TunedLaw",
+        estimates={"c": "c", "p": "p", "q": "q"},
+        column="batch_tokens",
+    ),
 }
 HEADLINE = tuple(name for name, entry in LAWS.items() if entry.headline)

@@ -14,10 +14,10 @@ import numpy as np
 from scaling.fit.numerics.levenberg_marquardt import Model, solve
 
 _STEP = 1e-6  # of a derivative by central differences, in units of a parameter near 1
-_LOOSE = 1e-3  # cosine at which a round's squares are solved
+_LOOSE, _STEPS = 1e-3, 20  # cosine at which a round's squares are solved, and their most steps
 # Relative fall of the objective in a round at which a member ends: an estimate, and a resample.
 SETTLED, SETTLED_RESAMPLE = 1e-9, 1e-5
-_ROUNDS_OF_STAGE, _MOST_ROUNDS = 3, 60
+_ROUNDS_OF_STAGE, _MOST_ROUNDS = 3, 40
 _TINY = 1e-18  # of an objective that is rounding alone
 
 
@@ -38,12 +38,14 @@ def by_differences(values: Callable[[np.ndarray], np.ndarray]) -> Model:
     """A model (S, n) of theta (S, P) with its derivatives by central differences."""
 
     def model(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        slopes = []
-        for index in range(theta.shape[1]):
-            step = np.zeros(theta.shape[1])
-            step[index] = _STEP
-            slopes.append((values(theta + step) - values(theta - step)) / (2 * _STEP))
-        return values(theta), np.stack(slopes, axis=2)
+        members, width = theta.shape
+        steps = _STEP * np.eye(width)[:, None]
+        # One call for all: its overhead is most of the cost of few rows.
+        every = np.concatenate([theta[None], theta + steps, theta - steps])
+        found = values(every.reshape(-1, width))
+        found = found.reshape(2 * width + 1, members, found.shape[1])
+        slopes = (found[1 : width + 1] - found[width + 1 :]) / (2 * _STEP)
+        return found[0], np.moveaxis(slopes, 0, 2)
 
     return model
 
@@ -62,13 +64,11 @@ def solve_huber(
     weights_Sn: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
     deltas: tuple[float, ...],
-    above: float = 1.0,
     settled_at: float = SETTLED,
 ) -> HuberFit:
     """The minimum downhill of each start, through falling `deltas`, of which the last counts.
 
-    `target` is (n,), one for all members, or (S, n). `above` weighs rows that lie above the model:
-    under 1 they are taken for upper bounds.
+    `target` is (n,), one for all members, or (S, n).
     """
     theta = np.clip(starts_SP, *bounds)
     targets_Sn = np.broadcast_to(target, weights_Sn.shape)
@@ -80,7 +80,7 @@ def solve_huber(
         for _ in range(_MOST_ROUNDS if last else _ROUNDS_OF_STAGE):
             with np.errstate(all="ignore"):
                 residual = model(theta[live])[0] - targets_Sn[live]
-                weights = weights_Sn[live] * np.where(residual < 0, above, 1.0)
+                weights = weights_Sn[live]
                 now = (weights * huber(residual, delta)).sum(axis=1)
                 pull = weights * np.minimum(1.0, delta / np.maximum(np.abs(residual), 1e-300))
             fallen = objective[live] - now
@@ -91,7 +91,7 @@ def solve_huber(
             live, pull = live[~done], pull[~done]
             if not live.size:
                 break
-            found = solve(model, theta[live], targets_Sn[live], pull, *bounds, _LOOSE)
+            found = solve(model, theta[live], targets_Sn[live], pull, *bounds, _LOOSE, _STEPS)
             finite = np.isfinite(found.theta).all(axis=1)
             theta[live[finite]] = found.theta[finite]
     return HuberFit(theta, objective, settled & np.isfinite(objective))

@@ -46,6 +46,7 @@ def solve(
     lower_P: np.ndarray,
     upper_P: np.ndarray,
     tight: float = POINT,
+    most_steps: int = _MOST_STEPS,
 ) -> Solved:
     """The minimum downhill of each start, under its own weights.
 
@@ -61,7 +62,7 @@ def solve(
         for first in range(0, len(starts_SP), size):
             part = slice(first, first + size)
             batch = starts_SP[part], targets_Sn[part], weights_Sn[part]
-            parts.append(_solve(model, *batch, (lower_P, upper_P), tight))
+            parts.append(_solve(model, *batch, (lower_P, upper_P), tight, most_steps))
     names = [field.name for field in fields(Solved)]
     return Solved(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -73,6 +74,7 @@ def _solve(
     weights: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
     tight: float,
+    most_steps: int,
 ) -> Solved:
     lower, upper = bounds
     theta = np.clip(starts, lower, upper)
@@ -81,7 +83,7 @@ def _solve(
     damping = np.full(members, 1e-3)
     none_left = _ROUNDING * (weights * target**2).sum(axis=1)
     live = np.arange(members)
-    for _ in range(_MOST_STEPS):
+    for _ in range(most_steps):
         f, jacobian = model(theta[live])
         r, w = f - target[live], weights[live]
         squares[live] = now = (w * r**2).sum(axis=1)

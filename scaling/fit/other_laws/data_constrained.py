@@ -42,6 +42,7 @@ _OPEN = 30.0  # ratio of an interval's ends beyond which it has no upper one to 
 _EPOCHS = (2.0, 4.0, 8.0, 16.0, 32.0)
 _FEWEST = 3  # different epochs above one
 _STARTS = (1.0, 5.0, 25.0, 125.0)  # of R_D* and of R_N*
+_KEPT = 4  # starts that are followed to the objective's own width
 
 
 def fit_data_constrained(
@@ -155,7 +156,11 @@ def _fit_all(
     near = replace(shifted, E=third, A=third, B=third).shifted(*rows.centre)
     starts = np.array([rows.theta(near, data, excess) for data in _STARTS for excess in _STARTS])
     ones = np.ones((len(starts), rows.tokens.size))
-    ends = repeats.descend(rows, starts, ones, stages(rows.delta))
+    *warm, last = stages(rows.delta)
+    if warm:
+        wide = repeats.descend(rows, starts, ones, tuple(warm), SETTLED_RESAMPLE)
+        starts = wide.theta[np.argsort(wide.objective)[:_KEPT]]
+    ends = repeats.descend(rows, starts, ones[: len(starts)], (last,))
     laws = [rows.law(theta) for theta in ends.theta]
     minima = repeats.distinct(
         [

@@ -2,11 +2,14 @@
 
     lr      eta = c N^p D^q         Step Law (2503.04715) has 1.79 N^-0.713 D^0.307
     batch   B = c D^q               Step Law has 0.58 D^0.571, B in tokens
+    batch_with_size   B = c N^p D^q     N^-0.31 on Step Law's table, N^0.14 on OpenEuroLLM's
 
 A cell is the runs of one (N, D). Its best value is the minimum of a parabola in the logarithm
-through the lowest loss of each value tried, the other knob being free, near the least of them. A
-cell whose least loss is at the end of what was tried has no optimum: it does not count. The laws
-are lines through the optima in logarithms; with few of them, Student's t makes the intervals.
+through the lowest loss of each value tried, the other knob being free, near the least of them. Of a
+cell whose least loss is at the end of what was tried only the side is known: its optimum lies
+beyond the middle of the last two values. Dropping such cells would drop the longest horizons of
+the smallest sizes first, so they are censored (numerics/censored.py). The laws are lines through
+the optima in logarithms; with few of them, Student's t makes the intervals.
 """
 
 from collections.abc import Mapping
@@ -15,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fit.data_flags import wide_interval
+from scaling.fit.data_flags import unsteady, wide_interval
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import estimate, generator, normal_draws
+from scaling.fit.numerics.censored import tobit
 from scaling.fit.observations import Observations
 from scaling.fit.results.laws import judged
 from scaling.fit.results.other_laws import TunedCell, TunedLaw
@@ -26,6 +30,7 @@ FEWEST_VALUES = 3
 FEWEST_CELLS = 3  # that could have an optimum, for a law to be tried unasked
 _WINDOW = 2  # values on each side of the least that the parabola sees
 _SPREAD = 0.05  # least range, as the sd of the free part of log N or log D, that shows an exponent
+_CENSORED_RESAMPLES = 1000
 _WIDE = 0.5  # width of a 90% interval of an exponent that leaves the law open
 
 
@@ -37,6 +42,12 @@ def fit_learning_rate(observations: Observations, resamples: int, seed: int) -> 
 def fit_batch(observations: Observations, resamples: int, seed: int) -> TunedLaw:
     """The law `batch`, in tokens; refuses rather than raises."""
     return _fit_law(observations, "batch", "batch_tokens", {"q": "tokens"}, resamples, seed)
+
+
+def fit_batch_with_size(observations: Observations, resamples: int, seed: int) -> TunedLaw:
+    """The law `batch_with_size`, in tokens; refuses rather than raises, as where N is one."""
+    exponents = {"p": "params", "q": "tokens"}
+    return _fit_law(observations, "batch_with_size", "batch_tokens", exponents, resamples, seed)
 
 
 def varied(observations: Observations, column: str) -> bool:
@@ -69,10 +80,19 @@ def optima(observations: Observations, column: str) -> list[TunedCell]:
         value, reason = best_value(np.log(tried), lowest)
         values_and_losses = tuple(tried.tolist()), tuple(lowest.tolist())
         best = None if reason else value
-        found.append(
-            TunedCell(float(params), float(tokens), best, len(tried), *values_and_losses, reason)
-        )
+        cell = TunedCell(float(params), float(tokens), best, len(tried), *values_and_losses, reason)
+        found.append(replace(cell, **_beyond(tried, lowest)))
     return found
+
+
+def _beyond(tried: np.ndarray, lowest: np.ndarray) -> dict[str, Any]:
+    """On which side of which value the optimum lies, where the least loss is at an end."""
+    least, last = int(np.argmin(lowest)), len(tried) - 1
+    if len(tried) < FEWEST_VALUES or least not in (0, last):
+        return {}
+    # In a bowl the optimum is nearer to the end than to its neighbour.
+    pair = tried[:2] if least == 0 else tried[-2:]
+    return {"beyond": "low" if least == 0 else "high", "bound": float(np.sqrt(pair.prod()))}
 
 
 def best_value(log_value: np.ndarray, loss: np.ndarray) -> tuple[float, str | None]:
@@ -111,29 +131,89 @@ def _fit_law(
     )
     if law.reason is not None:
         return law
-    logs = np.log([[getattr(cell, of) for of in exponents.values()] for cell in used])
-    centre = logs.mean(axis=0)
-    if reason := _hidden(logs - centre, exponents):
+    censored = [cell for cell in cells if cell.beyond is not None]
+    counted = [*used, *censored]
+    logs = np.log([[getattr(cell, of) for of in exponents.values()] for cell in counted])
+    centre = logs[: len(used)].mean(axis=0)
+    logs = logs - centre
+    if reason := _hidden(logs[: len(used)], exponents):
         return replace(law, **judged(reason=reason))
-    design = np.column_stack([np.ones(len(used)), logs - centre])
-    target = np.log([cell.value for cell in used if cell.value is not None])
-    theta = np.linalg.lstsq(design, target, rcond=None)[0]
-    dof = len(target) - design.shape[1]
-    sd = float(np.sqrt(((target - design @ theta) ** 2).sum() / dof))
-    # The percentiles of these are those of Student's t.
-    draws = normal_draws(sd, len(target), dof, resamples, generator(seed, name))
-    samples = theta + draws @ np.linalg.pinv(design).T
+    design = np.column_stack([np.ones(len(counted)), logs])
+    rng = generator(seed, name)
+    line = _through_optima if not censored else _through_all
+    theta, samples, sd = line(design, counted, resamples, rng)
     scale, scales = theta[0] - theta[1:] @ centre, samples[:, 0] - samples[:, 1:] @ centre
     with np.errstate(over="ignore"):
         found: dict[str, Any] = {"c": estimate(float(np.exp(scale)), np.exp(scales))}
     flags = []
     if len(used) < len(cells):
-        text = f"{len(cells) - len(used)} of {len(cells)} cells have no optimum and do not count"
-        flags.append(Flag("edge_optimum", text))
+        flags.append(Flag("edge_optimum", _lacking(cells, len(used), len(censored))))
     for index, key in enumerate(exponents, 1):
         found[key] = estimate(float(theta[index]), samples[:, index])
         flags += wide_interval(found[key], key, _WIDE)
-    return replace(law, **judged(tuple(flags)), **found, residual_sd=sd, failed_resamples=0)
+    failed = int(np.isnan(samples[:, 0]).sum())
+    if reason := unsteady(failed, resamples):
+        return replace(law, **judged(reason=reason))
+    return replace(
+        law,
+        **judged(tuple(flags)),
+        **found,
+        n_censored=len(censored) or None,
+        residual_sd=sd,
+        failed_resamples=failed,
+    )
+
+
+def _lacking(cells: list[TunedCell], used: int, censored: int) -> str:
+    parts = []
+    if censored:
+        parts.append(
+            f"{censored} of {len(cells)} cells have their least loss at the end of what was tried: "
+            "only the side of their optimum is known (censored)"
+        )
+    if others := len(cells) - used - censored:
+        parts.append(f"{others} of {len(cells)} cells have no optimum and do not count")
+    return "; ".join(parts)
+
+
+def _through_optima(
+    design: np.ndarray, cells: list[TunedCell], resamples: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The line of least squares, its resamples (R, P), and the residual sd."""
+    target = np.log([cell.value for cell in cells if cell.value is not None])
+    theta = np.linalg.lstsq(design, target, rcond=None)[0]
+    dof = len(target) - design.shape[1]
+    sd = float(np.sqrt(((target - design @ theta) ** 2).sum() / dof))
+    # The percentiles of these are those of Student's t.
+    draws = normal_draws(sd, len(target), dof, resamples, rng)
+    return theta, theta + draws @ np.linalg.pinv(design).T, sd
+
+
+def _through_all(
+    design: np.ndarray, cells: list[TunedCell], resamples: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The same with the cells of which a side is known alone.
+
+    A resample draws every cell's optimum about the line, with the uncertainty of the sd, and
+    censors it where the values tried there would not have bracketed it.
+    """
+    known = [cell.bound if cell.value is None else cell.value for cell in cells]
+    target = np.log(np.array(known, dtype=float))
+    side = np.array([{None: 0, "low": -1, "high": 1}[cell.beyond] for cell in cells])
+    thetas, sds = tobit(design, target[None], side[None])
+    theta, sd = thetas[0], float(sds[0])
+    low, high = np.log([(_middle(cell.tried[:2]), _middle(cell.tried[-2:])) for cell in cells]).T
+    dof = int((side == 0).sum()) - design.shape[1]
+    resamples = min(resamples, _CENSORED_RESAMPLES)
+    drawn = design @ theta + normal_draws(sd, len(cells), dof, resamples, rng)
+    sides = np.where(drawn < low, -1, np.where(drawn > high, 1, 0))
+    samples, _ = tobit(design, np.clip(drawn, low, high), sides)
+    return theta, samples, sd
+
+
+def _middle(pair: tuple[float, ...]) -> float:
+    """The middle of two values in the logarithm."""
+    return float(np.sqrt(pair[0] * pair[1]))
 
 
 def _too_little(

@@ -171,7 +171,10 @@ class LearningCurveLaw:
 
 @dataclass(frozen=True)
 class TunedCell:
-    """The best value of a hyperparameter at one (N, D), or why it has none, and what was tried."""
+    """The best value of a hyperparameter at one (N, D), or why it has none, and what was tried.
+
+    Where the least loss is at an end of what was tried the best value lies beyond `bound`.
+    """
 
     params: float
     tokens: float
@@ -180,11 +183,16 @@ class TunedCell:
     tried: tuple[float, ...]
     losses: tuple[float, ...]
     reason: str | None
+    beyond: Literal["low", "high"] | None = optional()
+    bound: float | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedLaw:
-    """The best learning rate, c N^p D^q, or the best batch in tokens, c D^q."""
+    """The best learning rate, c N^p D^q, or batch in tokens, c D^q or c N^p D^q.
+
+    `n_cells` have an optimum; of `n_censored` only the side of theirs is known.
+    """
 
     status: Status
     flags: tuple[Flag, ...]
@@ -194,6 +202,7 @@ class TunedLaw:
     q: Estimate = UNKNOWN
     cells: tuple[TunedCell, ...]
     n_cells: int
+    n_censored: int | None = optional()
     residual_sd: float | None = None
     failed_resamples: int | None = None
     identifiability: Identifiability | None = optional()
