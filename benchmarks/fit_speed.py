@@ -1,8 +1,9 @@
 """How long a fit takes, and how often its optimiser arrives; against L-BFGS from Hoffmann's grid.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.fit_speed [TABLE]
+    OMP_NUM_THREADS=1 python -m benchmarks.fit_speed [TABLE] [--rows ROWS ...]
 
-Then the whole of fit.py, on TABLE or on the runs below, and on a million curve rows.
+Then the whole of fit.py, on TABLE or on the runs below, on tables of 1,000 to 1,000,000 runs at any
+compute, and on a million curve rows; with --rows only on tables of so many runs.
 No data are needed: 240 runs on Besiroglu's surface with 0.01 nats of noise, of Chinchilla's ranges.
 Hoffmann et al. 2022 minimise the same objective by L-BFGS from 4,500 starts, as people do with
 scipy's L-BFGS-B; a random hundred of them are run here, in turn with our own whole fit so that a
@@ -41,6 +42,7 @@ from training.environment import device_name
 DELTA = 1e-3
 RESAMPLES = 4000
 REPEATS = 5
+SIZES = (1_000, 5_000, 20_000, 1_000_000)
 HOFFMANN_STARTS = 4500
 
 
@@ -97,9 +99,14 @@ def main(words: Sequence[str]) -> int:
     """Print the figures with the machine and the versions."""
     arguments = parser("fit_speed", __doc__)
     arguments.add_argument("table", nargs="?", type=Path, metavar="TABLE", help="runs for fit.py")
-    asked = arguments.parse_args(words).table
+    arguments.add_argument("--rows", nargs="*", type=int, metavar="ROWS", help="runs of a table")
+    parsed = arguments.parse_args(words)
+    asked = parsed.table
     if asked is not None and not asked.exists():
         raise BadInput(f"{asked}: not found; expected a table or a sweep directory")
+    if parsed.rows is not None:
+        _report_sizes(parsed.rows)
+        return ExitStatus.DONE
     processor = device_name(torch.device("cpu"))
     print(f"{datetime.now(UTC):%Y-%m-%d}, {processor}, one thread if OMP_NUM_THREADS=1")
     print(f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}")
@@ -112,6 +119,7 @@ def main(words: Sequence[str]) -> int:
     point = minimise(rows, DELTA)
     _report_bootstrap(observations)
     _report_command(observations, asked)
+    _report_sizes(SIZES)
     print(f"Newton: {point.starts_at_optimum} of {point.starts} starts arrive")
     _report_lbfgs(observations, rows, point.objective)
     return ExitStatus.DONE
@@ -136,6 +144,25 @@ def _report_command(observations: Observations, asked: Path | None) -> None:
             np.savetxt(path, rows, delimiter=",", header="params,tokens,loss", comments="")
         print(f"fit.py, everything: {fit_cost(path, Path(folder, 'fit'))}", flush=True)
     curves()
+
+
+def scattered(count: int, seed: int = 0) -> np.ndarray:
+    """N, D and loss (count, 3) of runs of 10M to 10B on 2 to 200 tokens a parameter."""
+    rng, surface = np.random.default_rng(seed), PUBLISHED["besiroglu"]
+    params = 10 ** rng.uniform(7, 10, count)
+    tokens = params * 10 ** rng.uniform(0.3, 2.3, count)
+    loss = surface.predict_loss(params, tokens) + 0.01 * rng.standard_normal(count)
+    return np.column_stack([params, tokens, loss])
+
+
+def _report_sizes(sizes: Sequence[int]) -> None:
+    """The whole command by the number of runs."""
+    for count in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "runs.csv"
+            header = "params,tokens,loss"
+            np.savetxt(path, scattered(count), "%.7g", ",", header=header, comments="")
+            print(f"fit.py, {count} runs: {fit_cost(path, Path(folder, 'fit'))}", flush=True)
 
 
 def _ends(observations: Observations, starts: np.ndarray, tight: bool) -> list[float]:
