@@ -49,7 +49,7 @@ def test_fit_isoflop_bias_grows_with_the_grid(width, bias):
     assert predicted / surface.optimal_allocation(1e24)[1] - 1 == pytest.approx(bias, abs=6e-4)
 
 
-@pytest.mark.parametrize("method", ["parabola", "robust", "spline"])
+@pytest.mark.parametrize("method", ["parabola", "parabola_all", "robust", "spline"])
 def test_fit_isoflop_recovers_equal_exponents(method):
     """Equal exponents are recovered exactly."""
     fitted = law(isoflop_rows(TIED, BUDGETS, SIZES), resamples=60)

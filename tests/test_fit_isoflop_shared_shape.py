@@ -17,7 +17,7 @@ def test_fit_shape_has_no_bias(name, drifts):
     for index, flops in enumerate(np.geomspace(1e17, 1e21, 5)):
         sizes = np.geomspace(1 / 16, 16, 15) * drifts ** (index - 2)
         rows += isoflop_rows(surface, [flops], sizes)
-    fitted = fit_isoflop(observations(rows), 0, 0, 0.2, ("parabola", "robust"))
+    fitted = fit_isoflop(observations(rows), 0, 0, 0.2, methods=("parabola", "robust"))
     found = fitted.law.methods["robust"]
     assert found.a.value == pytest.approx(surface.a, abs=2e-4)
     assert found.b.value == pytest.approx(surface.b, abs=2e-4)

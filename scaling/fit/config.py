@@ -69,6 +69,22 @@ class ConventionConfig:
 
 
 @dataclass(frozen=True)
+class IsoflopConfig:
+    """How minima of IsoFLOP curves are taken.
+
+    method  of the headline; null: the one of least simulated error of a
+    window  the parabola and the shared shape see the sizes within this factor of the lowest loss
+    """
+
+    method: Literal["parabola", "parabola_all", "robust", "spline"] | None = None
+    window: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 1 < self.window <= 1e6:
+            raise BadInput(f"isoflop.window: found {self.window:g}, expected above 1, as 4")
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """A fit, complete.
 
@@ -96,6 +112,7 @@ class FitConfig:
     objective    of the surface, on log loss: Huber of width delta, absolute values, or squares
     delta        width of the Huber loss on log loss
     repeats_surface  of data_constrained: fitted with the rest, or a published one, held
+    isoflop      how minima of IsoFLOP curves are taken
     budget_tolerance  relative spread in FLOP of one budget where flops_budget is not given
     """
 
@@ -122,6 +139,7 @@ class FitConfig:
     objective: Objective
     delta: float
     repeats_surface: Literal["fitted", "hoffmann", "besiroglu", "muennighoff_c4"]
+    isoflop: IsoflopConfig
     budget_tolerance: float
 
     def __post_init__(self) -> None:

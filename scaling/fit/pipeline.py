@@ -113,6 +113,8 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
             seed=config.seed,
             loss_unit="bpb" if config.loss_unit == "bpb" else "nats",
             budget_tolerance=config.budget_tolerance,
+            isoflop_method=config.isoflop.method,
+            isoflop_window=config.isoflop.window,
         ),
         provenance=_provenance(config, sources),
         convention=_convention(table, own, config),

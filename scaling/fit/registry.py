@@ -65,7 +65,7 @@ LAWS: Mapping[str, LawEntry] = {
         result="scaling.fit.results.laws:IsoflopLaw",
         estimates=_EXPONENTS,
         headline=True,
-        options=("budget_tolerance",),
+        options=("budget_tolerance", "isoflop"),
         figures=("valleys",),
     ),
     "parametric": LawEntry(

@@ -148,4 +148,4 @@ def _beyond(
 
 
 def _log_minimum(curve: Profile) -> float:
-    return float(minima(curve, curve.loss[None], "parabola")[0][0])
+    return float(minima(curve, curve.loss[None])[0][0])

@@ -118,7 +118,7 @@ def _predict(
         )
         predicted_n = surface.surface.optimal_allocation(observed_c)[0]
     else:
-        line = fit_isoflop(below, 0, config.seed, config.budget_tolerance)
+        line = fit_isoflop(below, 0, config.seed, config.budget_tolerance, config.isoflop)
         if line.frontier is None:
             reason = f"below it parametric is refused: {surface.law.reason}; isoflop is refused: "
             return _nothing("refused", reason + str(line.law.reason))
@@ -167,7 +167,7 @@ def _minimum(above: Observations, best: int, tolerance: float) -> tuple[float, f
     holding = next(flops for flops, members in budgets(above, tolerance) if best in members)
     for profile in find_profiles(above, tolerance):
         if profile.flops == holding and profile.reason is None:
-            log_n, _ = minima(profile, profile.loss[None], "parabola")
+            log_n, _ = minima(profile, profile.loss[None])
             return float(np.exp(log_n[0])), float(np.exp(profile.at(log_n)[1][0]))
     return None
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-# More sizes than the seven of a planned profile: a ladder that slides through the budgets.
-RICH_SIZES = 8
 DRAWS = 4000  # for every minimum, whatever the resamples: the minimum must not depend on them
 _MEDIAN_SQUARE = 0.4549  # of a standard normal
 _FINEST = 1 / 3  # of the step of the grid

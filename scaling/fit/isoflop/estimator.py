@@ -1,23 +1,20 @@
 """Approach 2: at each budget the size of least loss, then power laws through those sizes.
 
-A profile is the losses of one budget against log N. Its minimum is taken by three methods:
+A profile is the losses of one budget against log N. Its minimum is taken by four methods:
 
-    parabola  least squares in log N over the sizes within a factor 4 of the lowest, at least five.
-              A wider window is steadier and more biased (Czech 2026: by 1% of D* at a factor 4).
-    robust    one skewed shape for all profiles (shared_shape.py): no bias on a surface, whatever
-              the width of the grid, and Huber's weights, so that one bad run hardly moves it
-    spline    Akima's, and where the headline as Porian et al. (2024) take it: log loss, the median
-              minimum over draws of the runs' own noise, weights 1/sd^2, sd at least a third of the
-              grid's step; a profile whose minimum is at an edge in most draws is dropped
+    parabola      least squares in log N over the sizes within a factor 4 of the lowest, at least
+                  five. A wider window is steadier and more biased (Czech 2026: by 1% of D* at a
+                  factor 4).
+    parabola_all  the same over all sizes
+    robust        one skewed shape for all profiles (shared_shape.py): no bias on a surface,
+                  whatever the width of the grid, and Huber's weights, so that one bad run hardly
+                  moves it
+    spline        Akima's, as Porian et al. (2024) take it: log loss, the median minimum over draws
+                  of the runs' own noise, weights 1/sd^2, sd at least a third of the grid's step; a
+                  profile whose minimum is at an edge in most draws is dropped
 
-The headline is chosen by a rule that sees the grid and the noise but no result; the rule itself
-was chosen with Porian et al.'s exponents in view, so agreement with those is calibration. It is the
-parabola, whose form steadies it, on grids planned about the minimum: up to seven sizes a profile,
-the window holding nearly all of them, so that its bias is the same at every budget and spoils
-no exponent. It is the spline where most profiles have eight sizes or more and their noise lets it
-locate the minimum within a step of the grid: such a table is a ladder of sizes on which the window
-slides from budget to budget, the parabola's bias slides with it and biases the exponent (Czech
-2026), and a curve that assumes no form is affordable.
+The headline is the one of least error of a in simulations of this grid and this noise (choice.py),
+unless a method is asked for.
 
 A profile whose lowest loss is at its smallest or largest size, or that is not convex, has no
 minimum: it is left out and said so, never extrapolated to. The law N* = k C^a is a weighted
@@ -32,10 +29,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.text import plural
+from scaling.fit.config import IsoflopConfig
 from scaling.fit.data_flags import ENOUGH_BUDGETS, data_flags, unsteady, wide_interval
 from scaling.fit.flags import Flag
 from scaling.fit.frontier import Frontier
-from scaling.fit.isoflop.akima import RICH_SIZES
+from scaling.fit.isoflop.choice import Choice, choose
 from scaling.fit.isoflop.flags import drift, lost_edges, with_flags
 from scaling.fit.isoflop.frontier import (
     Bagged,
@@ -44,15 +42,19 @@ from scaling.fit.isoflop.frontier import (
     UsableProfiles,
     bagged,
     curve_minima,
-    frontier,
+    parabola_frontier,
+    shape_frontier,
     spline_frontier,
 )
 from scaling.fit.isoflop.noise import noise_draws, profile_noise
-from scaling.fit.isoflop.profiles import METHODS, Method, Profile, find_profiles
+from scaling.fit.isoflop.profiles import METHODS, Method, Profile, all_sizes, find_profiles
+from scaling.fit.isoflop.shared_shape import Shape, fit_shape
 from scaling.fit.numerics import FEWEST_POINTS, estimate, generator
 from scaling.fit.observations import Observations
 from scaling.fit.results.estimate import UNKNOWN
 from scaling.fit.results.laws import IsoflopLaw, IsoflopMinimum, judged
+
+CHOSEN = IsoflopConfig()
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,14 @@ def fit_isoflop(
     n_bootstrap: int,
     seed: int,
     budget_tolerance: float,
+    isoflop: IsoflopConfig = CHOSEN,
     methods: tuple[Method, ...] = METHODS,
 ) -> IsoflopFit:
     """Fit N* and D* against C through the profiles' minima. Refuses rather than raises.
 
-    Without "spline" among `methods` the headline is the parabola, which must be.
+    The headline is by the method that `isoflop` asks for, else chosen among `methods`.
     """
-    profiles = find_profiles(observations, budget_tolerance)
+    profiles = find_profiles(observations, budget_tolerance, isoflop.window)
     usable = [profile for profile in profiles if profile.reason is None]
     noise = profile_noise(usable)
     flagged = dict(zip(map(id, usable), with_flags(usable, noise), strict=True))
@@ -86,32 +89,83 @@ def fit_isoflop(
     parts = UsableProfiles(tuple(usable), noise, draws)
     if len(usable) < FEWEST_POINTS:
         return _refused(_too_few(profiles, usable), profiles, parts)
-    frontiers = {method: frontier(parts, method, seed) for method in methods}
-    rich = bagged(profiles, n_bootstrap, seed) if "spline" in methods else None
-    headline, why_headline = _headline(rich)
-    if rich is not None and headline == "spline":
-        usable = list(rich.usable)
-        frontiers["spline"] = spline_frontier(rich, n_bootstrap, seed)
-    head = frontiers[headline]
+    ways = _ways(profiles, parts, n_bootstrap, seed, methods)
+    choice = _choice(ways, isoflop, seed)
+    head = ways.frontiers[choice.method]
     if head is None:
         why = "the minima of fewer than three budgets lie between the sampled sizes"
         return _refused(why, profiles, parts)
     if reason := unsteady(head.line.failed, n_bootstrap):
         return _refused(reason, profiles, parts)
+    if choice.method == "spline" and ways.bagged is not None:
+        usable = list(ways.bagged.usable)
+    if choice.method == "parabola_all":
+        wide = {id(old): new for old, new in zip(usable, ways.wide, strict=True)}
+        profiles = tuple(wide.get(id(profile), profile) for profile in profiles)
+        usable = list(ways.wide)
+    robust = ways.frontiers.get("robust")
+    flags = _flags(observations, profiles, usable, head, choice.method, robust)
     law = IsoflopLaw(
-        **judged(_flags(observations, profiles, usable, head, frontiers)),
+        **judged(flags),
         **head.line.estimates,
-        method=headline,
-        method_reason=why_headline,
-        methods={name: one.line.exponents if one else None for name, one in frontiers.items()},
-        valleys=tuple(
-            _minimum(profile, usable, (head.points, head.samples)) for profile in profiles
-        ),
+        method=choice.method,
+        method_reason=choice.reason,
+        method_errors=choice.errors or None,
+        methods={name: one.line.exponents if one else None for name, one in ways.frontiers.items()},
+        valleys=tuple(_minimum(one, usable, (head.points, head.samples)) for one in profiles),
         scatter_between_valleys=head.scatter,
         failed_resamples=head.line.failed,
     )
-    robust = frontiers.get("robust")
     return IsoflopFit(law, profiles, head.line, robust.line if robust else None)
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """The frontier by each method, and what the methods share."""
+
+    frontiers: Mapping[Method, ProfileFrontier | None]
+    usable: tuple[Profile, ...]
+    wide: tuple[Profile, ...]
+    bagged: Bagged | None
+    shape: Shape | None
+
+
+def _ways(
+    profiles: Sequence[Profile],
+    parts: UsableProfiles,
+    n_bootstrap: int,
+    seed: int,
+    methods: Sequence[Method],
+) -> _Ways:
+    usable, wide = parts.usable, tuple(map(all_sizes, parts.usable))
+    found: dict[Method, ProfileFrontier | None] = {}
+    rich = shape = None
+    for method in methods:
+        if method == "robust":
+            shape = fit_shape(usable)
+            found[method] = shape_frontier(parts, shape, seed)
+        elif method == "spline":
+            rich = bagged(profiles, n_bootstrap, seed)
+            found[method] = spline_frontier(rich, n_bootstrap, seed) if rich else None
+        elif method == "parabola_all":
+            noise = profile_noise(wide)
+            draws = noise_draws(wide, noise, n_bootstrap, generator(seed, "isoflop all sizes"))
+            found[method] = parabola_frontier(UsableProfiles(wide, noise, draws), seed)
+        else:
+            found[method] = parabola_frontier(parts, seed)
+    return _Ways(found, usable, wide, rich, shape)
+
+
+def _choice(ways: _Ways, isoflop: IsoflopConfig, seed: int) -> Choice:
+    """The headline's method: the one asked for, the only one, or the one chosen."""
+    if isoflop.method is not None and isoflop.method in ways.frontiers:
+        return Choice(isoflop.method, f"asked for: isoflop.method={isoflop.method}", {})
+    standing = [name for name, frontier in ways.frontiers.items() if frontier is not None]
+    if len(standing) < 2:
+        only = standing[0] if standing else next(iter(ways.frontiers))
+        return Choice(only, "no other method finds the minima of three budgets", {})
+    resolved = ways.bagged is not None and ways.bagged.resolved
+    return choose(ways.usable, ways.shape, standing, resolved, seed)
 
 
 def _refused(reason: str, profiles: tuple[Profile, ...], parts: UsableProfiles) -> IsoflopFit:
@@ -128,17 +182,8 @@ def parabola_exponent(profiles: Sequence[Profile | None]) -> float:
         return float("nan")
     noise = profile_noise(usable)
     draws = [np.zeros((0, len(profile.loss))) for profile in usable]
-    found = frontier(UsableProfiles(usable, noise, draws), "parabola", seed=0)
+    found = parabola_frontier(UsableProfiles(usable, noise, draws), seed=0)
     return float("nan") if found is None else float(found.line.n.slope)
-
-
-def _headline(rich: Bagged | None) -> tuple[Method, str]:
-    """The method of the headline and why, by the grid and the noise and not by the results."""
-    if rich is None:
-        return "parabola", f"most IsoFLOP curves have fewer than {RICH_SIZES} sizes"
-    if not rich.resolved:
-        return "parabola", "noise leaves the spline's minima uncertain by over a step of the grid"
-    return "spline", f"{RICH_SIZES} sizes an IsoFLOP curve, and noise lets a spline resolve them"
 
 
 def _minimum(
@@ -175,7 +220,8 @@ def _flags(
     profiles: Sequence[Profile],
     usable: Sequence[Profile],
     head: ProfileFrontier,
-    frontiers: Mapping[Method, ProfileFrontier | None],
+    method: Method,
+    robust: ProfileFrontier | None,
 ) -> tuple[Flag, ...]:
     flags = []
     kept = {id(profile) for profile in usable}
@@ -184,8 +230,8 @@ def _flags(
             text = f"{profile.flops:.3g} FLOP is left out: {profile.reason}"
             flags.append(Flag("edge_valley", text))
     flags += lost_edges(usable, head)
-    if frontiers.get("parabola") is head:
-        flags += drift(usable, head, frontiers.get("robust"))
+    if method in ("parabola", "parabola_all"):
+        flags += drift(usable, head, robust)
     if len(usable) < ENOUGH_BUDGETS:
         text = f"{len(usable)} budgets, expected at least {ENOUGH_BUDGETS} for a law to rely on"
         flags.append(Flag("few_budgets", text))

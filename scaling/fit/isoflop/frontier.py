@@ -1,19 +1,18 @@
-"""From the minima of the profiles to N* and D* against C, by each of three methods.
+"""From the minima of the profiles to N* and D* against C, by each method.
 
 Shapes: V profiles of k sizes, R resamples.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from scaling.fit.frontier import Frontier
-from scaling.fit.isoflop.akima import DRAWS, RICH_SIZES, Bag, bag, local_noise
+from scaling.fit.isoflop.akima import DRAWS, Bag, bag, local_noise
 from scaling.fit.isoflop.noise import Noise
-from scaling.fit.isoflop.profiles import Method, Profile, minima, minimum_variance, window_fit
-from scaling.fit.isoflop.shared_shape import fit_shape, shape_losses, shape_minima
+from scaling.fit.isoflop.profiles import Profile, minima, minimum_variance, window_fit
+from scaling.fit.isoflop.shared_shape import Shape, shape_losses, shape_minima
 from scaling.fit.numerics import (
     FEWEST_POINTS,
     between_profiles,
@@ -77,15 +76,15 @@ class Bagged:
 
 
 def bagged(profiles: Sequence[Profile], resamples: int, seed: int) -> Bagged | None:
-    """Minima by the spline of log loss over draws of noise; None where sizes are too few.
+    """Minima by the spline of log loss over draws of noise; None without four sizes anywhere.
 
     Whether a profile is open is for the draws to say: in most of them its minimum must be inside.
     """
     usable = [v for v in profiles if v.reason is None or (v.open_edge and len(v.loss) > 3)]
-    if np.median([len(profile.loss) for profile in usable]) < RICH_SIZES:
-        return None
     rng = generator(seed, "isoflop spline noise")
     sd = local_noise([v.log_n for v in usable], [v.loss for v in usable])
+    if not np.isfinite(sd):
+        return None
     found = []
     for profile in usable:
         own = profile.noise / profile.loss
@@ -107,19 +106,30 @@ def spline_frontier(found: Bagged, resamples: int, seed: int) -> ProfileFrontier
     return _lines(found.usable, points, samples, variance, generator(seed, "isoflop spline"))
 
 
-def frontier(profiles: UsableProfiles, method: Method, seed: int) -> ProfileFrontier | None:
-    """The laws through the minima by `method`; None with fewer than three of them."""
+def parabola_frontier(profiles: UsableProfiles, seed: int) -> ProfileFrontier | None:
+    """The laws through the parabolas' minima; None with fewer than three of them."""
+    return _with_variance(profiles, _one_by_one(profiles), generator(seed, "isoflop parabola"))
+
+
+def shape_frontier(profiles: UsableProfiles, shape: Shape, seed: int) -> ProfileFrontier | None:
+    """The laws through the minima of the one shape; None with fewer than three of them."""
+    pairs = _by_shape(profiles, shape)
+    return _with_variance(profiles, pairs, generator(seed, "isoflop robust"))
+
+
+def _with_variance(
+    profiles: UsableProfiles, pairs: tuple[list[Pair], list[Pair]], rng: np.random.Generator
+) -> ProfileFrontier | None:
     windows = zip(profiles.usable, profiles.noise.sd, strict=True)
     variance = np.array(
         [minimum_variance(v) * float((sd[v.window] ** 2).mean()) for v, sd in windows]
     )
-    points, samples = _by_shape(profiles) if method == "robust" else _one_by_one(profiles, method)
-    return _lines(profiles.usable, points, samples, variance, generator(seed, f"isoflop {method}"))
+    return _lines(profiles.usable, *pairs, variance, rng)
 
 
 def curve_minima(profiles: UsableProfiles) -> tuple[Minima, Minima]:
     """The parabolas' minima, (V,), and of the resamples, (R, V), however few they are."""
-    points, samples = _one_by_one(profiles, "parabola")
+    points, samples = _one_by_one(profiles)
     return _minima(profiles.usable, points, row=0), _minima(profiles.usable, samples)
 
 
@@ -147,21 +157,18 @@ def _lines(
     return ProfileFrontier(frontier, point, sample, float(np.sqrt(scatter)), weights)
 
 
-def _one_by_one(profiles: UsableProfiles, method: Method) -> tuple[list[Pair], list[Pair]]:
-    kind: Literal["parabola", "spline"] = "spline" if method == "spline" else "parabola"
+def _one_by_one(profiles: UsableProfiles) -> tuple[list[Pair], list[Pair]]:
     points, samples = [], []
     for profile, draw in zip(profiles.usable, profiles.draws, strict=True):
-        points.append(minima(profile, profile.loss[None], kind))
+        points.append(minima(profile, profile.loss[None]))
         base = profile.loss.copy()
-        if kind == "parabola":
-            base[profile.window] = window_fit(profile)[0]
-        samples.append(minima(profile, base + draw, kind))
+        base[profile.window] = window_fit(profile)[0]
+        samples.append(minima(profile, base + draw))
     return points, samples
 
 
-def _by_shape(profiles: UsableProfiles) -> tuple[list[Pair], list[Pair]]:
+def _by_shape(profiles: UsableProfiles, shape: Shape) -> tuple[list[Pair], list[Pair]]:
     usable = profiles.usable
-    shape = fit_shape(usable)
     points = shape_minima(usable, [profile.loss[None] for profile in usable], shape, free=False)
     fitted = shape_losses(usable, shape)
     losses = [base + draw for base, draw in zip(fitted, profiles.draws, strict=True)]

@@ -12,18 +12,18 @@ import numpy as np
 from common.text import plural
 from scaling.fit.budget_flops import WIDEST_BUDGET
 from scaling.fit.flags import Flag
-from scaling.fit.isoflop.akima import akima_minimum
 from scaling.fit.isoflop.budgets import budgets, is_budget, same_sizes
 from scaling.fit.observations import Observations
 
-Method = Literal["parabola", "robust", "spline"]
-METHODS: tuple[Method, ...] = ("parabola", "robust", "spline")
+Method = Literal["parabola", "parabola_all", "robust", "spline"]
+METHODS: tuple[Method, ...] = ("parabola", "parabola_all", "robust", "spline")
 
 # The parabola sees the sizes within this factor of the lowest, and at least so many of them.
 WINDOW_FACTOR, WINDOW_SIZES = 4.0, 5
 FEWEST_SIZES = 3
 # Neighbours among more are averaged: no method sees finer, and draws are resamples times sizes.
 MOST_SIZES = 48
+_TIE = 1e-6  # relative difference of losses that are equal but for rounding
 _FAR_BELOW = 4.0  # standard deviations of a loss
 
 
@@ -33,7 +33,7 @@ class Profile:
 
     flops    the budget asked for, or the geometric mean of the runs' FLOP
     noise    run-to-run standard deviation of each loss; nan where unknown
-    window   the sizes a parabola is fitted to
+    window   the sizes a parabola is fitted to: those within a factor `width` of the lowest
     reason   why there is no minimum here; None if there is one
     """
 
@@ -45,6 +45,7 @@ class Profile:
     noise: np.ndarray
     window: np.ndarray
     n_points: int
+    width: float = WINDOW_FACTOR
     reason: str | None = None
     open_edge: bool = False
     flags: tuple[Flag, ...] = ()
@@ -91,38 +92,46 @@ class Profile:
         return np.interp(log_n, self.log_n, self.log_d), np.interp(log_n, self.log_n, self.log_c)
 
 
-def find_profiles(observations: Observations, tolerance: float) -> tuple[Profile, ...]:
+def find_profiles(
+    observations: Observations, tolerance: float, width: float = WINDOW_FACTOR
+) -> tuple[Profile, ...]:
     """The budgets of the observations in ascending order, those without a minimum with the reason.
 
     Runs belong together by flops_budget where it is given, else by the gaps between their FLOP
-    (budgets.py). An unnamed group of fewer than five sizes is chance and no profile.
+    (budgets.py). An unnamed group of fewer than five sizes is chance and no profile. Windows reach
+    over a factor `width` of the size of lowest loss.
     """
-    found = [profile_of(observations, *budget) for budget in budgets(observations, tolerance)]
+    groups = budgets(observations, tolerance)
+    found = [profile_of(observations, *budget, width) for budget in groups]
     return tuple(profile for profile in found if profile is not None)
 
 
-def profile_of(observations: Observations, flops: float, members: np.ndarray) -> Profile | None:
+def all_sizes(profile: Profile) -> Profile:
+    """The profile with all its sizes in the window."""
+    return replace(profile, window=np.ones(len(profile.loss), dtype=bool))
+
+
+def profile_of(
+    observations: Observations,
+    flops: float,
+    members: np.ndarray,
+    width: float = WINDOW_FACTOR,
+) -> Profile | None:
     """The profile of these rows, with the reason where it has no minimum; None where it is none."""
     if not members.size:
         return None
     if not is_budget(observations, members):
         return None
-    return _judge(_profile(observations, flops, members), observations)
+    return _judge(_profile(observations, flops, members, width), observations)
 
 
-def minima(
-    profile: Profile, losses_Rk: np.ndarray, method: Literal["parabola", "spline"]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(log N*, loss there), each (R,); nan where there is no minimum between the sampled sizes."""
-    if method == "spline":
-        log_n, loss = akima_minimum(profile.log_n, losses_Rk)
-    else:
-        curves = parabola(profile.x, losses_Rk[:, profile.window])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_n = profile.centre - curves[:, 1] / (2 * curves[:, 2])
-            loss = curves[:, 0] - curves[:, 1] ** 2 / (4 * curves[:, 2])
-        log_n = np.where(curves[:, 2] > 0, log_n, np.nan)
-    return profile.between_sizes(log_n, loss)
+def minima(profile: Profile, losses_Rk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(log N*, loss there) by parabolas in the window, each (R,); nan where not between sizes."""
+    curves = parabola(profile.x, losses_Rk[:, profile.window])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_n = profile.centre - curves[:, 1] / (2 * curves[:, 2])
+        loss = curves[:, 0] - curves[:, 1] ** 2 / (4 * curves[:, 2])
+    return profile.between_sizes(np.where(curves[:, 2] > 0, log_n, np.nan), loss)
 
 
 def parabola(x_k: np.ndarray, losses_Rk: np.ndarray) -> np.ndarray:
@@ -148,7 +157,9 @@ def _design(x: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(x), x, x**2], axis=1)
 
 
-def _profile(observations: Observations, flops: float, members: np.ndarray) -> Profile:
+def _profile(
+    observations: Observations, flops: float, members: np.ndarray, width: float
+) -> Profile:
     all_log_n = np.log(observations.params)
     group = same_sizes(all_log_n[members])
     if (sizes := int(group.max()) + 1) > MOST_SIZES:
@@ -170,20 +181,31 @@ def _profile(observations: Observations, flops: float, members: np.ndarray) -> P
         log_c=mean(np.log(observations.flops)),
         loss=loss,
         noise=np.sqrt(mean(observations.loss_se**2) / count),
-        window=_window(log_n, loss),
+        window=window(log_n, lowest_size(loss), width),
         n_points=len(members),
+        width=width,
     )
 
 
-def _window(log_n: np.ndarray, loss: np.ndarray) -> np.ndarray:
-    distance = np.abs(log_n - log_n[np.argmin(loss)])
+def lowest_size(loss: np.ndarray) -> int:
+    """The place of the lowest loss (k,); the middle one of sizes that share it.
+
+    Losses of few digits, or read off colours, have ties: the first may be at an end by chance.
+    """
+    tied = np.flatnonzero(loss <= loss.min() * (1 + _TIE))
+    return int(tied[len(tied) // 2])
+
+
+def window(log_n: np.ndarray, lowest: int, width: float) -> np.ndarray:
+    """The sizes (k,) within a factor `width` of the one of lowest loss, and at least five."""
+    distance = np.abs(log_n - log_n[lowest])
     nearest = np.sort(distance)[min(WINDOW_SIZES, len(distance)) - 1]
-    return distance <= max(np.log(WINDOW_FACTOR), nearest) * (1 + 1e-9)
+    return np.asarray(distance <= max(np.log(width), nearest) * (1 + 1e-9))
 
 
 def _judge(profile: Profile, observations: Observations) -> Profile:
     """The profile with its flags, or the reason why it has no minimum."""
-    lowest, spread = int(np.argmin(profile.loss)), float(np.exp(np.ptp(profile.log_c)))
+    lowest, spread = lowest_size(profile.loss), float(np.exp(np.ptp(profile.log_c)))
     sizes = len(profile.loss)
     if sizes < FEWEST_SIZES:
         return replace(profile, reason=f"{plural(sizes, 'size')}, expected at least {FEWEST_SIZES}")
@@ -197,14 +219,14 @@ def _judge(profile: Profile, observations: Observations) -> Profile:
         return replace(profile, reason=reason, open_edge=True)
     if not profile.curve[2] > 1e-12 * abs(profile.loss).max():
         return replace(profile, reason="not convex around its lowest loss")
-    if np.isnan(minima(profile, profile.loss[None], "parabola")[0][0]):
+    if np.isnan(minima(profile, profile.loss[None])[0][0]):
         return replace(profile, reason="minimum outside the sampled sizes", open_edge=True)
     return replace(profile, flags=_profile_flags(profile, observations))
 
 
 def _profile_flags(profile: Profile, observations: Observations) -> tuple[Flag, ...]:
     flags = []
-    lowest = int(np.argmin(profile.loss))
+    lowest = lowest_size(profile.loss)
     if lowest in (1, len(profile.loss) - 2) and len(profile.loss) > 4:
         flags.append(Flag("near_edge", "only one size lies beyond the lowest loss on one side"))
     for lost in observations.excluded:

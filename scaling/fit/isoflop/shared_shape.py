@@ -14,7 +14,7 @@ Shapes: V profiles of k sizes in their windows, R resamples.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,11 +29,15 @@ _REWEIGHTINGS = 4
 
 @dataclass(frozen=True)
 class Shape:
-    """alpha and beta of the profiles as `total`, their sum, and `skew`; each run's weight."""
+    """alpha and beta of the profiles as `total`, their sum, and `skew`; each run's weight.
+
+    `profiles` are those that it was fitted to, in the order of the weights.
+    """
 
     total: float
     skew: float
     weights: tuple[np.ndarray, ...]
+    profiles: tuple[Profile, ...] = ()
 
     @property
     def exponents(self) -> tuple[float, float]:
@@ -61,7 +65,44 @@ def fit_shape(usable: Sequence[Profile]) -> Shape:
         if min(w.min() for w in weights) == 1.0:
             break
         shape = _best(usable, weights, shape)
-    return Shape(shape.total, shape.skew, tuple(weights))
+    return Shape(shape.total, shape.skew, tuple(weights), tuple(usable))
+
+
+@dataclass(frozen=True)
+class ShapeCurve:
+    """One profile's loss against log N by a shape: F, A and B about `centre`."""
+
+    shape: Shape
+    centre: float
+    curve: np.ndarray
+
+    def __call__(self, log_n: np.ndarray) -> np.ndarray:
+        """The losses at these log N."""
+        return np.asarray(_design(log_n - self.centre, self.shape) @ self.curve)
+
+    @property
+    def minimum(self) -> float:
+        """log N of least loss; nan where there is none."""
+        return float(self.centre + _least(self.curve[None], self.shape)[0][0])
+
+
+def shape_curves(usable: Sequence[Profile], shape: Shape) -> list[ShapeCurve]:
+    """The curves of a fitted shape, of the profiles in their windows."""
+    pairs = zip(usable, shape.weights, strict=True)
+    return [ShapeCurve(shape, v.centre, _solve(v, v.loss[None], shape, w)[0][0]) for v, w in pairs]
+
+
+def shape_near(usable: Sequence[Profile]) -> list[ShapeCurve]:
+    """The curves of the shape nearest all sizes of all profiles, with Huber's weights once."""
+    wide = [replace(profile, window=np.ones(len(profile.loss), dtype=bool)) for profile in usable]
+    weights = [np.ones(len(profile.loss)) for profile in usable]
+    first = Shape(*_best_of_grid(wide, weights), tuple(weights))
+    curves = shape_curves(wide, first)
+    missed = [v.loss - own(v.log_n) for v, own in zip(wide, curves, strict=True)]
+    scale = max(float(np.median(np.abs(np.concatenate(missed)))) / 0.6745, 1e-9)
+    weights = [np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(r), 1e-300)) for r in missed]
+    best = _best(wide, weights, first)
+    return shape_curves(wide, replace(best, weights=tuple(weights)))
 
 
 def shape_minima(
@@ -121,6 +162,23 @@ def _between(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return index, np.clip(share, -1.0, 1.0)
 
 
+def _best_of_grid(usable: Sequence[Profile], weights: Sequence[np.ndarray]) -> tuple[float, float]:
+    """(total, skew) of least weighted squares, of a grid."""
+    total, skew = (part.ravel() for part in np.meshgrid(_SUMS, _SKEWS, indexing="ij"))
+    alpha, beta = total * (1 + skew) / 2, total * (1 - skew) / 2
+    squares = np.zeros(len(total))
+    for profile, weight in zip(usable, weights, strict=True):
+        root, x = np.sqrt(weight), profile.x
+        ones = np.ones((len(total), len(x)))
+        terms = [ones, np.exp(-np.outer(alpha, x)), np.exp(np.outer(beta, x))]
+        basis = np.linalg.qr(np.stack(terms, axis=2) * root[:, None])[0]
+        target = profile.loss[profile.window] * root
+        fitted = np.einsum("gkp,gp->gk", basis, np.einsum("gkp,k->gp", basis, target))
+        squares += ((target - fitted) ** 2).sum(axis=1)
+    best = int(np.argmin(squares))
+    return float(total[best]), float(skew[best])
+
+
 def _best(
     usable: Sequence[Profile], weights: list[np.ndarray], start: Shape | None = None
 ) -> Shape:
@@ -132,8 +190,7 @@ def _best(
         return float(sum(_solve(v, v.loss[None], shape, w)[1][0] for v, w in pairs))
 
     if start is None:
-        grid = [(total, skew) for total in _SUMS for skew in _SKEWS]
-        first = np.array(min(grid, key=lambda cell: squares(np.array(cell))))
+        first = np.array(_best_of_grid(usable, weights))
     else:
         first = np.array([start.total, start.skew])
     unit = max(squares(first), 1e-300)
@@ -173,9 +230,15 @@ def _residuals(profile: Profile, shape: Shape, weight: np.ndarray) -> np.ndarray
 
 
 def _lowest(profile: Profile, curves: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    x, loss = _least(curves, shape)
+    return profile.centre + x, loss
+
+
+def _least(curves: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Where curves (R, 3) about their centres are least, and the loss there; nan for nowhere."""
     alpha, beta = shape.exponents
     with np.errstate(divide="ignore", invalid="ignore"):
         x = np.log(alpha * curves[:, 1] / (beta * curves[:, 2])) / (alpha + beta)
         x = np.where((curves[:, 1] > 0) & (curves[:, 2] > 0), x, np.nan)
         loss = curves[:, 0] + curves[:, 1] * np.exp(-alpha * x) + curves[:, 2] * np.exp(beta * x)
-    return profile.centre + x, loss
+    return x, loss

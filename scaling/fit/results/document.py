@@ -55,7 +55,10 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Options:
-    """How the laws were fitted; `failed_resamples` is the sum over the laws."""
+    """How the laws were fitted; `failed_resamples` is the sum over the laws.
+
+    `isoflop_method` is None where the method of the headline was chosen by the fit.
+    """
 
     objective: Objective
     delta: float
@@ -66,6 +69,8 @@ class Options:
     seed: int
     loss_unit: Literal["nats", "bpb"]
     budget_tolerance: float
+    isoflop_method: str | None = None
+    isoflop_window: float = 4.0
 
 
 @dataclass(frozen=True)

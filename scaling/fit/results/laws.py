@@ -70,7 +70,8 @@ class IsoflopLaw:
     """Approach 2: N* = n_coef C^a and D* = d_coef C^b through the minima of the IsoFLOP curves.
 
     `methods` has the exponents by each method, None where it gives none; `method` is the
-    headline's. `scatter_between_valleys` is in log N, beyond what noise explains.
+    headline's, `method_errors` the root mean square error of a of each method in simulations, None
+    where there were none. `scatter_between_valleys` is in log N, beyond what noise explains.
     """
 
     status: Status
@@ -80,8 +81,9 @@ class IsoflopLaw:
     b: Estimate = UNKNOWN
     n_coef: Estimate = UNKNOWN
     d_coef: Estimate = UNKNOWN
-    method: Literal["parabola", "spline", "robust"] | None = None
+    method: Literal["parabola", "parabola_all", "spline", "robust"] | None = None
     method_reason: str | None = None
+    method_errors: Mapping[str, float] | None = None
     methods: Mapping[str, Exponents | None] = field(default_factory=dict)
     valleys: tuple[IsoflopMinimum, ...]
     scatter_between_valleys: float | None = None

@@ -19,7 +19,7 @@ import numpy as np
 from model.flops import params_effective
 from scaling.fit.config import FitConfig
 from scaling.fit.data_flags import wide_floor, wide_interval
-from scaling.fit.isoflop import RICH_SIZES, Method, find_profiles, fit_isoflop
+from scaling.fit.isoflop import find_profiles, fit_isoflop
 from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows, estimate, generator
 from scaling.fit.observations import Observations
@@ -39,11 +39,6 @@ class Design:
     tokens: np.ndarray
     budget: np.ndarray
     seeds: np.ndarray
-
-    @property
-    def sizes(self) -> float:
-        """Cells of the median budget."""
-        return float(np.median(np.unique(self.budget, return_counts=True)[1]))
 
 
 def design_of(plan: Plan) -> Design:
@@ -120,13 +115,14 @@ def _isoflop(
     fit: FitConfig,
     target: float,
 ) -> LawPrecision:
-    # Its headline: the spline is in question only where curves have many sizes.
-    rich = design.sizes >= RICH_SIZES
-    methods: tuple[Method, ...] = ("parabola", "spline") if rich else ("parabola",)
+    # The headline's method, which depends on the grid and the noise, is chosen once.
     rows, flags = [], Counter[str]()
-    for loss, sd in zip(losses, seed_sd, strict=True):
-        table = _observations(design, loss, sd)
-        found = fit_isoflop(table, 0, fit.seed, fit.budget_tolerance, methods)
+    tables = [_observations(design, *one) for one in zip(losses, seed_sd, strict=True)]
+    first = fit_isoflop(tables[0], 0, fit.seed, fit.budget_tolerance, fit.isoflop).law.method
+    for table in tables:
+        found = fit_isoflop(
+            table, 0, fit.seed, fit.budget_tolerance, fit.isoflop, (first or "parabola",)
+        )
         if found.frontier is None:
             flags["refused: too few curves with a minimum"] += 1
             continue

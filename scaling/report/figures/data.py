@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from common.numbers import compact, count
-from scaling.fit.isoflop import Profile, budgets, find_profiles
+from scaling.fit.isoflop import Profile, all_sizes, budgets, find_profiles
 from scaling.fit.observations import Observations
 from scaling.report.figures.chart import Axis, Kind, Points, Values, axis, said
 from scaling.report.figures.style import Ink
@@ -81,8 +81,11 @@ def budgets_of(study: Study) -> Budgets:
     of_run = np.full(len(study.runs), -1)
     if not len(study.runs):
         return Budgets((), of_run)
-    tolerance = study.document.options.budget_tolerance
-    profiles = find_profiles(study.runs, tolerance)
+    options, law = study.document.options, study.document.isoflop
+    tolerance = options.budget_tolerance
+    profiles = find_profiles(study.runs, tolerance, options.isoflop_window)
+    if law and law.method == "parabola_all":
+        profiles = tuple(map(all_sizes, profiles))
     places = {profile.flops: place for place, profile in enumerate(profiles)}
     for flops, members in budgets(study.runs, tolerance):
         if flops in places:

@@ -1,18 +1,18 @@
 """The figure of the IsoFLOP curves: loss against size at each budget, with the minima."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from common.numbers import compact, count
-from scaling.fit.isoflop import Profile, akima_curve, parabola
+from scaling.fit.isoflop import Profile, akima_curve, fit_shape, parabola, shape_curves
 from scaling.fit.results.laws import IsoflopMinimum
 from scaling.report.figures.chart import Chart, Line, Panel, Points, Series, said
 from scaling.report.figures.data import Budgets, budgets_of, members, place, run_axis, run_points
 from scaling.report.figures.style import Ink, shade_of
 from scaling.report.study import Study
-from scaling.report.text.labels import curve_method, has_numbers, not_drawn
+from scaling.report.text.labels import curve_method, not_drawn
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,26 @@ def isoflop_curves(study: Study, found: Budgets) -> Iterator[IsoflopCurve]:
     law = study.document.isoflop
     if law is None:
         return
-    curve = _spline if law.method == "spline" else _parabola
     profiles = {profile.flops: profile for profile in found.profiles}
+    curve = {"spline": _spline, "robust": _of_shape(found)}.get(law.method or "", _parabola)
     for stated in (one for one in law.valleys if one.flops in profiles):
         profile = profiles[stated.flops]
         # The spline's draws of noise may find a minimum where the least loss is at an edge.
         if stated.n_opt.value is not None and (profile.reason is None or profile.open_edge):
             yield IsoflopCurve(stated, *curve(profile))
+
+
+def _of_shape(found: Budgets) -> Callable[[Profile], tuple[np.ndarray, np.ndarray]]:
+    """The curve of a profile by the one shape of all, over the sizes it was fitted to."""
+    usable = [profile for profile in found.profiles if profile.reason is None]
+
+    def curve(profile: Profile) -> tuple[np.ndarray, np.ndarray]:
+        shapes = zip(usable, shape_curves(usable, fit_shape(usable)), strict=True)
+        own = next(one for other, one in shapes if other is profile)
+        reach = np.linspace(*profile.log_n[profile.window][[0, -1]], 60)
+        return np.exp(reach), own(reach)
+
+    return curve
 
 
 def _parabola(profile: Profile) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +88,7 @@ def seeds_of(study: Study) -> list[Seed]:
 def isoflop(study: Study) -> Chart:
     """The figure, absent where no budget has an IsoFLOP curve."""
     law, seeds, budgets = study.document.isoflop, seeds_of(study), budgets_of(study)
-    if law and has_numbers(law):
+    if law and any(one.n_opt.value is not None for one in law.valleys):
         shape = f"{curve_method(law)} A diamond with a bar is a minimum with its 90% interval."
     else:
         shape = f"Runs only: {not_drawn(law, 'IsoFLOP law')}."

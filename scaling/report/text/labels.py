@@ -157,4 +157,6 @@ def curve_method(law: IsoflopLaw) -> str:
             "Curves are Akima splines of log loss through all sizes; a minimum is the median over "
             "draws of the runs' noise, so that it may lie beside its curve."
         )
+    if law.method == "robust":
+        return "Curves are of one skewed shape, which all budgets share."
     return "Curves are parabolas in log N over the sizes they were fitted to."

@@ -38,12 +38,12 @@ METHOD = (
     Step(
         "IsoFLOP curves (approach 2)",
         "At each budget the losses of models of several sizes form an IsoFLOP curve; its minimum "
-        "N* is that of a parabola in log N over the sizes near the lowest loss or, where most "
-        "curves have eight sizes or more and noise lets it resolve them, of a spline through them "
-        "all; fit.json names the method taken and why. A line through the minima in log-log, "
-        "each weighted by its own variance and the scatter between budgets, gives the exponents; "
-        "the other method, and one shape for all curves, are checks. A curve that is open on "
-        "one side has no minimum and is left out.",
+        "N* is that of a parabola in log N, near the lowest loss or over all sizes, of one skewed "
+        "shape that all curves share, or of a spline: whichever has the least error of a in "
+        "simulations of these sizes and this noise. fit.json names the method taken and why. A "
+        "line through the minima in log-log, each weighted by its own variance and the scatter "
+        "between budgets, gives the exponents; the other methods are checks. A curve that is open "
+        "on one side has no minimum and is left out.",
         "N* ∝ C^a,   D* ∝ C^b",
         _HOFFMANN,
     ),
