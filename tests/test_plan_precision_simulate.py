@@ -47,8 +47,10 @@ def foreseen(cells: Design, law: Surface, noise: float, target: float = 1e20, si
     [(1e16, 1e18, 0.005, 0.002), (1e16, 1e18, 0.02, 0.008), (1e17, 1e19, 0.02, 0.013)],
 )
 def test_expect_precision_matches_published_spread(low, high, noise, sd):
-    """The published spread of the exponent by both laws."""
-    for law in foreseen(design(BESIROGLU, low, high), BESIROGLU, noise).laws:
+    """The published spread of the exponent by both laws, minima by parabolas in their windows."""
+    prior = AssumedLaw(BESIROGLU, "test", noise, over_bytes=False)
+    asked = config("runs=x", "isoflop.method=parabola")
+    for law in expect_precision(design(BESIROGLU, low, high), prior, asked, 1e20, 200, 0).laws:
         assert law.sd == pytest.approx(sd, rel=0.15), law.name
         assert law.fitted == 1 and abs(law.bias) < 3e-3
         half = (law.a[1] - law.a[0]) / 2

@@ -64,8 +64,8 @@ def _law(name: str, law: Law) -> list[str]:
     lines = [(start + _cell(law.a) + _cell(law.b)).rstrip()]
     if isinstance(law, IsoflopLaw):
         lines.append(f"  by {law.method}: {law.method_reason}")
-        others = {key: one.a.value for key, one in law.methods.items() if one and key != law.method}
-        if told := ", ".join(f"{key} {a:.4g}" for key, a in others.items() if a is not None):
+        beside = {key: one.a.value for key, one in law.methods.items() if one and key != law.method}
+        if told := ", ".join(f"{key} {a:.4g}" for key, a in beside.items() if a is not None):
             lines.append(f"  a by the other methods: {told}")
     if isinstance(law, ParametricLaw):
         terms = {"A": law.A, "B": law.B, "alpha": law.alpha, "beta": law.beta}

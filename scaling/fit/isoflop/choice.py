@@ -51,9 +51,13 @@ class SmoothCurves:
 
 
 def choose(
-    usable: Sequence[Profile], shape: Shape, methods: Sequence[Method], resolved: bool, seed: int
+    usable: Sequence[Profile],
+    shape: Shape | None,
+    methods: Sequence[Method],
+    resolved: bool,
+    seed: int,
 ) -> Choice:
-    """Choose among `methods`, by the profiles with a minimum and the windows' shape.
+    """Choose among `methods`, by the profiles with a minimum and the shape fitted to their windows.
 
     `resolved` says whether the spline knows most minima to a step of the grid.
     """
@@ -110,7 +114,7 @@ def smooth_curves(usable: Sequence[Profile]) -> SmoothCurves | str:
 
 
 def simulated_errors(
-    curves: SmoothCurves, shape: Shape, methods: Sequence[Method], seed: int
+    curves: SmoothCurves, shape: Shape | None, methods: Sequence[Method], seed: int
 ) -> dict[str, float]:
     """Root mean square error of a by each method; infinite where it often has no answer."""
     rng = generator(seed, "isoflop choice")
@@ -118,9 +122,9 @@ def simulated_errors(
     for loss, sd in zip(curves.losses, curves.sd, strict=True):
         half = rng.standard_normal((_SIMULATIONS // 2, len(loss)))
         draws.append(np.maximum(loss + sd * np.concatenate([half, -half]), 1e-3 * loss))
-    errors = {}
+    errors: dict[str, float] = {}
     for method in methods:
-        if method == "robust":
+        if method == "robust" and shape is not None:
             places = {id(v): i for i, v in enumerate(shape.profiles)}
             weights = tuple(shape.weights[places[id(v)]] for v in curves.profiles)
             own = replace(shape, weights=weights)

@@ -19,7 +19,7 @@ import numpy as np
 from model.flops import params_effective
 from scaling.fit.config import FitConfig
 from scaling.fit.data_flags import wide_floor, wide_interval
-from scaling.fit.isoflop import find_profiles, fit_isoflop
+from scaling.fit.isoflop import Method, find_profiles, fit_isoflop
 from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows, estimate, generator
 from scaling.fit.observations import Observations
@@ -115,10 +115,12 @@ def _isoflop(
     fit: FitConfig,
     target: float,
 ) -> LawPrecision:
-    # The headline's method, which depends on the grid and the noise, is chosen once.
+    # The headline's method is chosen once, by the grid and the noise, of those that are quick.
     rows, flags = [], Counter[str]()
     tables = [_observations(design, *one) for one in zip(losses, seed_sd, strict=True)]
-    first = fit_isoflop(tables[0], 0, fit.seed, fit.budget_tolerance, fit.isoflop).law.method
+    quick: tuple[Method, ...] = ("parabola", "parabola_all", "spline")
+    asked = (fit.isoflop.method,) if fit.isoflop.method else quick
+    first = fit_isoflop(tables[0], 0, fit.seed, fit.budget_tolerance, fit.isoflop, asked).law.method
     for table in tables:
         found = fit_isoflop(
             table, 0, fit.seed, fit.budget_tolerance, fit.isoflop, (first or "parabola",)

@@ -54,7 +54,8 @@ def _of_shape(found: Budgets) -> Callable[[Profile], tuple[np.ndarray, np.ndarra
     def curve(profile: Profile) -> tuple[np.ndarray, np.ndarray]:
         shapes = zip(usable, shape_curves(usable, fit_shape(usable)), strict=True)
         own = next(one for other, one in shapes if other is profile)
-        reach = np.linspace(*profile.log_n[profile.window][[0, -1]], 60)
+        sizes = profile.log_n[profile.window]
+        reach = np.linspace(sizes[0], sizes[-1], 60)
         return np.exp(reach), own(reach)
 
     return curve
