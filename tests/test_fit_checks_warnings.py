@@ -30,7 +30,7 @@ def said(head, **exponents):
         name: estimate(a, np.linspace(low, high, 101)) for name, (a, low, high) in exponents.items()
     }
     methods = {name: Exponents(a, UNKNOWN) for name, a in found.items()}
-    law = replace(fitted.law, a=found[head], method=head, methods=methods)
+    law = replace(fitted.law, a=found[head], method=head, methods=methods, method_errors=None)
     flags = warnings(table_of([]), points, HeadlineFits(replace(fitted, law=law), None), asked)
     return [flag.text for flag in flags if flag.code == "methods_disagree"]
 
@@ -156,3 +156,16 @@ def test_runs_near_no_budget_are_told_and_counted():
         flags = warnings(table_of([]), points, fits, asked)
         told = [flag.text for flag in flags if flag.code == "near_no_budget"]
         assert [text.split(" and in no")[0] for text in told] == expected
+
+
+@pytest.mark.parametrize(("error", "told"), [(0.03, False), (0.01, True)])
+def test_methods_that_miss_simulated_runs_do_not_disagree(error, told):
+    """A method off by no more than in simulations of these runs is no disagreement."""
+    points, asked = observations(ROWS), config("runs=x")
+    fitted = fit_isoflop(points, 0, 0, asked.budget_tolerance)
+    a, other = (estimate(at, np.linspace(at - 0.03, at + 0.03, 101)) for at in (0.50, 0.56))
+    methods = {"parabola": Exponents(a, UNKNOWN), "spline": Exponents(other, UNKNOWN)}
+    errors = {"parabola": 0.004, "spline": error}
+    law = replace(fitted.law, a=a, method="parabola", methods=methods, method_errors=errors)
+    flags = warnings(table_of([]), points, HeadlineFits(replace(fitted, law=law), None), asked)
+    assert any(flag.code == "methods_disagree" for flag in flags) == told

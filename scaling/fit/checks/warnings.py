@@ -21,6 +21,7 @@ from scaling.fit.table.seeds import repeated, settings
 _FEWEST_TOKENS, _MOST_TOKENS = 1e-3, 1e6
 _CELL = ("flops_budget", "n_layer", "n_head", "n_embd")
 _RECIPE = ("lr", "batch_tokens")
+_BEYOND = 3.0  # times the error of a method in simulations of the runs
 _APART = 0.01  # of a; methods nearer each other than this agree for any use of the exponent
 
 
@@ -150,9 +151,10 @@ def _methods(law: IsoflopLaw) -> list[Flag]:
     """The headline's method against each other: neither's 90% interval holds the other's a.
 
     All methods read the same runs, so chance moves them together: intervals that each leave out
-    the other's estimate are more than chance, though they may overlap. Less than _APART is silent.
+    the other's estimate are more than chance, though they may overlap. Less than _APART is silent,
+    and what a method is off by in simulations of these runs is no disagreement.
     """
-    a, apart = law.a, []
+    a, apart, errors = law.a, [], law.method_errors or {}
     for name, method in law.methods.items():
         other = method.a if method else UNKNOWN
         if name == law.method or not other.ci90 or not a.ci90:
@@ -160,7 +162,7 @@ def _methods(law: IsoflopLaw) -> list[Flag]:
         if a.value is None or other.value is None:
             continue
         both = _outside(a.value, other.ci90) and _outside(other.value, a.ci90)
-        if both and abs(a.value - other.value) > _APART:
+        if both and abs(a.value - other.value) > max(_APART, _BEYOND * errors.get(name, 0.0)):
             apart.append(f"{name} {other.value:.3f}")
     if not apart:
         return []

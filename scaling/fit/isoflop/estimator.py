@@ -23,7 +23,7 @@ that (random effects, DerSimonian and Laird 1986). D* ~ C^b is fitted independen
 a + b = 1 is a result and not an assumption.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,19 +36,15 @@ from scaling.fit.frontier import Frontier
 from scaling.fit.isoflop.choice import Choice, choose
 from scaling.fit.isoflop.flags import drift, lost_edges, with_flags
 from scaling.fit.isoflop.frontier import (
-    Bagged,
     Minima,
     ProfileFrontier,
     UsableProfiles,
-    bagged,
     curve_minima,
     parabola_frontier,
-    shape_frontier,
-    spline_frontier,
 )
+from scaling.fit.isoflop.methods import Ways, ways_of
 from scaling.fit.isoflop.noise import noise_draws, profile_noise
-from scaling.fit.isoflop.profiles import METHODS, Method, Profile, all_sizes, find_profiles
-from scaling.fit.isoflop.shared_shape import Shape, fit_shape
+from scaling.fit.isoflop.profiles import METHODS, Method, Profile, find_profiles
 from scaling.fit.numerics import FEWEST_POINTS, estimate, generator
 from scaling.fit.observations import Observations
 from scaling.fit.results.estimate import UNKNOWN
@@ -89,7 +85,7 @@ def fit_isoflop(
     parts = UsableProfiles(tuple(usable), noise, draws)
     if len(usable) < FEWEST_POINTS:
         return _refused(_too_few(profiles, usable), profiles, parts)
-    ways = _ways(profiles, parts, n_bootstrap, seed, methods)
+    ways = ways_of(profiles, parts, n_bootstrap, seed, methods)
     choice = _choice(ways, isoflop, seed)
     head = ways.frontiers[choice.method]
     if head is None:
@@ -119,44 +115,7 @@ def fit_isoflop(
     return IsoflopFit(law, profiles, head.line, robust.line if robust else None)
 
 
-@dataclass(frozen=True)
-class _Ways:
-    """The frontier by each method, and what the methods share."""
-
-    frontiers: Mapping[Method, ProfileFrontier | None]
-    usable: tuple[Profile, ...]
-    wide: tuple[Profile, ...]
-    bagged: Bagged | None
-    shape: Shape | None
-
-
-def _ways(
-    profiles: Sequence[Profile],
-    parts: UsableProfiles,
-    n_bootstrap: int,
-    seed: int,
-    methods: Sequence[Method],
-) -> _Ways:
-    usable, wide = parts.usable, tuple(map(all_sizes, parts.usable))
-    found: dict[Method, ProfileFrontier | None] = {}
-    rich = shape = None
-    for method in methods:
-        if method == "robust":
-            shape = fit_shape(usable)
-            found[method] = shape_frontier(parts, shape, seed)
-        elif method == "spline":
-            rich = bagged(profiles, n_bootstrap, seed)
-            found[method] = spline_frontier(rich, n_bootstrap, seed) if rich else None
-        elif method == "parabola_all":
-            noise = profile_noise(wide)
-            draws = noise_draws(wide, noise, n_bootstrap, generator(seed, "isoflop all sizes"))
-            found[method] = parabola_frontier(UsableProfiles(wide, noise, draws), seed)
-        else:
-            found[method] = parabola_frontier(parts, seed)
-    return _Ways(found, usable, wide, rich, shape)
-
-
-def _choice(ways: _Ways, isoflop: IsoflopConfig, seed: int) -> Choice:
+def _choice(ways: Ways, isoflop: IsoflopConfig, seed: int) -> Choice:
     """The headline's method: the one asked for, the only one, or the one chosen."""
     if isoflop.method is not None and isoflop.method in ways.frontiers:
         return Choice(isoflop.method, f"asked for: isoflop.method={isoflop.method}", {})
