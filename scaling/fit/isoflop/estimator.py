@@ -30,19 +30,16 @@ import numpy as np
 
 from common.text import plural
 from scaling.fit.config import IsoflopConfig
-from scaling.fit.data_flags import ENOUGH_BUDGETS, data_flags, unsteady, wide_interval
+from scaling.fit.data_flags import unsteady
 from scaling.fit.flags import Flag
 from scaling.fit.frontier import Frontier
-from scaling.fit.isoflop.choice import Choice, choose
-from scaling.fit.isoflop.flags import drift, lost_edges, with_flags
+from scaling.fit.isoflop.flags import law_flags, with_flags
 from scaling.fit.isoflop.frontier import (
     Minima,
-    ProfileFrontier,
     UsableProfiles,
     curve_minima,
-    parabola_frontier,
 )
-from scaling.fit.isoflop.methods import Ways, ways_of
+from scaling.fit.isoflop.methods import headline, ways_of
 from scaling.fit.isoflop.noise import noise_draws, profile_noise
 from scaling.fit.isoflop.profiles import METHODS, Method, Profile, find_profiles
 from scaling.fit.numerics import FEWEST_POINTS, estimate, generator
@@ -86,7 +83,7 @@ def fit_isoflop(
     if len(usable) < FEWEST_POINTS:
         return _refused(_too_few(profiles, usable), profiles, parts)
     ways = ways_of(profiles, parts, n_bootstrap, seed, methods)
-    choice = _choice(ways, isoflop, seed)
+    choice = headline(ways, isoflop.method, seed)
     head = ways.frontiers[choice.method]
     if head is None:
         why = "the minima of fewer than three budgets lie between the sampled sizes"
@@ -100,7 +97,7 @@ def fit_isoflop(
         profiles = tuple(wide.get(id(profile), profile) for profile in profiles)
         usable = list(ways.wide)
     robust = ways.frontiers.get("robust")
-    flags = _flags(observations, profiles, usable, head, choice.method, robust)
+    flags = law_flags(observations, profiles, usable, head, choice.method, robust)
     law = IsoflopLaw(
         **judged(flags),
         **head.line.estimates,
@@ -115,34 +112,11 @@ def fit_isoflop(
     return IsoflopFit(law, profiles, head.line, robust.line if robust else None)
 
 
-def _choice(ways: Ways, isoflop: IsoflopConfig, seed: int) -> Choice:
-    """The headline's method: the one asked for, the only one, or the one chosen."""
-    if isoflop.method is not None and isoflop.method in ways.frontiers:
-        return Choice(isoflop.method, f"asked for: isoflop.method={isoflop.method}", {})
-    standing = [name for name, frontier in ways.frontiers.items() if frontier is not None]
-    if len(standing) < 2:
-        only = standing[0] if standing else next(iter(ways.frontiers))
-        return Choice(only, "no other method finds the minima of three budgets", {})
-    resolved = ways.bagged is not None and ways.bagged.resolved
-    return choose(ways.usable, ways.shape, standing, resolved, seed)
-
-
 def _refused(reason: str, profiles: tuple[Profile, ...], parts: UsableProfiles) -> IsoflopFit:
     """No law; its profiles stay with the minima of their parabolas, as few as they are."""
     pair = curve_minima(parts) if parts.usable else None
     minima = tuple(_minimum(profile, parts.usable, pair) for profile in profiles)
     return IsoflopFit(IsoflopLaw(**judged(reason=reason), valleys=minima), profiles)
-
-
-def parabola_exponent(profiles: Sequence[Profile | None]) -> float:
-    """The exponent a through the parabolas' minima alone; nan where the law would be refused."""
-    usable = tuple(p for p in profiles if p is not None and p.reason is None)
-    if len(usable) < FEWEST_POINTS:
-        return float("nan")
-    noise = profile_noise(usable)
-    draws = [np.zeros((0, len(profile.loss))) for profile in usable]
-    found = parabola_frontier(UsableProfiles(usable, noise, draws), seed=0)
-    return float("nan") if found is None else float(found.line.n.slope)
 
 
 def _minimum(
@@ -172,26 +146,3 @@ def _too_few(profiles: Sequence[Profile], usable: Sequence[Profile]) -> str:
     with_minimum = plural(len(usable), "budget with a minimum", "budgets with a minimum")
     found = f"{with_minimum}, expected at least {FEWEST_POINTS}"
     return found + (f" ({lost})" if lost else "")
-
-
-def _flags(
-    observations: Observations,
-    profiles: Sequence[Profile],
-    usable: Sequence[Profile],
-    head: ProfileFrontier,
-    method: Method,
-    robust: ProfileFrontier | None,
-) -> tuple[Flag, ...]:
-    flags = []
-    kept = {id(profile) for profile in usable}
-    for profile in profiles:
-        if id(profile) not in kept:
-            text = f"{profile.flops:.3g} FLOP is left out: {profile.reason}"
-            flags.append(Flag("edge_valley", text))
-    flags += lost_edges(usable, head)
-    if method in ("parabola", "parabola_all"):
-        flags += drift(usable, head, robust)
-    if len(usable) < ENOUGH_BUDGETS:
-        text = f"{len(usable)} budgets, expected at least {ENOUGH_BUDGETS} for a law to rely on"
-        flags.append(Flag("few_budgets", text))
-    return (*flags, *wide_interval(head.line.estimates["a"]), *data_flags(observations))

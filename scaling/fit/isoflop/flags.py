@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from scaling.fit.data_flags import ENOUGH_BUDGETS, data_flags, wide_interval
 from scaling.fit.flags import Flag
 from scaling.fit.isoflop.frontier import ProfileFrontier
 from scaling.fit.isoflop.noise import Noise
-from scaling.fit.isoflop.profiles import Profile
+from scaling.fit.isoflop.profiles import Method, Profile
 from scaling.fit.numerics import FEWEST_POINTS, regress
+from scaling.fit.observations import Observations
 
 # From the lowest to the highest budget the centre may move so far against the minima ...
 _DRIFT = np.log(2.0)
@@ -21,6 +23,30 @@ _DRIFT = np.log(2.0)
 _TREND_ERRORS = 3.0
 _LOPSIDED = 3.0  # one side of the window so many times as long as the other, in log N
 _CURVATURE = 3.0  # factor from the curvature that the other budgets predict
+
+
+def law_flags(
+    observations: Observations,
+    profiles: Sequence[Profile],
+    usable: Sequence[Profile],
+    head: ProfileFrontier,
+    method: Method,
+    robust: ProfileFrontier | None,
+) -> tuple[Flag, ...]:
+    """All flags of the law, by its headline's frontier and the profiles it rests on."""
+    flags = []
+    kept = {id(profile) for profile in usable}
+    for profile in profiles:
+        if id(profile) not in kept:
+            text = f"{profile.flops:.3g} FLOP is left out: {profile.reason}"
+            flags.append(Flag("edge_valley", text))
+    flags += lost_edges(usable, head)
+    if method in ("parabola", "parabola_all"):
+        flags += drift(usable, head, robust)
+    if len(usable) < ENOUGH_BUDGETS:
+        text = f"{len(usable)} budgets, expected at least {ENOUGH_BUDGETS} for a law to rely on"
+        flags.append(Flag("few_budgets", text))
+    return (*flags, *wide_interval(head.line.estimates["a"]), *data_flags(observations))
 
 
 def lost_edges(usable: Sequence[Profile], head: ProfileFrontier) -> list[Flag]:
