@@ -1,5 +1,7 @@
 """What is printed fits one screen and names every law, flag and exclusion that decides."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from scaling.fit.pipeline import fit
 from scaling.fit.results import FitDocument
 from scaling.fit.summary import summary
 from scaling.report.tables.laws import conventions as conventions_table
+from scaling.report.tables.laws import other_laws, parameters
 from tests.support.fit_examples import config, isoflop_rows, tuned_rows, write_csv
 from tests.support.fit_runs import QUICK, fitted, table
 
@@ -99,3 +102,57 @@ def test_summary_shows_escapes_as_text(tmp_path):
     document = fitted(f"runs={path}", QUICK, "n_bootstrap=0", "exclude=['\x1b[31mrun']").document
     assert "\x1b" not in summary(document)
     assert "excluded \\x1b[31mrun: excluded by request" in summary(document)
+
+
+def of_two_groups():
+    """Losses above a floor over sizes, steeper in one group only by their floor."""
+    sizes = np.geomspace(1e7, 1e9, 7)
+    return [
+        {
+            "run_id": f"{group}-{n:.0f}",
+            "params": n,
+            "tokens": 1.3e11,
+            "loss": E + (scale / n) ** alpha,
+            "group": group,
+        }
+        for group, E, scale, alpha in (("a", 1.0, 2.9e9, 0.14), ("b", 1.3, 8e7, 0.18))
+        for n in sizes
+    ]
+
+
+def test_summary_says_the_form_of_each_exponent(tmp_path):
+    """Of two groups the one that falls slower as a power has the greater exponent above E."""
+    found = {}
+    for group in "ab":
+        rows = [row for row in of_two_groups() if row["group"] == group]
+        _, lines = said(tmp_path, rows, "laws=[kaplan]")
+        (line,) = [line for line in lines if line.startswith("  L(N) = ")]
+        found[group] = [float(v) for v in re.findall(r"(?:alpha|E) ([0-9][0-9.]*)", line)]
+        assert line.startswith("  L(N) = E + (N_c/N)^alpha: alpha ") and "delta BIC" in line
+    (above_a, E_a, power_a), (above_b, E_b, power_b) = found["a"], found["b"]
+    assert (above_a, above_b) == pytest.approx((0.14, 0.18), rel=1e-3)
+    assert (E_a, E_b) == pytest.approx((1.0, 1.3), rel=1e-3)
+    assert power_a > power_b
+
+
+def test_summary_of_a_law_without_irreducible_loss(tmp_path):
+    """Where BIC prefers no E, the form has none and the one with E stands beside it."""
+    rng = np.random.default_rng(1)
+    rows = [
+        {"run_id": f"{n:.0f}", "params": n, "tokens": 1e13, "loss": (9e13 / n) ** 0.08 + e}
+        for n, e in zip(np.geomspace(1e7, 1e9, 8), 0.01 * rng.normal(size=8), strict=True)
+    ]
+    _, lines = said(tmp_path, rows, "laws=[kaplan]")
+    (line,) = [line for line in lines if line.startswith("  L(N) = ")]
+    assert re.match(r"  L\(N\) = \(N_c/N\)\^alpha: alpha 0\.0\d+ \(above E \S+ 0\.\d+, delta", line)
+
+
+def test_tables_say_the_form_of_each_exponent(tmp_path):
+    """So do the tables of the report; an exponent of C is not called one of N."""
+    document, _ = said(tmp_path, of_two_groups()[:7], "laws=[kaplan]")
+    found = FitDocument.from_json(document)
+    cells = [" ".join(row) for row in other_laws(found).rows]
+    assert "L = E + (N_c/N)^alpha; without E 0.0" in cells[0] and "delta BIC" in cells[0]
+    named = [row[:2] for row in parameters(found).rows if row[1].startswith("α")]
+    assert named[0] == ("Kaplan's laws, L_N = E + (N_c/N)^alpha", "α")
+    assert {symbol for _, symbol in named} == {"α"}

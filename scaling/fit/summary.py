@@ -11,6 +11,7 @@ from scaling.fit.results import FitDocument
 from scaling.fit.results.checks import Holdout
 from scaling.fit.results.document import Answer, Prediction
 from scaling.fit.results.estimate import UNKNOWN, Estimate
+from scaling.fit.results.forms import form_of, in_words
 from scaling.fit.results.laws import EnvelopeLaw, IsoflopLaw, Law, ParametricLaw
 from scaling.fit.results.other_laws import DataConstrainedLaw, KaplanLaws, LearningCurveLaw
 
@@ -60,7 +61,8 @@ def _law(name: str, law: Law) -> list[str]:
             return [start.rstrip(), f"  refused: {law.reason}"]
         return [f"{start}{law.reason}"]
     if not isinstance(law, IsoflopLaw | ParametricLaw | EnvelopeLaw):
-        return [start + _told(name, law)]
+        parts = _forms(law) if isinstance(law, KaplanLaws) else ()
+        return [start + _told(name, law), *parts]
     lines = [(start + _cell(law.a) + _cell(law.b)).rstrip()]
     if isinstance(law, IsoflopLaw):
         lines.append(f"  by {law.method}: {law.method_reason}")
@@ -78,18 +80,19 @@ def _told(name: str, law: Law) -> str:
     """The telling estimates of another law, and the codes of its flags."""
     match law:
         case KaplanLaws():
-            said, lacking = [], []
-            for key, of in _PARTS.items():
-                part, exponent = getattr(law, key), "a" if key == "L_ND" else "alpha"
-                if part.status == "refused":
-                    lacking.append(of)
-                else:
-                    said.append(f"{of} {exponent} {_number(getattr(part, exponent))}")
+            lacking = [of for key, of in _PARTS.items() if getattr(law, key).status == "refused"]
+            said = [f"L(N, D) a {_number(law.L_ND.a)}"] if "L(N, D)" not in lacking else []
             said += [f"refused: {', '.join(lacking)}"] if lacking else []
         case LearningCurveLaw():
-            alphas = [size.alpha.value or 0.0 for size in law.sizes if size.status != "refused"]
-            span = f"alpha {min(alphas):.4g} to {max(alphas):.4g}"
-            said = [f"{span} over {plural(len(alphas), 'size')}"]
+            by_form: dict[str, list[float]] = {}
+            for size in law.sizes:
+                if size.status != "refused":
+                    by_form.setdefault(form_of(size), []).append(size.alpha.value or 0.0)
+            said = [
+                f"{form}: alpha {min(alphas):.4g} to {max(alphas):.4g} "
+                f"over {plural(len(alphas), 'size')}"
+                for form, alphas in by_form.items()
+            ]
         case DataConstrainedLaw():
             # An interval without an upper end is never a bare number.
             said = [
@@ -108,6 +111,12 @@ def _told(name: str, law: Law) -> str:
             said[0] = f"{LAWS[name].equation}: {said[0]}"
     codes = dict.fromkeys(flag.code for flag in law.flags if flag.code != "part_refused")
     return ", ".join(said) + (f" [{', '.join(codes)}]" if codes else "")
+
+
+def _forms(law: KaplanLaws) -> list[str]:
+    """Kaplan's laws of one variable that have numbers, each with its form."""
+    parts = ((of, getattr(law, key)) for key, of in _PARTS.items() if key != "L_ND")
+    return [f"  {of} = {in_words(part)}" for of, part in parts if part.status != "refused"]
 
 
 def _flags(laws: Mapping[str, Law]) -> list[str]:

@@ -8,10 +8,12 @@ from common.numbers import compact, fixed
 from scaling.fit.registry import HEADLINE, LAWS
 from scaling.fit.results import FitDocument
 from scaling.fit.results.estimate import UNKNOWN, Estimate
+from scaling.fit.results.forms import form_of, other_form
 from scaling.fit.results.laws import EnvelopeLaw, FormLaw, IsoflopLaw, Law, ParametricLaw
 from scaling.fit.results.other_laws import (
     DataConstrainedLaw,
     KaplanLaws,
+    KaplanOneVariable,
     LearningCurveLaw,
     OverTrainingLaw,
     TunedLaw,
@@ -72,7 +74,10 @@ def parameters(document: FitDocument) -> Table:
                 continue  # the headline again
             *inner, name = (part for part in path if part != "methods")
             stated = with_interval(estimate, compact if name in _SCALES else None)
-            symbol = ({name: name} | labels.PARAMETERS)[name]
+            of_one = bool(inner) and inner[0].startswith("L_")  # not of N alone, as a surface's
+            symbol = "α" if of_one and name == "alpha" else labels.PARAMETERS.get(name, name)
+            if "forms" in inner:
+                inner[0] = inner[0].split(" = ")[0]
             law_and_part = ", ".join([labels.law_name(key), *inner])
             rows.append((law_and_part, symbol, stated, compact(estimate.se, 2)))
     columns = ("law", "parameter", "estimate (90% interval)", "standard error")
@@ -92,6 +97,8 @@ def _estimates(
     refused = getattr(node, "status", None) == "refused"
     for name, value in parts:
         if not isinstance(value, Estimate):
+            if isinstance(value, KaplanOneVariable) and value.form:
+                name = f"{name} = {form_of(value)}"
             yield from _estimates(value, (*path, name))
         elif not (refused and value == UNKNOWN):
             yield (*path, name), value
@@ -128,19 +135,18 @@ def _other_laws(document: FitDocument) -> Iterator[tuple[str, str, Law]]:
             case KaplanLaws():
                 for part, (name, form) in _KAPLAN.items():
                     one = getattr(law, part)
-                    yield f"Kaplan's {name}", f"L = {_irreducible(one)}{form}", one
+                    if isinstance(one, KaplanOneVariable) and labels.has_numbers(one):
+                        form = f"{form_of(one)}; {other_form(one)}"
+                    yield f"Kaplan's {name}", f"L = {form}", one
             case LearningCurveLaw(sizes=sizes) if labels.has_numbers(law):
                 for size in sizes:
                     name = f"L(D) at N = {in_counts(Estimate(size.params))}"
-                    yield name, f"L = {_irreducible(size)}(D_c/D)^alpha", size
+                    form = f"{form_of(size)}; {other_form(size)}" if size.forms else form_of(size)
+                    yield name, f"L = {form}", size
             case LearningCurveLaw():
                 yield labels.law_name(key), "", law
             case OverTrainingLaw() | TunedLaw() | DataConstrainedLaw() | FormLaw():
                 yield labels.law_name(key), LAWS[key].equation, law
-
-
-def _irreducible(law: object) -> str:
-    return "E + " if getattr(law, "form", None) == "floor" else ""
 
 
 def _numbers(law: Any) -> str:
