@@ -22,6 +22,7 @@ from scaling.fit.config import FitConfig
 from scaling.fit.dispatch import fit_headline, fit_law, fit_other_laws
 from scaling.fit.envelope import EnvelopeFit, traces_of
 from scaling.fit.observations import Observations, admitted, observe
+from scaling.fit.other_laws.answers import further_answers, unanswered
 from scaling.fit.predict import answers, budgets_to_predict, fitted_laws, over_runs, predictions
 from scaling.fit.registry import HEADLINE
 from scaling.fit.results.document import (
@@ -99,6 +100,12 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     laws = name_outliers(laws, checked.outliers, len(observations))
     judged = _judged(laws, config)
     flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
+    laws_of_optimum, asked = [*standing, *beside], config.predict.flops
+    predicted = tuple(predictions(flops, observations, laws_of_optimum, asked))
+    answered = (
+        *answers(config.predict, observations, standing),
+        *further_answers(laws, observations, config),
+    )
     document = FitDocument(
         schema=SCHEMA,
         status=_status(judged, config),
@@ -120,14 +127,15 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         convention=_convention(table, own, config),
         warnings=(
             *outliers,
+            *unanswered(config, predicted, answered),
             *sources.flags,
             *inputs.flags,
             *warnings(table, observations, fits, config),
         ),
         laws=laws,
         conventions=tuple(conventions(table, config, inputs.curves)),
-        predictions=tuple(predictions(flops, observations, [*standing, *beside])),
-        answers=tuple(answers(config.predict, observations, standing)),
+        predictions=predicted,
+        answers=answered,
         ladder=ladder_table(observations, standing),
         diagnostics=checked,
         holdout=hold_out(observations, config),

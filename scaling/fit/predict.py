@@ -6,7 +6,7 @@ holds what resampling moves; that the form goes on outside the runs is an assump
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -86,10 +86,14 @@ def over_runs(
 
 
 def predictions(
-    flops: Sequence[float], observations: Observations, laws: Sequence[FittedLaw]
+    flops: Sequence[float],
+    observations: Observations,
+    laws: Sequence[FittedLaw],
+    asked: Sequence[float] = (),
 ) -> list[Prediction]:
-    """Each budget under each law, in order of law and FLOP."""
-    return [_at_budget(law, float(c), observations) for law in laws for c in flops]
+    """Each budget under each law, in order of law and FLOP; those `asked` for say so."""
+    rows = [_at_budget(law, float(c), observations) for law in laws for c in flops]
+    return [replace(row, asked=True) if row.flops in asked else row for row in rows]
 
 
 def answers(

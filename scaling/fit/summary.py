@@ -22,7 +22,7 @@ _MOST = {"excluded": 3, "flags": 6, "warnings": 4, "refused counts": 3}
 _SHOWN_EPOCHS = 4.0
 # Flags of laws beside the headline that deny a number of theirs.
 _SAID = ("tied_exponents", "collinear_design")
-_GIVEN = {"params": "N", "tokens": "D", "pair": "pair"}
+_GIVEN = {"params": "N", "tokens": "D", "pair": "pair", "flops": "C"}
 
 
 def summary(document: FitDocument) -> str:
@@ -171,7 +171,7 @@ def _asked(document: FitDocument) -> Iterator[str]:
     minima = document.isoflop.valleys if document.isoflop else ()
     measured = {minimum.flops for minimum in minima}
     for row in document.predictions:
-        if row.beyond is not None and row.flops not in measured:
+        if row.asked or (row.beyond is not None and row.flops not in measured):
             yield _answer(f"{row.flops:.3g} FLOP", row, row.n_opt, row.d_opt, UNKNOWN)
     for answer in document.answers:
         n, d, c = answer.params, answer.tokens, answer.flops
@@ -186,8 +186,10 @@ def _asked(document: FitDocument) -> Iterator[str]:
 def _answer(given: str, row: Prediction | Answer, n: Estimate, d: Estimate, c: Estimate) -> str:
     parts = [("N", n), ("D", d), ("C", c), ("loss", row.loss)]
     values = ", ".join(f"{name} {_cell(e, 4).rstrip()}" for name, e in parts if e.value)
-    reach = f"; {row.beyond:.3g} times outside the runs' FLOP" if row.beyond else ""
-    return f"predict {given} by {row.law}: {values}{reach}"
+    form = f", {row.form}" if isinstance(row, Answer) and row.form else ""
+    of = "its runs" if form else "the runs' FLOP"
+    reach = f"; {row.beyond:.3g} times outside {of}" if row.beyond else ""
+    return f"predict {given} by {row.law}{form}: {values}{reach}"
 
 
 def _cell(estimate: Estimate, digits: int = 0) -> str:

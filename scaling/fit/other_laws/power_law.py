@@ -60,6 +60,13 @@ class Form:
         """Loss at X."""
         return self.theta[_E] + np.exp(self.theta[_ALPHA] * (self.theta[_U] - np.log(x)))
 
+    def predict_samples(self, x: float) -> np.ndarray:
+        """Loss at X of each resample, (R,)."""
+        floor, log_scale, alpha = self.samples.T
+        with np.errstate(all="ignore"):
+            losses: np.ndarray = floor + np.exp(alpha * (log_scale - np.log(x)))
+        return losses
+
     @property
     def alpha(self) -> Estimate:
         """The exponent."""

@@ -115,7 +115,10 @@ class ConventionRow:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a law says of a budget; `beyond` is the extrapolation factor, None inside the runs."""
+    """What a law says of a budget; `beyond` is the extrapolation factor, None inside the runs.
+
+    `asked` is True of a budget that predict.flops names.
+    """
 
     flops: float
     law: str
@@ -126,13 +129,17 @@ class Prediction:
     loss: Estimate
     beyond: float | None
     flags: tuple[Flag, ...]
+    asked: bool | None = optional()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a law says of a size, an amount of data or a pair; what was given has no interval."""
+    """What a law says of a size, data, a pair or a budget; what was given has no interval.
 
-    asked: Literal["params", "tokens", "pair"]
+    `form` is that of a law of one variable, which says a loss alone.
+    """
+
+    asked: Literal["params", "tokens", "pair", "flops"]
     law: str
     flops: Estimate
     params: Estimate
@@ -142,6 +149,7 @@ class Answer:
     loss: Estimate
     beyond: float | None
     flags: tuple[Flag, ...]
+    form: str | None = optional()
 
 
 @dataclass(frozen=True)

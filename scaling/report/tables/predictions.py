@@ -10,7 +10,7 @@ from scaling.report.tables.table import Row, Table
 from scaling.report.text import labels
 from scaling.report.text.estimates import in_counts, in_loss, with_interval
 
-_GIVEN = {"params": "size", "tokens": "data", "pair": "size and data"}
+_GIVEN = {"params": "size", "tokens": "data", "pair": "size and data", "flops": "budget"}
 _INSIDE = {True: "inside", False: "outside", None: UNKNOWN}
 _HELD = (
     *("held-out C", "law", "loss predicted", "loss observed", "error", "error of N*"),
@@ -30,11 +30,15 @@ def predictions(document: FitDocument, token: str) -> Table:
         rows.append((compact(row.flops), law, *sizes, ratio, loss, _beyond(row.beyond)))
     names = ("N*", *(["N* as all parameters"] if totals else []), "D*")
     columns = ("C (FLOP)", "law", *names, f"{token}s per parameter", "loss", "compute measured")
-    return Table(columns, rows, "No prediction was asked for, or every law was refused.")
+    return Table(
+        columns,
+        rows,
+        "No law of N* and D* stands; what other laws answer, or that none does, is said below.",
+    )
 
 
 def answers(document: FitDocument, token: str) -> Table:
-    """Sizes, amounts of data and pairs that were asked for."""
+    """Sizes, amounts of data and pairs asked for; budgets, by the laws of one variable."""
     totals = any(row.n_total.value is not None for row in document.answers)
     rows: list[Row] = []
     for row in document.answers:
@@ -42,12 +46,14 @@ def answers(document: FitDocument, token: str) -> Table:
         sizes = (in_counts(row.params), *total, in_counts(row.tokens))
         flops, loss = with_interval(row.flops, compact), in_loss(row.loss, "none")
         reach = _beyond(row.beyond, row.flags)
-        rows.append((_GIVEN[row.asked], labels.law_name(row.law), *sizes, flops, loss, reach))
+        law = labels.law_name(row.law) + (f", {row.form}" if row.form else "")
+        rows.append((_GIVEN[row.asked], law, *sizes, flops, loss, reach))
     names = ("N", *(["N as all parameters"] if totals else []), "D")
     return Table(
         ("given", "law", *names, "C (FLOP)", "loss", "compute measured"),
         rows,
-        f"No size, amount of {token}s or pair was asked for (predict.params, .tokens, .pairs).",
+        f"No size, amount of {token}s or pair was asked for (predict.params, .tokens, .pairs), or "
+        "no law that stands answers it.",
     )
 
 

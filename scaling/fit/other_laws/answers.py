@@ -1,0 +1,164 @@
+"""What the laws of one variable say of a budget, a size, an amount of data, or a pair.
+
+    budget    L(C): the least loss              size   L(N): the loss where data do not limit it
+    data      L(D): of the largest size         pair   the learning curve of that size
+
+Each answer names its form, and the form that BIC does not prefer follows, since far outside the
+runs an irreducible loss decides. A question that no law answers is said.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from scaling.fit.config import FitConfig
+from scaling.fit.flags import Flag
+from scaling.fit.numerics import estimate, generator
+from scaling.fit.observations import Observations
+from scaling.fit.other_laws.learning_curve import best_runs
+from scaling.fit.other_laws.power_law import Form, Powers, fit_powers
+from scaling.fit.results.document import Answer, Prediction
+from scaling.fit.results.estimate import UNKNOWN, Estimate
+from scaling.fit.results.laws import Law
+from scaling.fit.results.other_laws import KaplanLaws, LearningCurveLaw
+
+Asked = Literal["params", "tokens", "flops", "pair"]
+_SAME = 0.01  # relative difference of two statements of one size
+_INSIDE = 1.001
+_SYMBOLS = {"params": "N", "tokens": "D", "flops": "C"}
+_KAPLAN: Mapping[Asked, str] = {"flops": "L_C", "params": "L_N", "tokens": "L_D"}
+_NEEDS: Mapping[Asked, str] = {
+    "flops": "isoflop, parametric or kaplan L(C)",
+    "params": "isoflop, parametric or kaplan L(N)",
+    "tokens": "isoflop, parametric or kaplan L(D)",
+    "pair": "parametric, or a learning curve of that size",
+}
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A law of one variable that stands, with its points."""
+
+    law: str
+    variable: Literal["params", "tokens", "flops"]
+    x: np.ndarray
+    powers: Powers
+
+    def forms(self) -> list[Form]:
+        """The preferred form, then the other."""
+        pair = [form for form in (self.powers.floor, self.powers.power) if form is not None]
+        return sorted(pair, key=lambda form: form is not self.powers.best)
+
+
+def further_answers(
+    laws: Mapping[str, Law], observations: Observations, config: FitConfig
+) -> list[Answer]:
+    """The answers of the laws of one variable to what `config.predict` asks."""
+    found: list[Answer] = []
+    for asked, n, d, c in _questions(config):
+        value = {"params": n, "tokens": d, "flops": c, "pair": d}[asked]
+        curve = _curve(asked, n, laws, observations, config)
+        if curve is not None and value is not None:
+            found += [_answer(curve, form, asked, (n, d, c), value) for form in curve.forms()]
+    return found
+
+
+def unanswered(
+    config: FitConfig, predictions: tuple[Prediction, ...], answers: tuple[Answer, ...]
+) -> tuple[Flag, ...]:
+    """The flag that names what was asked and has no answer, if anything has none."""
+    known: set[tuple[Any, ...]] = {("flops", None, None, row.flops) for row in predictions}
+    for row in answers:
+        given = row.params.value, row.tokens.value, row.flops.value
+        n, d, c = given
+        mine = {"params": (n, None, None), "tokens": (None, d, None), "flops": (None, None, c)}
+        known.add((row.asked, *mine.get(row.asked, (n, d, None))))
+    lost = [question for question in _questions(config) if question not in known]
+    if not lost:
+        return ()
+    said = []
+    for asked, *values in lost:
+        shown = zip("NDC", values, strict=True)
+        what = ", ".join(f"{name} {value:.4g}" for name, value in shown if value is not None)
+        said.append(f"{what} (it needs {_NEEDS[asked]})")
+    return (Flag("unanswered", f"no law that stands answers predict of {'; '.join(said)}"),)
+
+
+def _questions(
+    config: FitConfig,
+) -> Iterator[tuple[Asked, float | None, float | None, float | None]]:
+    """(kind, N, D, C) of each question."""
+    ask = config.predict
+    yield from (("flops", None, None, float(c)) for c in ask.flops)
+    yield from (("params", float(n), None, None) for n in ask.params)
+    yield from (("tokens", None, float(d), None) for d in ask.tokens)
+    yield from (("pair", float(n), float(d), None) for n, d in ask.pairs)
+
+
+def _curve(
+    asked: Asked,
+    params: float | None,
+    laws: Mapping[str, Law],
+    observations: Observations,
+    config: FitConfig,
+) -> _Curve | None:
+    """The law that answers; fitted again with the same draws, since a result keeps no resamples."""
+    if asked != "pair":
+        key, law = _KAPLAN[asked], laws.get("kaplan")
+        part = getattr(law, key) if isinstance(law, KaplanLaws) else None
+        if part is None or part.status == "refused":
+            return None
+        chosen = set(zip(part.runs, part.tokens, strict=True))
+        runs = zip(observations.run_id, observations.tokens.tolist(), strict=True)
+        points = observations.take(np.array([run in chosen for run in runs]))
+        x, purpose, name = getattr(points, asked), f"kaplan.{key}", f"kaplan.{key}"
+    else:
+        law, asked = laws.get("learning_curve"), "tokens"
+        sizes = law.sizes if isinstance(law, LearningCurveLaw) else ()
+        near = [
+            size.params
+            for size in sizes
+            if params and size.status != "refused" and abs(size.params / params - 1) < _SAME
+        ]
+        if not near:
+            return None
+        points = observations.take(best_runs(observations, near[0]))
+        x, name, purpose = points.tokens, "learning_curve", f"learning_curve.{near[0]:.17g}"
+    order = np.argsort(x, kind="stable")
+    rng = generator(config.seed, purpose)
+    powers = fit_powers(x[order], points.loss[order], config.n_bootstrap, rng)
+    return _Curve(name, asked, x, powers) if powers.power is not None else None
+
+
+def _answer(
+    curve: _Curve,
+    form: Form,
+    asked: Asked,
+    given: tuple[float | None, float | None, float | None],
+    value: float,
+) -> Answer:
+    low, high = float(curve.x.min()), float(curve.x.max())
+    factor, side = max((value / high, "above"), (low / value, "below"))
+    flags = []
+    symbol = _SYMBOLS[curve.variable]
+    if factor > _INSIDE:
+        text = f"{factor:.3g} times {side} the {symbol} of the law's runs, {low:.3g} to {high:.3g}"
+        flags.append(Flag("extrapolation", text))
+    n, d, c = (UNKNOWN if v is None else Estimate(v) for v in given)
+    term = f"({symbol}_c/{symbol})^alpha"
+    other = "" if form is curve.powers.best else ", not preferred by BIC"
+    return Answer(
+        asked=asked,
+        law=curve.law,
+        flops=c,
+        params=n,
+        n_total=UNKNOWN,
+        tokens=d,
+        tokens_per_param=UNKNOWN,
+        loss=estimate(float(form.predict_loss(value)), form.predict_samples(value)),
+        beyond=factor if flags else None,
+        flags=tuple(flags),
+        form=(f"E + {term}" if form.name == "floor" else term) + other,
+    )
