@@ -79,7 +79,7 @@ def test_many_sizes_of_a_budget_are_averaged():
         for count in (41, 5000)
     )
     assert [len(profile.loss) for profile in (*few, *many)] == [41, 48]
-    found = [np.exp(minima(p, p.loss[None], "parabola")[0][0]) for p in (*few, *many)]
+    found = [np.exp(minima(p, p.loss[None])[0][0]) for p in (*few, *many)]
     assert found[0] == pytest.approx(found[1], rel=0.01)
     assert many[0].n_points == 5000
 
