@@ -5,8 +5,8 @@ import pytest
 
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.numerics import Rows, by_differences, huber, solve_huber
-from scaling.fit.parametric.estimator import minimise, stages
 from scaling.fit.parametric.forms import HOFFMANN, starts
+from scaling.fit.parametric.minimum import minimise, stages
 from tests.support.fit_examples import isoflop_rows
 
 X = np.linspace(-1, 1, 9)

@@ -13,7 +13,8 @@ from scaling.fit.other_laws import over_training, power_law, small_law
 from scaling.fit.other_laws.kaplan import fit_kaplan
 from scaling.fit.other_laws.over_training import fit_over_training
 from scaling.fit.parametric import bootstrap, newton, profile_likelihood
-from scaling.fit.parametric.estimator import fit_parametric, minimise
+from scaling.fit.parametric.estimator import fit_parametric
+from scaling.fit.parametric.minimum import minimise
 from scaling.fit.parametric.row_terms import row_terms
 
 SURFACE = PUBLISHED["besiroglu"]

@@ -7,7 +7,8 @@ from scaling.fit.laws import PUBLISHED
 from scaling.fit.numerics.bootstrap import case_weights, generator
 from scaling.fit.numerics.rows import Rows
 from scaling.fit.parametric.bootstrap import refit, resampling_scheme, smooth_draws
-from scaling.fit.parametric.estimator import fit_parametric, minimise
+from scaling.fit.parametric.estimator import fit_parametric
+from scaling.fit.parametric.minimum import minimise
 from tests.support.fit_examples import isoflop_rows, observations
 
 SURFACE = PUBLISHED["besiroglu"]

@@ -127,14 +127,14 @@ def test_fit_parametric_refuses_a_loss_without_size():
 
 def test_fit_parametric_refuses_without_convergence(monkeypatch):
     """A starved optimiser gives a refusal and no number."""
-    from scaling.fit.parametric import estimator
+    from scaling.fit.parametric import minimum
 
     def starved(theta, rows, weights, deltas, free=(True,) * 5, max_steps=200):
         return newton_minimise(
             theta, rows, weights, deltas[-1:], free, 1 if all(free) else max_steps
         )
 
-    monkeypatch.setattr(estimator, "newton_minimise", starved)
+    monkeypatch.setattr(minimum, "newton_minimise", starved)
     rows = isoflop_rows(
         PUBLISHED["besiroglu"], np.geomspace(1e17, 1e19, 5), np.geomspace(1 / 4, 4, 7), 0.01
     )

@@ -6,7 +6,8 @@ import pytest
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.numerics.rows import Rows
 from scaling.fit.observations import observe
-from scaling.fit.parametric.estimator import fit_parametric, minimise
+from scaling.fit.parametric.estimator import fit_parametric
+from scaling.fit.parametric.minimum import minimise
 from scaling.fit.parametric.newton import objective, predicted
 from scaling.fit.table.inputs import read_inputs
 from tests.support.fit_examples import config

@@ -5,7 +5,7 @@ import pytest
 
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.numerics.rows import Rows
-from scaling.fit.parametric.estimator import minimise
+from scaling.fit.parametric.minimum import minimise
 from scaling.fit.parametric.newton import ALPHA, BETA, newton_minimise
 from scaling.fit.parametric.profile_likelihood import profile_likelihood
 from scaling.fit.results.estimate import Estimate

@@ -7,7 +7,8 @@ from scipy.stats import t as student
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.numerics.rows import Rows
 from scaling.fit.observations import observe
-from scaling.fit.parametric.estimator import fit_parametric, minimise
+from scaling.fit.parametric.estimator import fit_parametric
+from scaling.fit.parametric.minimum import minimise
 from scaling.fit.parametric.newton import ALPHA, BETA
 from scaling.fit.parametric.profile_likelihood import agree, profile_flags, profile_likelihood
 from scaling.fit.results.estimate import Estimate

@@ -10,7 +10,8 @@ from configs.schema import build
 from scaling.fit.isoflop.estimator import fit_isoflop
 from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.numerics.rows import Rows
-from scaling.fit.parametric.estimator import fit_parametric, minimise
+from scaling.fit.parametric.estimator import fit_parametric
+from scaling.fit.parametric.minimum import minimise
 from scaling.plan.grid import plan_grid
 from scaling.plan.precision.assumed_law import (
     AssumedLaw,

@@ -171,7 +171,7 @@ def test_heartbeat_loses_a_rank_that_gives_no_sign_while_it_prepares(tmp_path, q
 
     children = joined_ranks(config, tmp_path, body)
     try:
-        assert children[1 - guilty].wait(15) == 1
+        assert children[1 - guilty].wait(120) == 1
     finally:
         children[guilty].kill()
         assert children[guilty].wait() == -9

@@ -17,9 +17,9 @@ from scaling.fit.numerics import Rows
 from scaling.fit.numerics.huber import SETTLED_RESAMPLE
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import forms
-from scaling.fit.parametric.estimator import minimise, stages, width
 from scaling.fit.parametric.form_laws import loss_of_guessing, nested_test, optimum
 from scaling.fit.parametric.forms import COUPLED, HOFFMANN, TIED, Form
+from scaling.fit.parametric.minimum import minimise, stages, width
 from scaling.fit.results.checks import FormErrors, FormRow
 from scaling.fit.results.estimate import Estimate
 

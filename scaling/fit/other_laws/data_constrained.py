@@ -26,7 +26,7 @@ from scaling.fit.observations import Observations
 from scaling.fit.other_laws import repeats
 from scaling.fit.other_laws.published import DataConstrained, worth
 from scaling.fit.other_laws.repeats import LEAST, MOST, NO_DECAY, Repeats
-from scaling.fit.parametric.estimator import stages, width
+from scaling.fit.parametric.minimum import stages, width
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.laws import judged
 from scaling.fit.results.other_laws import DataConstrainedLaw, RepeatMinimum, Worth

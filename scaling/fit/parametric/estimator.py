@@ -1,13 +1,12 @@
 """Approach 3: the surface E + A N^-alpha + B D^-beta through all runs (Hoffmann et al. 2022).
 
-Two independent roads lead to the minimum and must agree: a grid over (alpha, beta) on which E, A
-and B are solved for (variable projection, as Czech 2026 advises), and Newton descents in all five
-parameters from the best cells of that grid. Hoffmann's own optimiser stopped short of the minimum
-(Besiroglu et al. 2024), so the fit carries its certificate: gradient, starts, starts that agree.
+Its minimum (minimum.py) carries a certificate, since Hoffmann's own optimiser stopped short of it
+(Besiroglu et al. 2024); what the runs do not determine is refused; the rest gets its interval from
+resamples.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -30,61 +29,13 @@ from scaling.fit.numerics import Rows, estimates, generator, identify
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import newton
 from scaling.fit.parametric.bootstrap import bootstrap_fits, resampling_scheme
-from scaling.fit.parametric.grid_search import (
-    CELLS,
-    best_of_blocks,
-    near_lowest,
-    solve_linear,
-    some_rows,
-)
-from scaling.fit.parametric.newton import (
-    ALPHA,
-    BETA,
-    LOWER,
-    PARAMETERS,
-    UPPER,
-    A,
-    B,
-    E,
-    NewtonResult,
-    newton_minimise,
-)
+from scaling.fit.parametric.minimum import NAMES, PointFit, minimise, width
+from scaling.fit.parametric.newton import PARAMETERS, A, B
 from scaling.fit.parametric.profile_likelihood import profile_flags, profile_likelihood
 from scaling.fit.results.estimate import Estimate, Identifiability
 from scaling.fit.results.laws import ParametricLaw, judged
 
-_NAMES = ("E", "A", "B", "alpha", "beta")
-_AGREE = 1e-6  # relative difference of objectives that count as one minimum
-_NOTHING = 1e-9  # share of the loss under which a term changes nothing
-# Huber widths that no residual is within, or all are.
-_WIDTHS: dict[str, float] = {"lad": 1e-6, "least_squares": 1e9}
-_LINEAR = (True, True, True, False, False)
 _FEW_LOST = 0.01  # share of the resamples in which a term may vanish unsaid
-
-
-@dataclass(frozen=True)
-class PointFit:
-    """The minimum of the objective over the rows given, with what certifies it.
-
-    theta           E, A, B, alpha, beta; A and B at the rows' geometric means
-    at_bound        names of parameters that ended at a bound, and which one
-    grid_objective  lowest objective that variable projection found
-    """
-
-    theta: np.ndarray
-    objective: float
-    gradient: float
-    converged: bool
-    starts: int
-    starts_at_optimum: int
-    grid_objective: float
-    at_bound: dict[str, Literal["low", "high"]]
-
-    @property
-    def certified(self) -> bool:
-        """Stationary, and nowhere does the grid lie lower."""
-        slack = _AGREE * self.objective + 1e-18
-        return self.converged and self.objective <= self.grid_objective + slack
 
 
 @dataclass(frozen=True)
@@ -160,7 +111,7 @@ def fit_parametric(
     reason = unsteady(int(failed.sum()), n_bootstrap)
     if reason is not None:
         return ParametricFit(replace(certificate, **judged(reason=reason)))
-    found = estimates(surface, samples, (*_NAMES, "a", "b"))
+    found = estimates(surface, samples, (*NAMES, "a", "b"))
     found |= {name: Estimate(None, bound=side) for name, side in point.at_bound.items()}
     flags = (*collinear(identified, observations), *_flags(observations, found, point, lost))
     profile = None
@@ -180,74 +131,6 @@ def fit_parametric(
     return ParametricFit(law, surface, samples, float(np.sqrt(np.mean(residuals**2))))
 
 
-def width(objective: Objective, delta: float) -> float:
-    """The Huber width by which `objective` is minimised."""
-    return _WIDTHS.get(objective, delta)
-
-
-def minimise(rows: Rows, delta: float) -> PointFit:
-    """The global minimum of the objective over all rows, certified as far as that is possible.
-
-    Of many rows a part, drawn at random, leads the starts to its minima; those that lie near the
-    lowest are then descended from on all rows. The grid's best cells are compared on all rows too.
-    """
-    part = some_rows(rows)
-    cells, squares = solve_linear(part, CELLS)
-    chosen = best_of_blocks(squares)
-    on_grid = _descend(cells[chosen], part, (delta,), _LINEAR, 60)
-    free = _descend(cells[chosen], part, stages(delta))
-    best = int(np.argmin(free.objective))
-    value = float(free.objective[best])
-    arrived = int((free.objective <= value * (1 + _AGREE) + 1e-18).sum())
-    if part is not rows:
-        lowest = int(np.argmin(on_grid.objective))
-        on_grid = _descend(on_grid.theta[[lowest]], rows, (delta,), _LINEAR, 60)
-        free = _descend(near_lowest(free), rows, (10 * delta, 3 * delta, delta))
-        best = int(np.argmin(free.objective))
-        value = float(free.objective[best])
-    theta = free.theta[best]
-    return PointFit(
-        theta=theta,
-        objective=value,
-        gradient=float(free.gradient[best]),
-        converged=bool(free.converged[best]),
-        starts=len(chosen),
-        starts_at_optimum=arrived,
-        grid_objective=float(on_grid.objective.min()),
-        at_bound=_bounds(theta, rows),
-    )
-
-
-def _descend(
-    starts: np.ndarray,
-    rows: Rows,
-    deltas: tuple[float, ...],
-    free: tuple[bool, ...] = (True,) * PARAMETERS,
-    most: int = 200,
-) -> NewtonResult:
-    return newton_minimise(starts, rows, np.ones((1, rows.loss.size)), deltas, free, most)
-
-
-def _bounds(theta: np.ndarray, rows: Rows) -> dict[str, Literal["low", "high"]]:
-    """Parameters at a bound; a term that is the same for all rows, but for rounding, is at 0."""
-    found: dict[str, Literal["low", "high"]] = {}
-    for name, index in zip(_NAMES, (E, A, B, ALPHA, BETA), strict=True):
-        if theta[index] <= LOWER[index]:
-            found[name] = "low"
-        elif theta[index] >= UPPER[index]:
-            found[name] = "high"
-    for name, term, exponent, logs in (("A", A, ALPHA, rows.log_n), ("B", B, BETA, rows.log_d)):
-        if np.ptp(theta[term] * np.exp(-theta[exponent] * logs)) < _NOTHING * rows.loss.min():
-            found[name] = "low"
-    return found
-
-
-def stages(delta: float) -> tuple[float, ...]:
-    """Falling Huber widths that end at `delta`, in steps of about a factor 3 from 0.1."""
-    count = max(0, int(np.ceil(np.log(0.1 / delta) / np.log(3.2)))) if delta < 0.1 else 0
-    return (*np.geomspace(0.1, delta, count + 1)[:-1], delta) if count else (delta,)
-
-
 def _not_identified(point: PointFit) -> str | None:
     if not point.certified:
         return (
@@ -265,10 +148,10 @@ def _identified(point: PointFit, rows: Rows, residuals: np.ndarray) -> Identifia
     """What the rows determine, under noise of the residuals' robust size."""
     n, sizes = np.exp(rows.log_n), np.exp(rows.log_d)
     jacobian = Surface(*point.theta).jacobian(n, sizes)
-    free = [i for i, name in enumerate(_NAMES) if name not in point.at_bound]
+    free = [i for i, name in enumerate(NAMES) if name not in point.at_bound]
     # A fit of absolute values passes through as many rows as it has parameters.
     typical = float(np.median(np.sort(np.abs(residuals))[len(free) :])) / 0.6745
-    names = [_NAMES[i] for i in free]
+    names = [NAMES[i] for i in free]
     return identify(names, jacobian[:, free], point.theta[free], typical)
 
 

@@ -29,8 +29,8 @@ from scaling.fit.numerics.identifiability import identify
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import forms
 from scaling.fit.parametric.bootstrap import resampling_scheme, smooth_draws
-from scaling.fit.parametric.estimator import PointFit, minimise, stages, width
 from scaling.fit.parametric.forms import COUPLED, HOFFMANN, TIED, Form
+from scaling.fit.parametric.minimum import PointFit, minimise, stages, width
 from scaling.fit.results.estimate import Estimate, Identifiability
 from scaling.fit.results.laws import FormLaw, NestedTest, judged
 
