@@ -54,6 +54,7 @@ def test_content_of_unpacks_the_one_table_of_a_file(tmp_path, name):
         (zipped(**{"a.md": TEXT}), "a zip with no table in it"),
         (zipped(**{"[Content_Types].xml": b""}), "looks like a spreadsheet; export it as CSV"),
     ],
+    ids=["gzip", "xz", "two tables", "no table", "spreadsheet"],
 )
 def test_content_of_refuses_what_holds_no_one_table(tmp_path, content, says):
     (tmp_path / "t.csv").write_bytes(content)
@@ -67,7 +68,9 @@ def test_content_of_refuses_what_unpacks_without_end(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "data", [TEXT, gzip.compress(TEXT), b'{"params": 1e6, "tokens": 1, "loss": 3}']
+    "data",
+    [TEXT, gzip.compress(TEXT), b'{"params": 1e6, "tokens": 1, "loss": 3}'],
+    ids=["CSV", "gzip", "JSON"],
 )
 def test_content_of_reads_a_pipe_and_sees_what_it_is(data):
     """CSV, packed CSV or JSON from /dev/stdin, where no ending says which."""
