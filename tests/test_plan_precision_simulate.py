@@ -18,6 +18,7 @@ from scaling.plan.precision.assumed_law import (
     PrecisionConfig,
     assume_law,
 )
+from scaling.plan.precision.result import precision_lines
 from scaling.plan.precision.simulate import Design, design_of, expect_precision, simulated
 from tests.support.fit_examples import config, isoflop_rows, observations
 from tests.support.plan_examples import CORPUS, experiment
@@ -156,3 +157,15 @@ def test_expect_precision_says_where_no_curve_has_a_minimum():
     edge = replace(BESIROGLU, A=BESIROGLU.A * 2.1)  # N* 2.8 times as large: near the last size
     valleys = foreseen(design(BESIROGLU, 1e16, 1e18), edge, 0.02).laws[0]
     assert 0 < valleys.flags["edge_valley"] <= 1
+
+
+def test_expect_precision_says_where_the_cells_do_not_separate_the_constants():
+    """A plain grid does; sizes of a factor 1.2 about the optimum lie on one ray."""
+    plain = foreseen(design(BESIROGLU, 1e17, 1e19), BESIROGLU, 0.005, simulations=40)
+    assert plain.collinear is None
+    budget = np.repeat(np.geomspace(1e17, 1e19, 5), 5)
+    params = BESIROGLU.optimal_allocation(budget)[0] * np.tile(np.geomspace(0.9, 1.1, 5), 5)
+    ray = Design(params, budget / (6 * params), budget, np.ones(25, dtype=int))
+    narrow = foreseen(ray, BESIROGLU, 0.005, simulations=40)
+    assert "tokens per parameter span only" in narrow.collinear
+    assert any("collinear design" in line for line in precision_lines(narrow))

@@ -44,6 +44,7 @@ class ExpectedPrecision:
     losses     least and greatest of the assumed law at the cells
     bracketed  every curve keeps its minimum while N* lies within these factors of the assumed
                law's; None where some has none even there
+    collinear  which constants the cells do not separate under that law, and why; None if they do
     """
 
     assumed: AssumedLaw
@@ -53,6 +54,7 @@ class ExpectedPrecision:
     simulations: int
     laws: tuple[LawPrecision, ...]
     bracketed: tuple[float, float] | None
+    collinear: str | None = None
 
     @property
     def unreliable(self) -> str | None:
@@ -85,6 +87,8 @@ def precision_lines(found: ExpectedPrecision) -> list[str]:
         if law.flags:
             shares = ", ".join(f"{code} in {share:.0%}" for code, share in law.flags.items())
             lines.append(f"  {law.name}: {shares}")
+    if found.collinear:
+        lines.append(f"  collinear design: {found.collinear}")
     if found.bracketed is None:
         lines.append(
             "  by that law the optimum of some budget lies at the edge of its sizes, or beyond"

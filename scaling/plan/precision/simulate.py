@@ -18,10 +18,10 @@ import numpy as np
 
 from model.flops import params_effective
 from scaling.fit.config import FitConfig
-from scaling.fit.data_flags import wide_floor, wide_interval
+from scaling.fit.data_flags import COLLINEAR, collinear_flag, wide_floor, wide_interval
 from scaling.fit.isoflop import Method, find_profiles, fit_isoflop
 from scaling.fit.laws import Surface
-from scaling.fit.numerics import Rows, estimate, generator
+from scaling.fit.numerics import Rows, estimate, generator, identify
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import ALPHA, BETA, LOWER, UPPER, A, B, refit, width
 from scaling.plan.grid import Plan
@@ -84,6 +84,7 @@ def expect_precision(
         simulations=simulations,
         laws=laws,
         bracketed=_bracketed(design, assumed.law, fit),
+        collinear=_collinear(design, assumed.law),
     )
 
 
@@ -197,6 +198,19 @@ def _bracketed(design: Design, law: Surface, fit: FitConfig) -> tuple[float, flo
 
     down, up = (list(takewhile(holds, _SHIFTS**sign)) for sign in (-1, 1))
     return (float(down[-1]), float(up[-1])) if down and up else None
+
+
+def _collinear(design: Design, law: Surface) -> str | None:
+    """Whether the cells move the law's losses so alike that its constants do not separate."""
+    rows = Rows.of(design.params, design.tokens, law.predict_loss(design.params, design.tokens))
+    names, constants = ("E", "A", "B", "alpha", "beta"), rows.theta(law)
+    held = constants > 0  # an assumed E may be 0
+    jacobian = Surface(*constants).jacobian(np.exp(rows.log_n), np.exp(rows.log_d))[:, held]
+    named = [name for name, free in zip(names, held, strict=True) if free]
+    found = identify(named, jacobian, constants[held], 1.0)
+    if found.condition is not None and found.condition <= COLLINEAR:
+        return None
+    return collinear_flag(found, design.params, design.tokens).text
 
 
 def _observations(design: Design, loss: np.ndarray, seed_sd: float) -> Observations:
