@@ -80,7 +80,7 @@ def test_losses_below_a_unigram_model_are_refused():
     """A loss that is negative in every row is no cross entropy, and a log of it is not taken."""
     names = ("columns.params=params_non_vocab", "columns.tokens=characters")
     names = (*names, "where.vocab_size=4096")
-    with pytest.raises(BadInput, match=r"loss: found -\d.*above 0"):
+    with pytest.raises(BadInput, match=r"loss: found -\d.*above 0 .*no cross entropy"):
         runs_of("vocab_scaling.csv", *names, "columns.loss=loss_unigram_normalised")
 
 

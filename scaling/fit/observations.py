@@ -230,7 +230,8 @@ def _points(table: "Table", config: FitConfig) -> Observations:
 
 def _losses(table: "Table") -> np.ndarray:
     loss, expected = table.numbers("loss"), f"above 0 and at most {LOSS_MAX:g} nats"
-    table.check((loss > 0) & (loss <= LOSS_MAX), "loss", loss, expected)
+    less = "; a loss below 0 is no cross entropy" if (loss < 0).any() else ""
+    table.check((loss > 0) & (loss <= LOSS_MAX), "loss", loss, expected + less)
     table.check(loss >= LOSS_MIN, "loss", loss, f"at least {LOSS_MIN:g} nats")
     return loss
 
