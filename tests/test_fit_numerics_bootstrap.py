@@ -10,6 +10,7 @@ from scaling.fit.numerics.bootstrap import (
     case_weights,
     estimate,
     generator,
+    robust_sd,
     t_scale,
 )
 from scaling.fit.parametric.estimator import fit_parametric
@@ -116,3 +117,10 @@ def test_t_scale_has_the_tails_of_student():
     spread = t_scale(8, 200_000, rng) * rng.standard_normal(200_000)
     assert np.quantile(spread, 0.95) == pytest.approx(1.860, abs=0.02)
     assert (t_scale(np.inf, 10, rng) == 1).all()
+
+
+def test_robust_sd_needs_more_residuals_than_constants():
+    """The five that a fit of five constants passes through say nothing of the noise."""
+    exact = np.zeros(5)
+    assert robust_sd(exact, 5) == 0.0
+    assert robust_sd(np.append(exact, [0.6745, -0.6745]), 5) == pytest.approx(1.0)

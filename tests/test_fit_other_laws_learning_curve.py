@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from scaling.fit.other_laws import learning_curve
 from scaling.fit.other_laws.learning_curve import fit_learning_curves
 from tests.support.fit_examples import observations
 
@@ -46,3 +47,12 @@ def test_fit_learning_curves_refuses():
         "refused",
         "no size has runs of at least 4 amounts of data",
     )
+
+
+def test_fit_learning_curves_of_many_sizes_are_those_of_the_most_runs(monkeypatch):
+    """And a flag counts all that have enough."""
+    monkeypatch.setattr(learning_curve, "MOST_SIZES", 2)
+    law = fit_learning_curves(curves({1e7: 6, 2e7: 5, 1e8: 5, 2e8: 7}), 50, 0)
+    assert [size.params for size in law.sizes] == [1e7, 2e8]
+    (flag,) = law.flags
+    assert flag.code == "sizes_left_out" and flag.text.startswith("4 sizes")

@@ -10,6 +10,7 @@ from scaling.fit.numerics.bootstrap import (
     estimates,
     generator,
     normal_draws,
+    robust_sd,
     t_scale,
 )
 from scaling.fit.numerics.huber import by_differences, huber, solve_huber

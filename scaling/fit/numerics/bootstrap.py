@@ -25,6 +25,15 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
 
 
+def robust_sd(residuals_n: np.ndarray, fitted: int) -> float:
+    """The standard deviation by the median of |r|; 0 where no residual is left to tell it by.
+
+    A fit of absolute values passes through as many rows as it has constants: they are left out.
+    """
+    others = np.sort(np.abs(residuals_n))[fitted:]
+    return float(np.median(others)) / 0.6745 if others.size else 0.0
+
+
 def estimate(
     value: float | None, samples: np.ndarray, bound: Literal["low", "high"] | None = None
 ) -> Estimate:

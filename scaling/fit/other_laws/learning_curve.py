@@ -17,15 +17,22 @@ from scaling.fit.other_laws.power_law import FEWEST, fit_powers
 from scaling.fit.results.laws import judged
 from scaling.fit.results.other_laws import LearningCurve, LearningCurveLaw
 
+# Of more sizes those with the most runs: that many curves say how loss falls with data, and among
+# many scattered runs sizes are equal by rounding alone.
+MOST_SIZES = 50
+
 
 def fit_learning_curves(observations: Observations, resamples: int, seed: int) -> LearningCurveLaw:
     """One curve for each size with enough amounts of data; of repeated runs the best counts.
 
-    A size may be refused alone; the law is refused where no size has a curve.
+    A size may be refused alone; the law is refused where no size has a curve. Of more sizes than
+    MOST_SIZES those with the most runs have one, and a flag counts the others.
     """
     curves = []
     sizes, runs = np.unique(observations.params, return_counts=True)
-    for size in sizes[runs >= FEWEST]:
+    enough = np.flatnonzero(runs >= FEWEST)
+    taken = enough[np.argsort(-runs[enough], kind="stable")[:MOST_SIZES]]
+    for size in sizes[np.sort(taken)]:
         rows = best_runs(observations, float(size))
         if len(rows) >= FEWEST:
             curves.append(_fit(observations, rows, resamples, seed))
@@ -35,9 +42,11 @@ def fit_learning_curves(observations: Observations, resamples: int, seed: int) -
     failed = sum(curve.failed_resamples or 0 for curve in curves)
     standing = [curve for curve in curves if curve.reason is None]
     reason = None if standing else f"N {curves[0].params:.3g}: {curves[0].reason}"
-    return LearningCurveLaw(
-        **judged(_shared(standing), reason), sizes=tuple(curves), failed_resamples=failed
-    )
+    flags = _shared(standing)
+    if len(enough) > MOST_SIZES:
+        text = f"{len(enough):,} sizes have enough runs; the {MOST_SIZES} with the most are fitted"
+        flags += (Flag("sizes_left_out", text),)
+    return LearningCurveLaw(**judged(flags, reason), sizes=tuple(curves), failed_resamples=failed)
 
 
 def _fit(observations: Observations, rows: np.ndarray, resamples: int, seed: int) -> LearningCurve:
@@ -61,7 +70,7 @@ def _shared(curves: Sequence[LearningCurve]) -> tuple[Flag, ...]:
     flags = []
     for code, ((size, first), *others) in by_code.items():
         more = f"; so at {len(others)} more sizes" if others else ""
-        flags.append(Flag(code, f"N {size:.3g}: {first.text}{more}"))
+        flags += Flag(code, f"N {size:.3g}: {first.text}{more}")
     return tuple(flags)
 
 

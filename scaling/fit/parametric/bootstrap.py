@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from scaling.fit.numerics import Rows, bayesian_weights, t_scale
+from scaling.fit.numerics import Rows, bayesian_weights, robust_sd, t_scale
 from scaling.fit.numerics.one_step import MANY_ROWS, Terms, leave_out_step, one_step
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import newton
@@ -121,13 +121,8 @@ def smooth_draws(
 
 
 def kernel(residuals_n: np.ndarray, fitted: int) -> tuple[np.ndarray, float, float]:
-    """Centred residuals, Silverman's width for them, and the factor that restores their spread.
-
-    A fit of absolute values passes through as many rows as it has parameters: the robust scale is
-    the median over the others.
-    """
+    """Centred residuals, Silverman's width for them, and the factor that restores their spread."""
     centred = residuals_n - residuals_n.mean()
     spread = float(centred.std())
-    robust = float(np.median(np.sort(np.abs(centred))[fitted:])) / 0.6745
-    width = 1.06 * min(spread, robust) * residuals_n.size**-0.2
+    width = 1.06 * min(spread, robust_sd(centred, fitted)) * residuals_n.size**-0.2
     return centred, width, spread / float(np.hypot(spread, width)) if spread > 0 else 1.0

@@ -25,7 +25,7 @@ from scaling.fit.data_flags import (
 from scaling.fit.flags import Flag
 from scaling.fit.frontier import Frontier
 from scaling.fit.laws import Surface
-from scaling.fit.numerics import Rows, estimates, generator, identify
+from scaling.fit.numerics import Rows, estimates, generator, identify, robust_sd
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import newton
 from scaling.fit.parametric.bootstrap import bootstrap_fits, resampling_scheme
@@ -149,10 +149,8 @@ def _identified(point: PointFit, rows: Rows, residuals: np.ndarray) -> Identifia
     n, sizes = np.exp(rows.log_n), np.exp(rows.log_d)
     jacobian = Surface(*point.theta).jacobian(n, sizes)
     free = [i for i, name in enumerate(NAMES) if name not in point.at_bound]
-    # A fit of absolute values passes through as many rows as it has parameters.
-    typical = float(np.median(np.sort(np.abs(residuals))[len(free) :])) / 0.6745
     names = [NAMES[i] for i in free]
-    return identify(names, jacobian[:, free], point.theta[free], typical)
+    return identify(names, jacobian[:, free], point.theta[free], robust_sd(residuals, len(free)))
 
 
 def _flags(
