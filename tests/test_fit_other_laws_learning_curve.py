@@ -56,3 +56,10 @@ def test_fit_learning_curves_of_many_sizes_are_those_of_the_most_runs(monkeypatc
     assert [size.params for size in law.sizes] == [1e7, 2e8]
     (flag,) = law.flags
     assert flag.code == "sizes_left_out" and flag.text.startswith("4 sizes")
+
+
+def test_fit_learning_curves_say_a_flag_once():
+    """By the first size that carries it, and how many more do."""
+    law = fit_learning_curves(curves({1e7: 5, 3e7: 5, 1e8: 5}, noise=0.3), 200, 0)
+    (flag,) = (flag for flag in law.flags if flag.code == "wide_interval")
+    assert flag.text.startswith("N ") and "more size" in flag.text

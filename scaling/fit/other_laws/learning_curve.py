@@ -70,7 +70,7 @@ def _shared(curves: Sequence[LearningCurve]) -> tuple[Flag, ...]:
     flags = []
     for code, ((size, first), *others) in by_code.items():
         more = f"; so at {len(others)} more sizes" if others else ""
-        flags += Flag(code, f"N {size:.3g}: {first.text}{more}")
+        flags.append(Flag(code, f"N {size:.3g}: {first.text}{more}"))
     return tuple(flags)
 
 
