@@ -9,7 +9,7 @@ law move least squares and not approach 3: it has to reject a = 1/2 too, and its
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from scaling.fit.data_flags import poor_design, too_few_points
 from scaling.fit.flags import Flag
@@ -40,7 +40,7 @@ def tied_exponents(observations: Observations, tied: Surface) -> tuple[Flag, ...
     robust = _untied(squares, replace(rows, residual="log"), _ROBUST)
     if robust is None:
         return ()
-    reach = float(student.ppf(0.975, len(observations) - _CONSTANTS)) * _se(squares, rows)
+    reach = float(stdtrit(len(observations) - _CONSTANTS, 0.975)) * _se(squares, rows)
     apart = np.array([_a(squares), _a(robust)]) - _TIED
     if not (np.abs(apart) > reach).all() or apart.prod() < 0:
         return ()

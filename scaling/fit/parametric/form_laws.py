@@ -7,7 +7,7 @@ losses drawn anew about it on a planned grid, else runs weighed anew.
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc
 
 from scaling.fit.config import Objective
 from scaling.fit.data_flags import (
@@ -110,7 +110,7 @@ def nested_test(
     rise = abs(objective - hoffmann.objective)
     statistic = rise * forms.rise_weight(residuals, delta, larger.parameters)
     dof = max(rows.loss.size - larger.parameters, 1)
-    return NestedTest(statistic, float(f_distribution.sf(statistic, 1, dof)))
+    return NestedTest(statistic, float(fdtrc(1, dof, statistic)))
 
 
 def _fit(

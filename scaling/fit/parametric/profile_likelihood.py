@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from scipy.stats import f as f_distribution
-from scipy.stats import norm
+from scipy.special import fdtri, ndtri
 
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import LEVELS, Rows
@@ -40,7 +39,7 @@ from scaling.fit.results.laws import ProfileEnds, ProfileResult
 
 _STEPS = np.geomspace(1e-5, 1.0, 26)  # distances from the optimum, as shares of the way to the end
 _END = 0.02  # a is held between this and 1 less this
-_NODES = norm.ppf((np.arange(101) + 0.5) / 101)
+_NODES = ndtri((np.arange(101) + 0.5) / 101)
 _ROWS_AT_ONCE = 65_536
 Held = Callable[[np.ndarray], np.ndarray]
 _APART = 2.0  # a factor between two widths beyond which the intervals are said to disagree
@@ -81,7 +80,7 @@ def profile_likelihood(
     """
     weigh = _scale(rows, theta, delta)
     levels = {
-        name: float(f_distribution.ppf(level, 1, max(rows.loss.size - PARAMETERS, 1)))
+        name: float(fdtri(1, max(rows.loss.size - PARAMETERS, 1), level))
         for name, level in LEVELS.items()
     }
 
