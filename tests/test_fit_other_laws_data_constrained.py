@@ -148,6 +148,14 @@ def test_more_unique_tokens_than_tokens_are_refused():
     assert law.reason.startswith("unique_tokens: run-") and "swapped" in law.reason
 
 
+def test_unique_tokens_in_another_unit_are_refused():
+    """Billions beside tokens would be passes by the billion."""
+    runs = repeating()
+    runs = replace(runs, columns={"unique_tokens": runs.columns["unique_tokens"] / 1e9})
+    law = fit_data_constrained(runs, 0, 0)
+    assert law.status == "refused" and "units.unique_tokens=1e9" in str(law.reason)
+
+
 def test_a_command_with_swapped_columns_ends_refused(tmp_path, capsys):
     """fit.py says which run has more unique tokens than tokens."""
     rows = [

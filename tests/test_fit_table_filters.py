@@ -2,8 +2,17 @@
 
 import pytest
 
-from tests.support.fit_examples import write_csv
+from scaling.fit.table.inputs import read_sources, values_of
+from tests.support.fit_examples import config, write_csv
 from tests.support.fit_tables import admitted, refusal, row
+
+
+def test_values_of_by_are_of_rows_compared_in_units(tmp_path):
+    """As the fit of each value compares them."""
+    rows = [row(run_id=f"r{k}", params=k + 1.0, kind="xxyy"[k]) for k in range(4)]
+    path = write_csv(tmp_path / "t.csv", rows)
+    asked = config(f"runs={path}", "by=kind", "units.params=1e6", "where.params=>=3e6")
+    assert values_of(read_sources(asked), asked) == ["y"]
 
 
 @pytest.fixture

@@ -27,6 +27,22 @@ LAYOUTS = {
 }
 
 
+def test_runs_by_a_name_that_is_one_of_ours_too(tmp_path):
+    """D, L and N are names of runs where what they hold has the columns."""
+    names = dict(zip("DL", BY_NAME.values(), strict=True))
+    (tmp_path / "t.json").write_text(json.dumps(names))
+    assert admitted(tmp_path / "t.json").run_id == ("D", "L")
+
+
+def test_columns_of_other_names_by_their_index(tmp_path):
+    """As pandas writes them, whatever they are called."""
+    theirs = {"n_model": "params", "n_data": "tokens", "ce": "loss"}
+    data = {name: dict(enumerate(COLUMNS[ours])) for name, ours in theirs.items()}
+    (tmp_path / "t.json").write_text(json.dumps(data))
+    mapped = [f"columns.{ours}={name}" for name, ours in theirs.items()]
+    assert list(admitted(tmp_path / "t.json", *mapped).params) == COLUMNS["params"]
+
+
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_read_json_rows_reads_every_layout_alike(tmp_path, layout, indent):

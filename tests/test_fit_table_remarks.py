@@ -8,7 +8,7 @@ import pytest
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.table.inputs import read_inputs, read_sources
 from scaling.fit.table.loss_unit import rising
-from tests.support.fit_examples import config, write_csv
+from tests.support.fit_examples import config, isoflop_rows, write_csv
 from tests.support.fit_tables import ROWS, admitted
 
 PLAIN = [{name: row[name] for name in ("run_id", "params", "tokens", "loss")} for row in ROWS]
@@ -153,3 +153,24 @@ def test_remarks_name_a_status_that_is_no_word_known(tmp_path):
     rows = [{**row, "status": "done" if row["run_id"] != "r0" else "archived"} for row in PLAIN]
     text = dict(flags(write_csv(tmp_path / "t.csv", rows)))["unknown_status"]
     assert "status archived: no word known" in text and "finished" in text
+
+
+def test_remarks_tell_losses_above_those_of_a_guess(tmp_path):
+    """Perplexities in a column called loss."""
+    (found,) = flags(table(tmp_path, lambda row: {**row, "loss": math.exp(row["loss"])}))
+    assert found[0] == "loss_unit" and "loss_unit=ppl" in found[1]
+
+
+@pytest.mark.parametrize("unit", ["label", "EFLOP"])
+def test_remarks_tell_budgets_that_are_no_flop(tmp_path, unit):
+    """Budgets that are labels or in another unit group their runs, and C is the runs' own."""
+    rows = [
+        {**row, "flops_budget": budget if unit == "label" else row["flops_budget"] / 1e18}
+        for budget, flops in enumerate([1e18, 1e19, 1e20], 1)
+        for row in isoflop_rows(PUBLISHED["besiroglu"], [flops], np.geomspace(1 / 4, 4, 7))
+    ]
+    for row in rows:
+        row.pop("flops", None)
+    path = write_csv(tmp_path / "t.csv", rows)
+    assert "units" in dict(flags(path))
+    assert sorted(set(admitted(path).flops_budget)) == pytest.approx([1e18, 1e19, 1e20], rel=1e-6)

@@ -4,7 +4,22 @@ import numpy as np
 
 # Runs of one budget may differ in FLOP by this factor from end to end, and no more.
 WIDEST_BUDGET = 1.5
+_NO_FLOP = 10.0  # a budget further than so many times from its runs' FLOP is the name of a group
 _APART = 0.05  # as a share: within it 6 N D is the table's own count
+
+
+def as_flops(budget: np.ndarray, flops: np.ndarray) -> np.ndarray:
+    """Named budgets (n,) as FLOP, by the runs' own: labels as 1, 2, 3 are their runs' mean FLOP.
+
+    So is a budget in another unit. The mean is geometric; nan where no budget is named.
+    """
+    found = budget.copy()
+    for one in np.unique(budget[budget > 0]):
+        own = (budget == one) & (flops > 0)
+        mean = float(np.exp(np.log(flops[own]).mean())) if own.any() else one
+        if not 1 / _NO_FLOP <= one / mean <= _NO_FLOP:
+            found[budget == one] = mean
+    return found
 
 
 def at_budget(flops: np.ndarray, budget: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import BadInput
-from scaling.fit.budget_flops import at_budget, mixed_flops
+from scaling.fit.budget_flops import as_flops, at_budget, mixed_flops
 from scaling.fit.config import FitConfig
 from scaling.fit.table.incomplete import incomplete_rows, refuse_incomplete
 from scaling.fit.table.schema import NEEDED, NUMBERS, TEXTS, is_done
@@ -211,7 +211,8 @@ def _points(table: "Table", config: FitConfig) -> Observations:
         given = _counted(table, "flops_exact", "convention.flops=exact")
     elif config.convention.flops == "6nd":
         given = by_rule
-    budget = columns.pop("flops_budget", unknown)
+    own = np.where(np.isnan(given), by_rule, given)
+    budget = as_flops(columns.pop("flops_budget", unknown), own)
     if config.convention.flops in (None, "given"):
         given = at_budget(given, budget)
         if config.convention.flops is None and mixed_flops(given, by_rule):

@@ -40,6 +40,7 @@ _RESAMPLES_HELD, _RESAMPLES_FITTED, _FEWEST_RESAMPLES, _ROWS_RESAMPLED = 500, 20
 _NEAR = 0.01  # share of the objective within which another minimum is named
 _OPEN = 30.0  # ratio of an interval's ends beyond which it has no upper one to speak of
 _EPOCHS = (2.0, 4.0, 8.0, 16.0, 32.0)
+_MOST_PASSES = 1e4  # over the data: nobody trained so
 _FEWEST = 3  # different epochs above one
 _STARTS = (1.0, 5.0, 25.0, 125.0)  # of R_D* and of R_N*
 _KEPT = 4  # starts that are followed to the objective's own width
@@ -125,6 +126,12 @@ def unique_tokens(observations: Observations) -> np.ndarray | str:
     if (lacking := ~(unique > 0)).any():
         run = observations.run_id[int(np.argmax(lacking))]
         return f"{name}: {plural(int(lacking.sum()), 'run has', 'runs have')} none, as {run}"
+    passes = float(np.median(observations.tokens / unique))
+    if passes > _MOST_PASSES:
+        return (
+            f"{name}: half of the runs repeat their data over {passes:.3g} times; if unique_tokens "
+            "count in another unit, name it, as units.unique_tokens=1e9"
+        )
     more = unique > observations.tokens * (1 + _ROUNDING)
     if more.any():
         row = int(np.argmax(more))

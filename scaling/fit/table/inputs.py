@@ -134,13 +134,14 @@ def read_inputs(config: FitConfig, sources: Sources | None = None) -> Inputs:
 def values_of(sources: Sources, config: FitConfig) -> list[str]:
     """The values of the column `by` among the rows asked for, sorted. Raises BadInput."""
     assert config.by is not None
-    check_known(config.by, "by", sources.table.names)
-    keep = asked_rows(sources.table, config.where)
-    index, values = sources.table.distinct(config.by)
+    table = replace(sources.table, units=config.units)
+    check_known(config.by, "by", table.names)
+    keep = asked_rows(table, config.where)
+    index, values = table.distinct(config.by)
     empty = keep & (index < 0)
     if empty.any():
         wanted = "a value, since by= names this column"
-        raise sources.table.refusal(int(np.argmax(empty)), config.by, "nothing", wanted)
+        raise table.refusal(int(np.argmax(empty)), config.by, "nothing", wanted)
     return sorted({str(values[at]) for at in np.unique(index[keep])})
 
 

@@ -109,10 +109,12 @@ def _rows_within(name: str, whole: Mapping[str, Any]) -> Sequence[Any]:
             raise BadInput(f"{name}: columns of different lengths ({lengths}), expected one length")
         return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
     objects = {key: value for key, value in whole.items() if isinstance(value, dict)}
-    if len(objects) == len(whole) and any(map(is_ours, whole)):  # pandas: a column by its index
+    parts = Counter(itertools.chain.from_iterable(objects.values()))
+    numbered = bool(parts) and all(str(part).isdecimal() for part in parts)
+    ours = any(map(is_ours, whole)) and not any(map(is_ours, parts))  # a run may be called D
+    if len(objects) == len(whole) and (numbered or ours):  # pandas: a column by its index
         rows = dict.fromkeys(itertools.chain.from_iterable(objects.values()))
         return [{key: column.get(row) for key, column in objects.items()} for row in rows]
-    parts = Counter(itertools.chain.from_iterable(objects.values()))
     if len(objects) == len(whole) > 1 and max(parts.values(), default=0) > 1:  # runs by their names
         return [{"run_id": key, **row} for key, row in objects.items()]
     return [whole]  # one run, its parts in objects

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from common.text import listed, plural
-from scaling.fit.budget_flops import at_budget, mixed_flops
+from scaling.fit.budget_flops import as_flops, at_budget, mixed_flops
 from scaling.fit.config import FitConfig
 from scaling.fit.flags import Flag
 from scaling.fit.table.columns import Table
@@ -21,9 +21,10 @@ from scaling.fit.table.schema import DONE, is_done
 from scaling.fit.table.status import OTHERS
 
 # No language model was trained below these, and none above.
-_LEAST = {"params": 2_000.0, "tokens": 1e5, "flops": 1e10, "flops_budget": 1e10}
-_MOST = {"params": 1e15, "tokens": 1e18, "flops": 1e32, "flops_budget": 1e32}
-_UNITS = {"params": "1e6 or 1e9", "tokens": "1e9", "flops": "1e18", "flops_budget": "1e18"}
+_LEAST = {"params": 2_000.0, "tokens": 1e5, "flops": 1e10}
+_MOST = {"params": 1e15, "tokens": 1e18, "flops": 1e32}
+_UNITS = {"params": "1e6 or 1e9", "tokens": "1e9", "flops": "1e18"}
+_GUESS = 10.8  # ln 50257
 _NAMED_BELOW = {"1e3": 1e8}  # a count beyond it is not in the unit that its name says, else 1e6
 _LOGS = {"params": (3.0, 14.0), "tokens": (4.0, 17.0), "flops": (9.0, 30.0)}
 
@@ -32,9 +33,17 @@ def remarks(runs: Table, config: FitConfig) -> Iterator[Flag]:
     """What to tell of a table of runs that is no sweep of our own."""
     done = runs.take(runs.done)
     columns = {name: done.numbers_or_nan(name) for name in ("params", "tokens", "loss", "flops")}
-    for name in ("params", "tokens", "flops", "flops_budget"):
+    for name in ("params", "tokens", "flops"):
         yield from _unit(done, name, config)
+    yield from _budgets(done, columns)
     read = config.columns.get("loss", "loss")
+    losses = columns["loss"][np.isfinite(columns["loss"])]
+    if config.loss_unit == "nats" and losses.size and np.median(losses) > _GUESS:
+        text = (
+            f"half of the losses are above {_GUESS:.3g} nats, the loss of a uniform guess among "
+            "50,257 tokens: if they are perplexities, loss_unit=ppl"
+        )
+        yield Flag("loss_unit", text)
     if "loss" not in config.derive:
         yield from unit_flags(read, config.loss_unit)
         yield from _other_losses(done, read, "loss" in config.columns)
@@ -64,6 +73,21 @@ def remarks(runs: Table, config: FitConfig) -> Iterator[Flag]:
             f"run that ended well expected one of {', '.join(sorted(DONE))}"
         )
         yield Flag("unknown_status", text)
+
+
+def _budgets(runs: Table, columns: dict[str, np.ndarray]) -> Iterator[Flag]:
+    """Whether budgets are no FLOP of their runs, but labels or in another unit."""
+    budget = runs.numbers_or_nan("flops_budget")
+    by_rule = 6 * columns["params"] * columns["tokens"]
+    own = np.where(np.isnan(columns["flops"]), by_rule, columns["flops"])
+    changed = (as_flops(budget, own) != budget) & (budget > 0)
+    if changed.any():
+        low, high = float(budget[changed].min()), float(budget[changed].max())
+        text = (
+            f"flops_budget are {low:.3g} to {high:.3g}, over ten times from their runs' FLOP: they "
+            "say which runs belong together, and their FLOP is the mean of the runs' own"
+        )
+        yield Flag("units", text)
 
 
 def _unit(runs: Table, name: str, config: FitConfig) -> Iterator[Flag]:
