@@ -18,7 +18,7 @@ from scaling.fit.config import FitConfig
 from scaling.fit.data_flags import poor_design, too_few_points
 from scaling.fit.dispatch import HeadlineFits, fit_headline
 from scaling.fit.flags import Flag
-from scaling.fit.numerics import Rows
+from scaling.fit.numerics import Rows, robust_sd
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import minimise
 from scaling.fit.registry import HEADLINE, LAWS
@@ -151,7 +151,7 @@ def _beyond(residuals: np.ndarray | None) -> list[tuple[int, float]]:
     if residuals is None:
         return []
     distance = residuals - np.median(residuals)
-    scale = max(float(np.median(np.abs(distance))) / 0.6745, _ROUNDING)
+    scale = max(robust_sd(distance, 0), _ROUNDING)
     score = distance / scale
     rows = np.flatnonzero(np.abs(score) > OUTLIER)
     return [(int(row), float(score[row])) for row in rows[np.argsort(-np.abs(score[rows]))]]

@@ -17,7 +17,13 @@ import numpy as np
 from scaling.fit.isoflop.akima import akima_minimum, local_noise
 from scaling.fit.isoflop.profiles import METHODS, Method, Profile, minima, minimum_variance, window
 from scaling.fit.isoflop.shared_shape import Shape, shape_minima, shape_near
-from scaling.fit.numerics import FEWEST_POINTS, generator, inverse_variances, regress
+from scaling.fit.numerics import (
+    FEWEST_POINTS,
+    generator,
+    inverse_variances,
+    regress,
+    robust_sd,
+)
 
 _SIMULATIONS = 160
 _DRAWS = 24  # of noise for the spline's median in each simulation: fewer than in a fit
@@ -83,7 +89,7 @@ def smooth_curves(usable: Sequence[Profile]) -> SmoothCurves | str:
     if not np.isfinite(every).all():
         return "no smooth shape is near the IsoFLOP curves"
     free = max(len(every) - 3 * len(usable) - 2, 1)
-    missed = float(np.median(np.abs(every))) / 0.6745 * float(np.sqrt(len(every) / free))
+    missed = robust_sd(every, 0) * float(np.sqrt(len(every) / free))
     noise = local_noise([v.log_n for v in usable], [v.loss for v in usable])
     fours = sum(max(len(v.loss) - 3, 0) for v in usable)
     if fours and missed > max(noise, _NO_NOISE) * max(_FAR, 1 + _FAR_OF_FEW / np.sqrt(fours)):

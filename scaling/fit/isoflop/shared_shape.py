@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scaling.fit.isoflop.profiles import Profile
+from scaling.fit.numerics import robust_sd
 
 _HUBER = 1.345  # 95% efficient on normal noise
 # alpha + beta and (alpha - beta)/(alpha + beta): every pair of exponents ever reported and more.
@@ -54,7 +55,7 @@ def fit_shape(usable: Sequence[Profile]) -> Shape:
             _residuals(profile, shape, w) for profile, w in zip(usable, weights, strict=True)
         ]
         free = sum(len(r) for r in residuals) - 3 * len(usable) - 2
-        scale = np.median(np.abs(np.concatenate(residuals))) / 0.6745
+        scale = robust_sd(np.concatenate(residuals), 0)
         # Fitted residuals are smaller than the noise by the parameters that were fitted.
         scale *= np.sqrt(sum(len(r) for r in residuals) / max(free, 1))
         if scale < 1e-9:
@@ -99,7 +100,7 @@ def shape_near(usable: Sequence[Profile]) -> list[ShapeCurve]:
     first = Shape(*_best_of_grid(wide, weights), tuple(weights))
     curves = shape_curves(wide, first)
     missed = [v.loss - own(v.log_n) for v, own in zip(wide, curves, strict=True)]
-    scale = max(float(np.median(np.abs(np.concatenate(missed)))) / 0.6745, 1e-9)
+    scale = max(robust_sd(np.concatenate(missed), 0), 1e-9)
     weights = [np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(r), 1e-300)) for r in missed]
     best = _best(wide, weights, first)
     return shape_curves(wide, replace(best, weights=tuple(weights)))
