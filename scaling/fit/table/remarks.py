@@ -35,7 +35,11 @@ def remarks(runs: Table, config: FitConfig) -> Iterator[Flag]:
     columns = {name: done.numbers_or_nan(name) for name in ("params", "tokens", "loss", "flops")}
     for name in ("params", "tokens", "flops"):
         yield from _unit(done, name, config)
-    yield from _budgets(done, columns)
+    by_rule = 6 * columns["params"] * columns["tokens"]
+    own = np.where(np.isnan(columns["flops"]), by_rule, columns["flops"])
+    named = done.numbers_or_nan("flops_budget")
+    budget = as_flops(named, own)
+    yield from _budgets(named, budget)
     read = config.columns.get("loss", "loss")
     losses = columns["loss"][np.isfinite(columns["loss"])]
     if config.loss_unit == "nats" and losses.size and np.median(losses) > _GUESS:
@@ -53,8 +57,7 @@ def remarks(runs: Table, config: FitConfig) -> Iterator[Flag]:
         text = f"loss rises with size and with data: {read!r} seems to be an accuracy, not a loss"
         yield Flag("no_loss", text)
     if config.convention.flops is None:
-        by_rule = 6 * columns["params"] * columns["tokens"]
-        flops = at_budget(columns["flops"], done.numbers_or_nan("flops_budget"))
+        flops = at_budget(columns["flops"], budget)
         if mixed_flops(flops, by_rule):
             given = np.isfinite(flops)
             ratio = flops[given] / by_rule[given]
@@ -75,14 +78,11 @@ def remarks(runs: Table, config: FitConfig) -> Iterator[Flag]:
         yield Flag("unknown_status", text)
 
 
-def _budgets(runs: Table, columns: dict[str, np.ndarray]) -> Iterator[Flag]:
-    """Whether budgets are no FLOP of their runs, but labels or in another unit."""
-    budget = runs.numbers_or_nan("flops_budget")
-    by_rule = 6 * columns["params"] * columns["tokens"]
-    own = np.where(np.isnan(columns["flops"]), by_rule, columns["flops"])
-    changed = (as_flops(budget, own) != budget) & (budget > 0)
+def _budgets(named: np.ndarray, budget: np.ndarray) -> Iterator[Flag]:
+    """Whether budgets, as named and as FLOP (n,), are labels or in another unit."""
+    changed = (budget != named) & (named > 0)
     if changed.any():
-        low, high = float(budget[changed].min()), float(budget[changed].max())
+        low, high = float(named[changed].min()), float(named[changed].max())
         text = (
             f"flops_budget are {low:.3g} to {high:.3g}, over ten times from their runs' FLOP: they "
             "say which runs belong together, and their FLOP is the mean of the runs' own"
