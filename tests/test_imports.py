@@ -29,7 +29,10 @@ ORDER = (
     ("benchmarks", ()),
 )
 # Inside scaling.fit: what the estimators may share, and what may know of them.
-FIT_ORDER = ("numerics", "table", "isoflop", "parametric", "envelope", "other_laws", "checks")
+FIT_ORDER = (
+    *("numerics", "table", "isoflop", "parametric", "envelope", "other_laws", "multiplier"),
+    "checks",
+)
 ENTRIES = {"train", "sweep", "fit"}
 
 

@@ -17,6 +17,7 @@ from scaling.fit.table.seeds import (
     check_repeats,
     repeated,
     seed_groups,
+    seeds_of,
     told_apart_by,
 )
 
@@ -113,12 +114,9 @@ def observe(runs: "Table", config: FitConfig, arms: Sequence[str] = ()) -> Obser
         points = _averaged(points, groups)
     if config.reduce == "best":
         points = _reduced(points)
-    columns = {name: points.columns[name] for name in sorted(points.columns)}
-    return replace(
-        points,
-        columns={name: values for name, values in columns.items() if np.isfinite(values).any()},
-        excluded=tuple(sorted(points.excluded, key=lambda lost: (lost.run_id, lost.reason))),
-    )
+    columns = {n: row for n, row in sorted(points.columns.items()) if np.isfinite(row).any()}
+    lost = tuple(sorted(points.excluded, key=lambda lost: (lost.run_id, lost.reason)))
+    return replace(points, columns=columns, excluded=lost)
 
 
 def admit(
@@ -275,7 +273,7 @@ def _averaged(points: Observations, groups: Sequence[Sequence[int]]) -> Observat
         run_id=tuple(map("+".join, members)),
         loss=loss,
         loss_se=loss_se,
-        columns={**one.columns, "seeds": np.array([float(len(group)) for group in groups])},
+        columns={**one.columns, **seeds_of(points.columns, groups)},
         merged=len(points) - len(groups),
         members={"+".join(names): names for names in members if len(names) > 1},
     )

@@ -63,7 +63,12 @@ class Profile:
     @cached_property
     def curve(self) -> np.ndarray:
         """Coefficients (3,) of 1, x and x^2 of the parabola in the window."""
-        return parabola(self.x, self.loss[None, self.window])[0]
+        return np.asarray((self.loss[None, self.window] @ self.solver.T)[0])
+
+    @cached_property
+    def solver(self) -> np.ndarray:
+        """What takes the losses of the window to those coefficients, (3, window)."""
+        return np.linalg.pinv(_design(self.x))
 
     @cached_property
     def covariance(self) -> np.ndarray:
@@ -127,7 +132,7 @@ def profile_of(
 
 def minima(profile: Profile, losses_Rk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(log N*, loss there) by parabolas in the window, each (R,); nan where not between sizes."""
-    curves = parabola(profile.x, losses_Rk[:, profile.window])
+    curves = losses_Rk[:, profile.window] @ profile.solver.T
     with np.errstate(divide="ignore", invalid="ignore"):
         log_n = profile.centre - curves[:, 1] / (2 * curves[:, 2])
         loss = curves[:, 0] - curves[:, 1] ** 2 / (4 * curves[:, 2])
@@ -148,8 +153,7 @@ def minimum_variance(profile: Profile) -> float:
 
 def window_fit(profile: Profile) -> tuple[np.ndarray, np.ndarray]:
     """The parabola's losses in the window, and the leverage of each size there."""
-    design = _design(profile.x)
-    hat = design @ np.linalg.pinv(design)
+    hat = _design(profile.x) @ profile.solver
     return hat @ profile.loss[profile.window], np.diag(hat)
 
 

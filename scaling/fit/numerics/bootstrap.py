@@ -43,10 +43,9 @@ def estimate(
         return Estimate(None, bound=bound)
     if samples.size < FEWEST_RESAMPLES:
         return Estimate(float(value), bound=bound)
-    intervals: dict[str, tuple[float, float]] = {}
-    for name, level in LEVELS.items():
-        low, high = np.quantile(samples, [0.5 - level / 2, 0.5 + level / 2])
-        intervals[name] = (float(low), float(high))
+    at = [0.5 + side * level / 2 for level in LEVELS.values() for side in (-1, 1)]
+    ends = np.quantile(samples, at).reshape(-1, 2).tolist()
+    intervals: dict[str, tuple[float, float]] = dict(zip(LEVELS, map(tuple, ends), strict=True))
     with np.errstate(over="ignore"):
         se = float(samples.std())
     return Estimate(float(value), se if np.isfinite(se) else None, **intervals, bound=bound)

@@ -1,7 +1,7 @@
 """The same run twice: rows refused, seeds averaged, repeated (N, D) points reduced."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +72,14 @@ def average_losses(
     given = [next(iter(known[~np.isnan(known)]), seed_sd) for known in (loss_se[g] for g in groups)]
     sd = np.array(given) / np.sqrt([len(group) for group in groups])
     return np.array(means), np.where(sd > 0, sd, np.nan)
+
+
+def seeds_of(
+    columns: Mapping[str, np.ndarray], groups: Sequence[Sequence[int]]
+) -> dict[str, np.ndarray]:
+    """The least seed of each group and how many there are: an average has no seed of its own."""
+    least = np.array([columns["seed"][group].min() for group in groups])
+    return {"seed": least, "seeds": np.array([float(len(group)) for group in groups])}
 
 
 def settings(table: "Table", config: FitConfig) -> list[str]:

@@ -1,0 +1,233 @@
+"""What an arm is worth: its compute multiplier at each budget, over all, and with compute.
+
+Each resample redraws the losses of both arms (pairing.py), takes the minima again, E and the
+exponent, and k at each budget (conversion.py). The overall k is the mean of log k over the budgets,
+weighted by inverse variance, the trend the weighted slope of log k in log C. Where budgets scatter
+about that line by more than noise, at 5%, what they scatter beyond it counts as noise of each.
+Shapes: W budgets of the arm, R resamples; the first of 1 + R rows is the runs themselves.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import chdtri
+
+from common.text import listed
+from scaling.fit.data_flags import unsteady
+from scaling.fit.flags import Flag
+from scaling.fit.multiplier.conversion import Conversion, convert
+from scaling.fit.multiplier.frontiers import Arm, Frontiers, frontiers
+from scaling.fit.multiplier.words import in_words
+from scaling.fit.numerics import FEWEST_POINTS, between_profiles, estimate, generator
+from scaling.fit.results.estimate import UNKNOWN, Estimate
+from scaling.fit.results.laws import judged
+from scaling.fit.results.multipliers import Multiplier, Trend, TrendVerdict, Verdict
+
+_SHOWN_AT = 0.05
+_FAR = 2.0  # steps between budgets: beyond the baseline's budgets its law is extrapolated
+# What bits per byte do not depend on: text is counted in bytes, whatever its tokens.
+_ON_ONE_SCALE_IN_BYTES = "bpb"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How multipliers are taken: resamples, their seed, the budgets' tolerance, windows, E."""
+
+    resamples: int
+    seed: int
+    tolerance: float = 0.2
+    window: float = 4.0
+    E: float | None = None
+
+
+def multipliers(baseline: Arm, arm: Arm, asked: Asked) -> tuple[Multiplier, ...]:
+    """One entry a budget of the arm, or one with the reason why there is none."""
+    reason = not_on_one_scale(baseline, arm)
+    if reason is not None:
+        return (_refused(baseline, arm, reason),)
+    found = frontiers(baseline, arm, asked.resamples, asked.seed, asked.tolerance, asked.window)
+    if isinstance(found, str):
+        return (_refused(baseline, arm, found),)
+    reason = _no_overlap(found, asked.E)
+    if reason is not None:
+        return (_refused(baseline, arm, reason),)
+    converted = convert(found.baseline, found.arm, found.partner, asked.E)
+    lost = ~np.isfinite(converted.log_k[1:]).all(axis=1)
+    reason = unsteady(int(lost.sum()), asked.resamples)
+    if reason is not None:
+        return (_refused(baseline, arm, reason),)
+    return tuple(_entries(baseline, arm, found, converted, asked))
+
+
+def not_on_one_scale(baseline: Arm, arm: Arm) -> str | None:
+    """Why the losses of two arms cannot be compared; None if they can."""
+    if baseline.loss_unit != arm.loss_unit:
+        return f"losses are in {baseline.loss_unit} and in {arm.loss_unit}"
+    if arm.loss_unit == _ON_ONE_SCALE_IN_BYTES:
+        return None
+    mine = dict(arm.setting)
+    apart = [
+        f"{name} ({listed(values[:3])} against {listed(mine[name][:3])})"
+        for name, values in baseline.setting
+        if name in mine and values != mine[name]
+    ]
+    if not apart:
+        return None
+    return (
+        f"the arms differ in {listed(apart)}: their losses per token are not on one scale; give "
+        "losses in bits per byte of one text (loss_unit=bpb)"
+    )
+
+
+def _refused(baseline: Arm, arm: Arm, reason: str) -> Multiplier:
+    return Multiplier(arm=arm.name, baseline=baseline.name, flops=None, **judged(reason=reason))
+
+
+def _no_overlap(found: Frontiers, E: float | None) -> str | None:
+    """Why the losses of the two frontiers tell no multiplier; None if they do."""
+    ends = [
+        (float(np.nanmin(m.loss[0])), float(np.nanmax(m.loss[0])))
+        for m in (found.baseline, found.arm)
+    ]
+    if max(low for low, _ in ends) > min(high for _, high in ends):
+        reach = [f"{low:.4g} to {high:.4g}" for low, high in ends]
+        return (
+            f"the least losses of the arm, {reach[1]}, and of the baseline, {reach[0]}, do not "
+            "overlap: any multiplier would be an extrapolation"
+        )
+    if E is not None and not min(low for low, _ in ends) > E:
+        return f"multiplier.E: {E:g} is not below every least loss; expected a lower one"
+    return None
+
+
+def _entries(
+    baseline: Arm, arm: Arm, found: Frontiers, converted: Conversion, asked: Asked
+) -> Iterator[Multiplier]:
+    trend = _trend(baseline, arm, found, converted, asked)
+    c = found.flops[0]
+    steps = np.diff(np.log(c)).mean() * _FAR
+    for place, flops in enumerate(found.flops[1]):
+        reach = float(np.log(flops) + converted.log_k[0, place])
+        beyond = max(reach - float(np.log(c.max())), float(np.log(c.min())) - reach)
+        flags = []
+        if beyond > steps:
+            text = (
+                f"at {flops:.3g} FLOP the baseline would need {np.exp(beyond):.3g} times more or "
+                "less compute than any of its budgets: its law is extrapolated"
+            )
+            flags.append(Flag("extrapolation", text))
+        i = found.partner[place]
+        yield Multiplier(
+            arm=arm.name,
+            baseline=baseline.name,
+            flops=float(flops),
+            **judged(tuple(flags)),
+            k=_factor(converted.log_k[:, place]),
+            k_data=_factor(converted.log_k_data[:, place]),
+            k_size=_factor(converted.log_k_size[:, place]),
+            loss=_of(found.arm.loss[:, place]),
+            baseline_loss=_of(found.baseline.loss[:, i]) if i >= 0 else UNKNOWN,
+            trend=trend,
+        )
+    for flops, why in found.left_out:
+        reason = f"no minimum at this budget, {why}"
+        names: dict[str, Any] = {"arm": arm.name, "baseline": baseline.name, "flops": flops}
+        yield Multiplier(**names, **judged(reason=reason), trend=trend)
+
+
+def _trend(baseline: Arm, arm: Arm, found: Frontiers, converted: Conversion, asked: Asked) -> Trend:
+    log_c, log_k = found.arm.log_c, converted.log_k
+    variance, scatter = _spread(log_c[0], log_k)
+    rng = generator(asked.seed, "multiplier scatter")
+    jitter = np.sqrt(scatter) * rng.standard_normal(log_k.shape)
+    jitter[0] = 0.0
+    mean, slope = weighted_line(log_c, log_k + jitter, variance)
+    beside = [
+        weighted_line(log_c, part, _spread(log_c[0], part)[0])[0]
+        for part in (converted.log_k_data, converted.log_k_size)
+    ]
+    k, with_c = _factor(mean), _of(slope)
+    verdict, course = verdict_of(k), course_of(k, with_c)
+    ends = float(found.flops[1].min()), float(found.flops[1].max())
+    pinned = asked.E is not None
+    return Trend(
+        k=k,
+        k_data=_factor(beside[0]),
+        k_size=_factor(beside[1]),
+        slope=with_c,
+        verdict=verdict,
+        with_compute=course,
+        words=in_words(arm.name, baseline.name, k, with_c, verdict, course, ends),
+        flops=ends,
+        budgets=len(found.flops[1]),
+        frontier=found.source,
+        E=Estimate(asked.E) if pinned else _of(converted.E),
+        E_pinned=pinned,
+        gamma=_of(converted.gamma),
+        paired=found.pairing.correlation is not None,
+        correlation=found.pairing.correlation,
+        scatter=float(np.sqrt(scatter)),
+    )
+
+
+def verdict_of(k: Estimate) -> Verdict | None:
+    """By the 90% interval of k; None where it is unknown."""
+    if k.ci90 is None:
+        return None
+    low, high = k.ci90
+    return "better" if low > 1 else "worse" if high < 1 else "no difference shown"
+
+
+def course_of(k: Estimate, slope: Estimate) -> TrendVerdict | None:
+    """Whether the distance of k from 1 grows with compute, by the slope's 90% interval."""
+    if slope.ci90 is None or slope.value is None or k.value is None:
+        return None
+    if slope.ci90[0] <= 0 <= slope.ci90[1]:
+        return "constant"
+    return "growing" if (slope.value > 0) == (k.value > 1) else "vanishing"
+
+
+def _spread(log_c: np.ndarray, log_k: np.ndarray) -> tuple[np.ndarray, float]:
+    """Variance (W,) of each budget's log k, and that between budgets where it is shown."""
+    if len(log_k) == 1:
+        return np.ones(log_k.shape[1]), 0.0
+    own = np.nanvar(log_k[1:], axis=0)
+    own = np.maximum(own, 1e-12)
+    point = log_k[0]
+    dof = len(point) - 2
+    if dof < 1:
+        return own, 0.0
+    mean, slope = weighted_line(log_c[None], point[None], own)
+    weights = 1 / own
+    centre = (weights * log_c).sum() / weights.sum()
+    missed = point - mean[0] - slope[0] * (log_c - centre)
+    shown = (missed**2 / own).sum() > chdtri(dof, _SHOWN_AT)
+    between = between_profiles(log_c, point, own) if shown else 0.0
+    return own + between, between
+
+
+def weighted_line(
+    log_c: np.ndarray, log_k: np.ndarray, variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weighted mean (R,) of log k (R, W), and its slope in log C; nan with too few budgets."""
+    there = np.isfinite(log_k)
+    weights = np.where(there, 1 / variance, 0.0)
+    y, x = np.where(there, log_k, 0.0), np.where(there, log_c, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = weights.sum(axis=1)
+        mean = (weights * y).sum(axis=1) / total
+        dx = x - ((weights * x).sum(axis=1) / total)[:, None]
+        slope = (weights * dx * y).sum(axis=1) / (weights * dx**2).sum(axis=1)
+    enough = there.sum(axis=1) >= FEWEST_POINTS
+    return np.where(enough, mean, np.nan), np.where(enough, slope, np.nan)
+
+
+def _factor(log: np.ndarray) -> Estimate:
+    with np.errstate(over="ignore"):
+        return _of(np.exp(log))
+
+
+def _of(values: np.ndarray) -> Estimate:
+    return estimate(float(values[0]), values[1:])
