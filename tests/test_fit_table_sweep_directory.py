@@ -127,6 +127,8 @@ def sealed(folder):
 
 
 def warned(folder, *words):
+    """The document of one law, the warnings with it, by code."""
+    words = words or ("laws=[isoflop]", "require=[]")
     document = fitted(f"runs={folder}", QUICK, *words).document.to_json()
     check(document)
     texts = {w["code"]: w["text"] for w in document["warnings"]}

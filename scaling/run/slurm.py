@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import BadInput, ExitStatus
-from common.files import digest, read_json, to_json, write_atomic
+from common.files import digest, read_json, require_digest, to_json, with_digest, write_atomic
 from scaling.run import store, sweep, torchrun, trial_states
 from scaling.run.command import Request, fit_config
 from scaling.run.config import SlurmConfig
@@ -104,7 +104,8 @@ def launch(request: Request) -> Sequence[TrialState] | None:
     if launcher.submit:
         job = _submit(script)
         submitted = datetime.now(UTC).isoformat(timespec="seconds")
-        write_atomic(out / JOB, to_json({"job": job, "tasks": tasks, "submitted": submitted}))
+        known = {"job": job, "tasks": tasks, "submitted": submitted}
+        write_atomic(out / JOB, to_json(with_digest(known)))
         print(f"submitted job {job}: {work}")
     else:
         print(f"{work}; submit: sbatch {shlex.quote(str(script))}")
@@ -224,13 +225,13 @@ def submitted_job(out: Path) -> str | None:
     """The job that was submitted last for this sweep; None where none was."""
     if not (out / JOB).exists():
         return None
-    values = read_json(out / JOB)
+    values, remedy = read_json(out / JOB), "remove it when squeue shows no job of this sweep"
     job = values.get("job") if isinstance(values, dict) else None
     if not isinstance(job, str):
         raise BadInput(
-            f"{out / JOB}: found no id under job, expected that of the job submitted last; remove "
-            "the file when squeue shows none of this sweep"
+            f"{out / JOB}: found no id under job, expected that of the job submitted last; {remedy}"
         )
+    require_digest(out / JOB, values, remedy)
     return job
 
 

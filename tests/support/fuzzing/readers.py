@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from common.files import to_json
+from common.files import to_json, with_digest
 from data.verification import VERIFIED
-from scaling.run import failures, store, trial_states
+from scaling.run import failures, slurm, store, trial_states
 from scaling.run.status import view
 from tests.support.fuzzing.sealed import lost_rows, named_as, of_no_digest
 from tests.support.fuzzing.tally import Reader, never
@@ -76,6 +76,9 @@ def sweep_readers(folder: Path) -> Readers:
         "metrics.jsonl: mode=status", torn, lambda: read_tail(torn.parent), "lines", lost_rows
     )
     yield Reader("config.yaml", done / "config.yaml", lambda: read_config(done), "bytes")
+    job = out / slurm.JOB
+    job.write_text(to_json(with_digest({"job": "4711", "tasks": 2, "submitted": "2026-01-01"})))
+    yield Reader("slurm.json", job, lambda: slurm.submitted_job(out), may_be=of_no_digest)
     yield from _attempt_readers(died, views)
 
 
