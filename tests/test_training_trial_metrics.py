@@ -76,6 +76,19 @@ def test_metrics_show_every_changed_byte(tmp_path):
             assert found.dropped or found.undigested or found.rows == rows
 
 
+def test_metrics_take_the_piece_that_a_kill_leaves_for_no_damage(tmp_path):
+    """A file cut within its last row ends a row earlier; cut between rows' ends it is whole."""
+    path = write(tmp_path, 1, [1, 2], 1.0)
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for size in range(first, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        found = scan_metrics(tmp_path)
+        assert [row["step"] for row in found.rows] == [1] and found.dropped == 0
+    path.write_bytes(whole[:-1])
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2]
+
+
 def test_metrics_pass_over_a_folder_in_their_place(tmp_path):
     """A folder in the place of an earlier attempt's rows is counted, and the others are read."""
     (tmp_path / "attempt-001" / "metrics.jsonl").mkdir(parents=True)

@@ -61,7 +61,8 @@ class MetricsLog:
 class Metrics:
     """The rows of a trial in order of step, one per step: a later attempt's stands.
 
-    dropped     lines that are no rows, or differ from their digest; a file that cannot be read: one
+    dropped     lines that are no rows, or differ from their digest; an unreadable file is one.
+                The piece of a line with which a killed attempt ends is none of them
     undigested  rows without a digest: written by hand, or by an earlier version
     """
 
@@ -84,13 +85,14 @@ def scan_metrics(trial: Path, before: Path | None = None) -> Metrics:
         if not os.path.exists(folder / NAME):
             continue
         try:
-            lines = read_bytes(folder / NAME, _MOST_BYTES).removesuffix(b"\n").split(b"\n")
+            lines = read_bytes(folder / NAME, _MOST_BYTES).split(b"\n")
         except BadInput:
             dropped += 1
             continue
-        parsed = [parse_row(line) for line in lines if line or len(lines) > 1]
-        whole = [row for row in parsed if row is not None]
-        dropped += len(parsed) - len(whole)
+        if b"}" not in lines[-1]:  # nothing, or what a kill left of a row: no damage
+            lines.pop()
+        whole = [row for row in map(parse_row, lines) if row is not None]
+        dropped += len(lines) - len(whole)
         undigested += sum(DIGEST not in row for row in whole)
         rows.update((row["step"], row) for row in whole)
     return Metrics([rows[step] for step in sorted(rows)], dropped, undigested)
