@@ -125,6 +125,23 @@ def test_metrics_find_a_spike_with_its_height_and_no_fall():
     assert json.dumps(spikes(rows))
 
 
+def test_metrics_take_two_odd_batches_in_a_row_for_no_spike():
+    """Batches of 128 tokens scatter by 0.3 nats: 2.46 above beside 1.1 above is no jump that lasts.
+
+    Where they scatter by 0.02, as much later as 0.4 above is one.
+    """
+    noise = random.Random(1)
+    rows = [{"step": step, "loss": 2.4 + noise.gauss(0, 0.3)} for step in range(1, 301)]
+    rows[149]["loss"], rows[150]["loss"] = 2.4 + 2.46, 2.4 + 1.1
+    assert spikes(rows) == []
+    rows[150]["loss"] = 2.4 + 2.3  # it lasts
+    assert [step for step, _ in spikes(rows)] == [150, 151]
+    calm = [{"step": step, "loss": 2.4 + noise.gauss(0, 0.02)} for step in range(1, 301)]
+    for step, above in ((150, 0.7), (151, 0.4), (152, 0.3)):
+        calm[step - 1]["loss"] = 2.4 + above
+    assert [step for step, _ in spikes(calm)] == [150]
+
+
 def test_metrics_take_an_odd_batch_for_no_spike():
     """One loss that is high and back at the next step is the batch's; one that stays is a spike."""
     noise = random.Random(0)

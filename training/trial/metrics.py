@@ -8,10 +8,12 @@ peak_memory in bytes.
 """
 
 import json
+import math
 import os
 import statistics
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ Row = dict[str, Any]
 
 _SPIKE_WINDOW = 50
 _SPIKE_NATS = 0.5
+_FAR = 6  # standard deviations
 _TAIL_BYTES = 4096
 _MOST_BYTES = 1 << 30
 _NUMBERS = ("tokens", "flops", "loss", "lr", "grad_norm", "tokens_per_s", "val_loss")
@@ -119,20 +122,31 @@ def spikes(rows: list[Row]) -> list[tuple[int, float]]:
     """(step, height in nats) of losses far above the median of the 50 rows before them, and up.
 
     Far is half a nat and six of their standard deviations (by the median absolute deviation). Up:
-    the row before or after is half as far above, too. A loss that is high once and then where it
-    was is an odd batch: the weights did not suffer.
+    the row before or after is above, too, by a quarter of a nat and by six standard deviations of
+    the scatter of batches. A loss that is high once and then where it was is an odd batch: the
+    weights did not suffer.
     """
     found = []
     losses = [row["loss"] for row in rows]
     for index in range(10, len(rows)):
         before = losses[max(0, index - _SPIKE_WINDOW) : index]
-        middle = statistics.median(before)
+        middle, beside = statistics.median(before), losses[index - 1 : index + 2 : 2]
         deviation = 1.4826 * statistics.median(abs(loss - middle) for loss in before)
-        far = max(_SPIKE_NATS, 6 * deviation)
-        height, beside = losses[index] - middle, losses[index - 1 : index + 2 : 2]
-        if height > far and max(beside) - middle > far / 2:
+        height, lasting = losses[index] - middle, max(beside) - middle
+        is_far = height > max(_SPIKE_NATS, _FAR * deviation) and lasting > _SPIKE_NATS / 2
+        if is_far and lasting > _FAR * _batch_scatter(before):
             found.append((rows[index]["step"], height))
     return found
+
+
+def _batch_scatter(losses: list[float]) -> float:
+    """The standard deviation of a batch's loss, by the median change from row to row.
+
+    A run that still falls fast has changes of one size, and no scatter.
+    """
+    changes = [after - before for before, after in pairwise(losses)]
+    middle = statistics.median(changes)
+    return 1.4826 * statistics.median(abs(one - middle) for one in changes) / math.sqrt(2)
 
 
 def parse_row(line: bytes) -> Row | None:
