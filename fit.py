@@ -19,6 +19,7 @@ python fit.py runs=T.csv holdout=3e18                     runs from that FLOP on
 python fit.py runs=T.csv budget_tolerance=0.3             FLOP of one budget differ so much
 python fit.py runs=T.csv convention.params=total          N with embeddings; convention.flops=6nd
 python fit.py runs=T.csv objective=lad delta=1e-3         the surface by absolute values
+python fit.py runs=T.csv surface.form=coupled surface.E=1.69   another form; E held
 python fit.py runs=T.csv n_bootstrap=400 seed=1           fewer resamples, and others
 python fit.py runs=T.csv predict.flops=[1e20]             what the laws say of a budget
 python fit.py runs=T.csv predict.params=[7e10]            what makes that size the best

@@ -22,7 +22,7 @@ def test_rows_are_centred():
 def test_rows_surface_inverts_theta():
     rows = Rows.of(N, D, SURFACE.predict_loss(N, D))
     theta = rows.theta(SURFACE)
-    assert astuple(rows.surface(theta)) == pytest.approx(astuple(SURFACE), rel=1e-12)
+    assert astuple(rows.surface(theta))[:5] == pytest.approx(astuple(SURFACE)[:5], rel=1e-12)
     both = rows.surface(np.stack([theta, theta]))
     assert pytest.approx(np.full(2, SURFACE.A)) == both.A
     centred = theta[0] + theta[1] * np.exp(-theta[3] * rows.log_n)

@@ -142,12 +142,23 @@ def _other(
     return found.document, (float(flops.min()), float(flops.max()))
 
 
+def _way(fit: FitDocument) -> str:
+    """How the surface of a fit was asked for."""
+    options = fit.options
+    held = "E fitted" if options.surface_E is None else f"E held at {options.surface_E:g}"
+    weights = f", weights {options.surface_weights}" if options.surface_weights else ""
+    return f"{options.surface_form} by {options.objective} with {held}{weights}"
+
+
 def _flags(mine: FitDocument, theirs: FitDocument) -> Iterator[Flag]:
     """Why the two may not be comparable."""
     if mine.convention != theirs.convention:
         ways = [f"as {c.params} and {c.flops}" for c in (mine.convention, theirs.convention)]
         text = f"N and C are counted {ways[0]}, and {ways[1]}"
         yield Flag("conventions_differ", text)
+    ways = [_way(fit) for fit in (mine, theirs)]
+    if ways[0] != ways[1]:
+        yield Flag("surfaces_differ", f"the surfaces are {ways[0]}, and {ways[1]}")
     units = mine.options.loss_unit, theirs.options.loss_unit
     if units[0] != units[1]:
         yield Flag("loss_units_differ", f"losses are in {units[0]}, and in {units[1]}")

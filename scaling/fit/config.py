@@ -9,7 +9,8 @@ from scaling.fit.registry import HEADLINE, LAWS
 from scaling.fit.table.paths import expanded
 from scaling.fit.table.schema import COUNTS
 
-Objective = Literal["huber", "lad", "least_squares"]
+Objective = Literal["huber", "lad", "least_squares", "least_squares_loss", "asymmetric"]
+SurfaceForm = Literal["hoffmann", "tied", "coupled", "bounded"]
 MOST_FLOPS = 1e35  # the largest budget to predict: beyond is a slip
 _UNIT_NAMES = {
     **dict.fromkeys(("k", "thousand", "thousands"), 1e3),
@@ -85,6 +86,24 @@ class IsoflopConfig:
 
 
 @dataclass(frozen=True)
+class SurfaceConfig:
+    """The surface that the law `parametric` is.
+
+    form     of the table `forms`: hoffmann, tied, coupled or bounded
+    E        the irreducible loss, held there; null: fitted
+    weights  a column of what each run counts in the objective; null: all count alike
+    """
+
+    form: SurfaceForm = "hoffmann"
+    E: float | None = None
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.E is not None and not 0 <= self.E < 50:
+            raise BadInput(f"surface.E: found {self.E:g}, expected a loss, at least 0, below 50")
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """A fit, complete.
 
@@ -109,8 +128,10 @@ class FitConfig:
                  and perplexities are converted to nats
     incomplete   exclude leaves out and lists runs without params, tokens or loss
     rows         runs takes each row of a table of curves as a run; auto, its last of each run
-    objective    of the surface, on log loss: Huber of width delta, absolute values, or squares
+    objective    of the surface, on log loss: Huber of width delta, absolute values, squares, or
+                 Huber with a tenth for runs above the law (asymmetric); or squares of the loss
     delta        width of the Huber loss on log loss
+    surface      its form, an irreducible loss that is held, weights of the runs
     repeats_surface  of data_constrained: fitted with the rest, or a published one, held
     isoflop      how minima of IsoFLOP curves are taken
     budget_tolerance  relative spread in FLOP of one budget where flops_budget is not given
@@ -138,6 +159,7 @@ class FitConfig:
     convention: ConventionConfig
     objective: Objective
     delta: float
+    surface: SurfaceConfig
     repeats_surface: Literal["fitted", "hoffmann", "besiroglu", "muennighoff_c4"]
     isoflop: IsoflopConfig
     budget_tolerance: float

@@ -57,13 +57,18 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Surface:
-    """A Chinchilla surface; the five may be numbers, or arrays of one shape (resamples)."""
+    """A Chinchilla surface; the five may be numbers, or arrays of one shape (resamples).
+
+    k of the coupled form or the ceiling of the bounded one (parametric/forms.py) makes it that one.
+    """
 
     E: Any
     A: Any
     B: Any
     alpha: Any
     beta: Any
+    k: Any = None
+    ceiling: float | None = None
 
     @property
     def a(self) -> Any:
@@ -77,7 +82,12 @@ class Surface:
 
     def predict_loss(self, params: Any, tokens: Any) -> Any:
         """Loss in nats per token of a model of `params` trained on `tokens`."""
-        return self.E + self.A * params**-self.alpha + self.B * tokens**-self.beta
+        if self.k is None and self.ceiling is None:
+            return self.E + self.A * params**-self.alpha + self.B * tokens**-self.beta
+        h = self.A * params**-self.alpha + self.B * tokens**-self.beta
+        if self.ceiling is None:
+            return self.E + h**self.k
+        return self.E + (self.ceiling - self.E) * h / (1 + h)
 
     def jacobian(self, params: Any, tokens: Any) -> np.ndarray:
         """Derivatives (n, 5) of the log loss at n runs in E, A, B, alpha and beta, numbers all."""

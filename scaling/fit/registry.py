@@ -76,7 +76,7 @@ LAWS: Mapping[str, LawEntry] = {
         result="scaling.fit.results.laws:ParametricLaw",
         estimates=_EXPONENTS,
         headline=True,
-        options=("delta", "objective"),
+        options=("delta", "objective", "surface", "loss_unit"),
         figures=("surface", "residuals"),
     ),
     "envelope": LawEntry(
@@ -114,7 +114,7 @@ LAWS: Mapping[str, LawEntry] = {
         fit="scaling.fit.parametric.form_laws:fit_coupled",
         result="scaling.fit.results.laws:FormLaw",
         estimates={"k": "k", "a": "a", "E": "E"},
-        options=("delta", "objective"),
+        options=("delta", "objective", "surface"),
         named=True,
     ),
     "bounded": LawEntry(
@@ -124,7 +124,7 @@ LAWS: Mapping[str, LawEntry] = {
         fit="scaling.fit.parametric.form_laws:fit_bounded",
         result="scaling.fit.results.laws:FormLaw",
         estimates={"a": "a", "E": "E"},
-        options=("delta", "objective", "loss_unit"),
+        options=("delta", "objective", "surface", "loss_unit"),
         named=True,
     ),
     "data_constrained": LawEntry(

@@ -71,8 +71,10 @@ def _law(name: str, law: Law) -> list[str]:
             lines.append(f"  a by the other methods: {told}")
     if isinstance(law, ParametricLaw):
         terms = {"A": law.A, "B": law.B, "alpha": law.alpha, "beta": law.beta}
-        others = ", ".join(f"{key} {_number(term)}" for key, term in terms.items())
-        lines.append(f"  {LAWS[name].equation}: E {_cell(law.E).rstrip()}, {others}")
+        others = [f"{key} {_number(term)}" for key, term in terms.items()]
+        others += [f"k {_cell(law.k).rstrip()}"] if law.k else []
+        equation = law.equation or LAWS[name].equation
+        lines.append(f"  {equation}: E {_cell(law.E).rstrip()}, {', '.join(others)}")
     return lines
 
 
@@ -211,4 +213,4 @@ def _open_above(estimate: Estimate, unbounded: bool) -> str:
 def _number(estimate: Estimate) -> str:
     if estimate.value is None:
         return f"at its {estimate.bound} bound" if estimate.bound else "unknown"
-    return f"{estimate.value:.4g}"
+    return f"{estimate.value:.4g}" + (" (held)" if estimate.held else "")

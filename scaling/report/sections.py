@@ -54,7 +54,7 @@ def sections(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:
         ),
         _section(
             ("surface", "Parametric surface"),
-            "One surface for all runs: L(N, D) = E + A / N^α + B / D^β.",
+            forms.surface(document),
             charts=(charts["surface"], charts["residuals"]),
         ),
         _section(

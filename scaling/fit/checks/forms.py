@@ -17,7 +17,9 @@ from scaling.fit.numerics import Rows
 from scaling.fit.numerics.huber import SETTLED_RESAMPLE
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import forms
-from scaling.fit.parametric.form_laws import loss_of_guessing, nested_test, optimum
+from scaling.fit.parametric.bootstrap import constants
+from scaling.fit.parametric.criterion import rows_of
+from scaling.fit.parametric.form_fit import loss_of_guessing, nested_test, optimum
 from scaling.fit.parametric.forms import COUPLED, HOFFMANN, TIED, Form
 from scaling.fit.parametric.minimum import minimise, stages, width
 from scaling.fit.results.checks import FormErrors, FormRow
@@ -33,10 +35,10 @@ def compare_forms(observations: Observations, config: FitConfig) -> tuple[FormRo
     """A row for each form, best first; none where the surface itself cannot be fitted."""
     if "parametric" not in config.asked or len(observations) > MOST_ROWS:
         return ()
-    if too_few_points(observations, HOFFMANN.parameters) or poor_design(observations):
-        return ()
     delta = width(config.objective, config.delta)
-    rows = Rows.of(observations.params, observations.tokens, observations.loss)
+    rows = rows_of(observations, config.objective, config.surface)
+    if too_few_points(observations, constants(rows)) or poor_design(observations):
+        return ()
     point = minimise(rows, delta)
     splits = dict(_splits(observations, config))
     found = []
@@ -51,7 +53,7 @@ def compare_forms(observations: Observations, config: FitConfig) -> tuple[FormRo
                 equation=form.equation,
                 status="refused" if edge else "ok",
                 reason="a constant is at its bound" if edge else None,
-                parameters=form.parameters,
+                parameters=len(form.of(rows)),
                 objective=objective,
                 k=Estimate(float(np.exp(theta[forms.LOG_K]))) if form is COUPLED else None,
                 against_hoffmann=nested_test(form, theta, objective, point, rows, delta),

@@ -95,7 +95,10 @@ def _predict(
     named = above.flops_budget[best]
     resamples = min(config.n_bootstrap, most_resamples)
     _log.info("held out %.3g FLOP: predicted by %s runs below", flops, len(below))
-    surface = fit_parametric(below, resamples, config.seed, config.delta, config.objective, False)
+    surface = fit_parametric(
+        *(below, resamples, config.seed, config.delta, config.objective),
+        *(config.surface, config.loss_unit, False),
+    )
     observed_n, observed_c = _minimum(above, best, config.budget_tolerance) or (None, flops)
     found = replace(
         _nothing("ok", None),

@@ -1,7 +1,7 @@
 """Influence of single runs: residuals by budget, leverage, influence. Drops nothing.
 
-leverage    h_i = diag J (J'J)^-1 J', J the Jacobian of log L in the five constants: the share
-            of its own loss in the surface's value at run i; the h_i sum to 5
+leverage    h_i = diag J (J'J)^-1 J', J the Jacobian of log L in the constants fitted, five as a
+            rule: the share of its own loss in the surface's value at run i; the h_i sum to 5
 influence   the exponent a with run i left out, less a: each an exact refit, not a linear step,
             since Huber's narrow delta makes the objective nearly piecewise linear (over 500 runs
             one Newton step, the curvature smoothed by the residuals' kernel);
@@ -18,10 +18,7 @@ from scaling.fit.checks.outliers import find_outliers, name_of
 from scaling.fit.config import FitConfig
 from scaling.fit.dispatch import HeadlineFits
 from scaling.fit.isoflop import budgets, parabola_exponent, profile_of
-from scaling.fit.laws import Surface
-from scaling.fit.numerics import Rows
 from scaling.fit.observations import Observations
-from scaling.fit.parametric import ALPHA, BETA, A, B, width, without_each
 from scaling.fit.results.checks import (
     Diagnostics,
     Influence,
@@ -42,10 +39,10 @@ def diagnostics(observations: Observations, fits: HeadlineFits, config: FitConfi
     """Residuals, influence and outliers; empty where no law stands."""
     surface = fits.parametric.surface if fits.parametric is not None else None
     residuals = leverage = None
-    if surface is not None:
+    if surface is not None and fits.parametric is not None:
         fitted = surface.predict_loss(observations.params, observations.tokens)
         residuals = np.log(observations.loss / fitted)
-        leverage = _leverage(observations, surface)
+        leverage = _leverage(fits.parametric.jacobian)
     return Diagnostics(
         residuals_by_budget=_by_budget(observations, residuals, config.budget_tolerance),
         influence=_influence(observations, fits, config, residuals, leverage),
@@ -53,10 +50,11 @@ def diagnostics(observations: Observations, fits: HeadlineFits, config: FitConfi
     )
 
 
-def _leverage(observations: Observations, surface: Surface) -> np.ndarray:
-    jacobian = surface.jacobian(observations.params, observations.tokens)
+def _leverage(jacobian: np.ndarray | None) -> np.ndarray | None:
+    if jacobian is None:
+        return None
     # Columns of one size, so that the rank is judged on the runs and not on the units.
-    jacobian /= np.linalg.norm(jacobian, axis=0)
+    jacobian = jacobian / np.linalg.norm(jacobian, axis=0)
     basis, size, _ = np.linalg.svd(jacobian, full_matrices=False)
     return (basis[:, size > 1e-12 * size[0]] ** 2).sum(axis=1)
 
@@ -108,7 +106,7 @@ def _influence(
         rows = np.sort(order[: _REFITS[name]])
         _log.info("influence: %s without each of %s runs", name, len(rows))
         if name == "parametric":
-            without = _surface_without(observations, fits, config, rows)
+            without = _surface_without(fits, rows)
         else:
             without = np.array(_profiles_without(observations, config, rows))
         shares = leverage if name == "parametric" else None
@@ -135,21 +133,12 @@ def _whole(law: IsoflopLaw | ParametricLaw) -> float | None:
     return law.a.value
 
 
-def _surface_without(
-    observations: Observations, fits: HeadlineFits, config: FitConfig, rows: np.ndarray
-) -> np.ndarray:
+def _surface_without(fits: HeadlineFits, rows: np.ndarray) -> np.ndarray:
     """The surface's a without each of `rows`, by descent from the optimum of all runs."""
-    assert fits.parametric is not None and fits.parametric.surface is not None
-    data = Rows.of(observations.params, observations.tokens, observations.loss)
-    theta = data.theta(fits.parametric.surface)
-    parts = [np.empty(0)]
-    for first in range(0, len(rows), _AT_ONCE):
-        left = rows[first : first + _AT_ONCE]
-        found = without_each(data, theta, width(config.objective, config.delta), left)
-        alpha, beta = found.theta[:, ALPHA], found.theta[:, BETA]
-        there = found.converged & (found.theta[:, [A, B]] > 0).all(axis=1)
-        parts.append(np.where(there, beta / (alpha + beta), np.nan))
-    return np.concatenate(parts)
+    assert fits.parametric is not None and fits.parametric.without is not None
+    without = fits.parametric.without
+    parts = [without(rows[first : first + _AT_ONCE]) for first in range(0, len(rows), _AT_ONCE)]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def _profiles_without(

@@ -45,7 +45,7 @@ def estimate(
         return Estimate(float(value), bound=bound)
     at = [0.5 + side * level / 2 for level in LEVELS.values() for side in (-1, 1)]
     ends = np.quantile(samples, at).reshape(-1, 2).tolist()
-    intervals: dict[str, tuple[float, float]] = dict(zip(LEVELS, map(tuple, ends), strict=True))
+    intervals: dict[str, Any] = dict(zip(LEVELS, map(tuple, ends), strict=True))
     with np.errstate(over="ignore"):
         se = float(samples.std())
     return Estimate(float(value), se if np.isfinite(se) else None, **intervals, bound=bound)

@@ -17,7 +17,8 @@ _STEP = 1e-6  # of a derivative by central differences, in units of a parameter 
 _LOOSE, _STEPS = 1e-3, 20  # cosine at which a round's squares are solved, and their most steps
 # Relative fall of the objective in a round at which a member ends: an estimate, and a resample.
 SETTLED, SETTLED_RESAMPLE = 1e-9, 1e-5
-_ROUNDS_OF_STAGE, _MOST_ROUNDS = 3, 40
+_ROUNDS_OF_STAGE = 3
+_MOST_ROUNDS = {SETTLED: 200, SETTLED_RESAMPLE: 40}
 _TINY = 1e-18  # of an objective that is rounding alone
 
 
@@ -65,10 +66,12 @@ def solve_huber(
     bounds: tuple[np.ndarray, np.ndarray],
     deltas: tuple[float, ...],
     settled_at: float = SETTLED,
+    pulls: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> HuberFit:
     """The minimum downhill of each start, through falling `deltas`, of which the last counts.
 
-    `target` is (n,), one for all members, or (S, n).
+    `target` is (n,), one for all members, or (S, n). `pulls` gives the weights of residuals where
+    these decide on them.
     """
     theta = np.clip(starts_SP, *bounds)
     targets_Sn = np.broadcast_to(target, weights_Sn.shape)
@@ -77,10 +80,11 @@ def solve_huber(
     for stage, delta in enumerate(deltas):
         last = stage == len(deltas) - 1
         objective, live = np.full(members, np.inf), np.arange(members)
-        for _ in range(_MOST_ROUNDS if last else _ROUNDS_OF_STAGE):
+        for _ in range(_MOST_ROUNDS[settled_at] if last else _ROUNDS_OF_STAGE):
             with np.errstate(all="ignore"):
                 residual = model(theta[live])[0] - targets_Sn[live]
                 weights = weights_Sn[live]
+                weights = weights if pulls is None else pulls(weights, residual)
                 now = (weights * huber(residual, delta)).sum(axis=1)
                 pull = weights * np.minimum(1.0, delta / np.maximum(np.abs(residual), 1e-300))
             fallen = objective[live] - now

@@ -21,6 +21,9 @@ class Rows:
     Losses of (S, n) are other outcomes of the same runs, one for each member of a batch.
     residual: "log" takes r = log Lhat - log L (Hoffmann et al., approach 3), "loss" Lhat - L.
     centre: the two means that were taken away.
+    above: what the objective of a run counts whose loss lies above the law, r < 0.
+    weight: what each row counts, (n,); None where all count alike.
+    E: the irreducible loss where it is held; None where it is fitted.
     """
 
     log_n: np.ndarray
@@ -28,6 +31,9 @@ class Rows:
     loss: np.ndarray
     residual: Residual = "log"
     centre: tuple[float, float] = (0.0, 0.0)
+    above: float = 1.0
+    weight: np.ndarray | None = None
+    E: float | None = None
 
     @staticmethod
     def of(
@@ -40,7 +46,21 @@ class Rows:
 
     def take(self, rows: Any) -> "Rows":
         """Some of the rows about the same centre, by index or slice, each of one loss."""
-        return replace(self, log_n=self.log_n[rows], log_d=self.log_d[rows], loss=self.loss[rows])
+        weight = None if self.weight is None else self.weight[rows]
+        parts = {"log_n": self.log_n[rows], "log_d": self.log_d[rows], "loss": self.loss[rows]}
+        return replace(self, **parts, weight=weight)
+
+    def residuals(self, fitted: np.ndarray) -> np.ndarray:
+        """r of losses (..., n) that a law says."""
+        if self.residual == "loss":
+            return fitted - self.loss
+        return np.log(np.maximum(fitted, 1e-300) / self.loss)
+
+    def pulls(self, weights: np.ndarray, r: np.ndarray) -> np.ndarray:
+        """`weights` times what the rows count where their residuals are `r`."""
+        if self.weight is not None:
+            weights = weights * self.weight
+        return weights if self.above == 1 else weights * np.where(r < 0, self.above, 1.0)
 
     def members(self, chosen: Any) -> "Rows":
         """The rows as some members of the batch, by mask or slice, see them."""
@@ -49,8 +69,8 @@ class Rows:
     def surface(self, theta: np.ndarray) -> Surface:
         """The surface in raw N and D of E, A, B, alpha, beta (..., 5) in centred ones."""
         found = Surface(*np.moveaxis(theta, -1, 0)).shifted(*self.centre)
-        return Surface(*map(float, astuple(found))) if theta.ndim == 1 else found
+        return Surface(*map(float, astuple(found)[:5])) if theta.ndim == 1 else found
 
     def theta(self, surface: Surface) -> np.ndarray:
         """E, A, B, alpha, beta (5,) in centred N and D of a surface in raw ones."""
-        return np.array(astuple(surface.shifted(-self.centre[0], -self.centre[1])))
+        return np.array(astuple(surface.shifted(-self.centre[0], -self.centre[1]))[:5])

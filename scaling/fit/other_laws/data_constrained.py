@@ -59,6 +59,9 @@ def fit_data_constrained(
     `repeats_surface` is fitted, or the name of a published surface, which is then held. Runs in
     which N never exceeds N_opt(U) say nothing of R_N*: it is unknown there.
     """
+    if objective in ("least_squares_loss", "asymmetric"):
+        text = f"objective={objective} is of the surface; this law takes huber, lad, least_squares"
+        return DataConstrainedLaw(**judged(reason=text))
     unique = unique_tokens(observations)
     if isinstance(unique, str):
         return DataConstrainedLaw(**judged(reason=unique))

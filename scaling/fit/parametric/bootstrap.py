@@ -16,9 +16,13 @@ from scaling.fit.numerics.one_step import MANY_ROWS, Terms, leave_out_step, one_
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import newton
 from scaling.fit.parametric.newton import (
+    ALPHA,
+    BETA,
     LOWER,
     PARAMETERS,
     UPPER,
+    A,
+    B,
     E,
     NewtonResult,
     newton_minimise,
@@ -60,30 +64,66 @@ def bootstrap_fits(
     """The surface of each resample of `rows`, whose own surface is `theta`."""
     n = rows.loss.size
     if n > MANY_ROWS:
-        return _stepped(one_step(theta, terms_of(rows, theta, delta), n, resamples, rng, floor=E))
+        terms, start = terms_of(rows, theta, delta), theta[free_part(rows)]
+        floor = E if rows.E is None else None
+        return _stepped(_whole(one_step(start, terms, n, resamples, rng, floor), rows))
     if how == "cases":
-        weights = bayesian_weights(n, PARAMETERS, resamples, rng)
+        weights = bayesian_weights(n, constants(rows), resamples, rng)
         return refit(rows, theta, weights, delta)
     fitted = newton.predicted(theta[None], rows)[0]
-    drawn = smooth_draws(rows.loss - fitted, PARAMETERS, resamples, rng)
+    drawn = smooth_draws(rows.loss - fitted, constants(rows), resamples, rng)
+    # An asymmetric objective leaves the runs above the law on average.
+    drawn += (rows.loss - fitted).mean() if rows.above != 1 else 0.0
     others = replace(rows, loss=np.maximum(fitted + drawn, 1e-3 * fitted))
     return refit(others, theta, np.ones_like(drawn), delta)
 
 
+def constants(rows: Rows) -> int:
+    """How many constants of the surface are fitted."""
+    return PARAMETERS - (rows.E is not None)
+
+
+def free_part(rows: Rows) -> slice:
+    """Those constants among the five."""
+    return slice(PARAMETERS - constants(rows), None)
+
+
+def _whole(theta_RP: np.ndarray, rows: Rows) -> np.ndarray:
+    """The five constants (R, 5) of those fitted."""
+    if rows.E is None:
+        return theta_RP
+    return np.column_stack([np.full(len(theta_RP), rows.E), theta_RP])
+
+
 def terms_of(rows: Rows, theta: np.ndarray, delta: float) -> Terms:
     """The objective's terms at `theta`, row by row."""
-    residuals = np.log(rows.loss / newton.predicted(theta[None], rows)[0])
-    return row_terms(rows, theta, delta, max(kernel(residuals, PARAMETERS)[1], 1e-12))
+    width = kernel(misfit(rows, theta), constants(rows))[1]
+    return row_terms(rows, theta, delta, max(width, 1e-12))
+
+
+def misfit(rows: Rows, theta: np.ndarray) -> np.ndarray:
+    """Observed less fitted of each row, in the objective's own terms."""
+    fitted = newton.predicted(theta[None], rows)[0]
+    return rows.loss - fitted if rows.residual == "loss" else np.log(rows.loss / fitted)
 
 
 def without_each(rows: Rows, theta: np.ndarray, delta: float, left: np.ndarray) -> NewtonResult:
     """The surface without each of the rows `left`, exactly, or by one step where rows are many."""
     n = rows.loss.size
     if n > MANY_ROWS:
-        return _stepped(leave_out_step(theta, terms_of(rows, theta, delta), n, left))
+        found = leave_out_step(theta[free_part(rows)], terms_of(rows, theta, delta), n, left)
+        return _stepped(_whole(found, rows))
     weights = np.ones((len(left), n))
     weights[np.arange(len(left)), left] = 0.0
     return refit(rows, theta, weights, delta)
+
+
+def exponents_without(rows: Rows, theta: np.ndarray, delta: float, left: np.ndarray) -> np.ndarray:
+    """The exponent a (m,) without each of the rows `left`; nan where a refit has no answer."""
+    found = without_each(rows, theta, delta, left)
+    alpha, beta = found.theta[:, ALPHA], found.theta[:, BETA]
+    there = found.converged & (found.theta[:, [A, B]] > 0).all(axis=1)
+    return np.where(there, beta / (alpha + beta), np.nan)
 
 
 def _stepped(theta_R5: np.ndarray) -> NewtonResult:

@@ -5,12 +5,13 @@ Its minimum (minimum.py) carries a certificate, since Hoffmann's own optimiser s
 resamples.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from scaling.fit.config import Objective
+from scaling.fit.config import Objective, SurfaceConfig
 from scaling.fit.data_flags import (
     E_AT_BOUND,
     collinear,
@@ -23,40 +24,27 @@ from scaling.fit.data_flags import (
     wide_interval,
 )
 from scaling.fit.flags import Flag
-from scaling.fit.frontier import Frontier
 from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows, estimates, generator, identify, robust_sd
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import newton
-from scaling.fit.parametric.bootstrap import bootstrap_fits, resampling_scheme
+from scaling.fit.parametric.bootstrap import (
+    bootstrap_fits,
+    constants,
+    exponents_without,
+    free_part,
+    resampling_scheme,
+)
+from scaling.fit.parametric.criterion import PLAIN, absolute, rows_of
+from scaling.fit.parametric.form_laws import fit_chosen_form
 from scaling.fit.parametric.minimum import NAMES, PointFit, minimise, width
-from scaling.fit.parametric.newton import PARAMETERS, A, B
+from scaling.fit.parametric.newton import A, B
 from scaling.fit.parametric.profile_likelihood import profile_flags, profile_likelihood
+from scaling.fit.parametric.result import ParametricFit
 from scaling.fit.results.estimate import Estimate, Identifiability
 from scaling.fit.results.laws import ParametricLaw, judged
 
 _FEW_LOST = 0.01  # share of the resamples in which a term may vanish unsaid
-
-
-@dataclass(frozen=True)
-class ParametricFit:
-    """The fitted law, its surface (None if refused), and the surfaces of the resamples.
-
-    `samples` holds arrays of (R,), nan where a resample failed; `residual_sd` is the rms of
-    log L - log Lhat over the rows.
-    """
-
-    law: ParametricLaw
-    surface: Surface | None = None
-    samples: Surface | None = None
-    residual_sd: float = float("nan")
-
-    @property
-    def frontier(self) -> Frontier | None:
-        """N* and D* of the surface against C; None if refused."""
-        if self.surface is None or self.samples is None:
-            return None
-        return Frontier.of(self.surface, self.samples)
 
 
 def fit_parametric(
@@ -65,26 +53,29 @@ def fit_parametric(
     seed: int,
     delta: float = 1e-3,
     objective: Objective = "huber",
+    surface: SurfaceConfig = PLAIN,
+    loss_unit: str = "nats",
     profiled: bool = True,
 ) -> ParametricFit:
     """Fit the surface to the observations and to resamples of them. Refuses rather than raises.
 
-    Without `profiled` no profile likelihood is taken, which only checks the intervals.
-
-    The objective on r = log Lhat - log L: "huber" the sum of Huber_delta(r) (Hoffmann et al.),
-    "lad" the sum of |r| (which the published refit of Besiroglu et al. is in effect), or
-    "least_squares" half the sum of r^2.
+    Without `profiled` no profile likelihood is taken, which only checks the intervals. criterion.py
+    has the objectives; "lad" is in effect that of the published refit of Besiroglu et al. BadInput
+    is raised for what `surface` says that cannot be of these runs.
     """
+    if surface.form != "hoffmann":
+        asked = objective, surface, loss_unit
+        return fit_chosen_form(observations, n_bootstrap, seed, delta, *asked)
     delta = width(objective, delta)
-    reason = too_few_points(observations, PARAMETERS) or poor_design(observations)
+    rows = rows_of(observations, objective, surface)
+    reason = too_few_points(observations, constants(rows)) or poor_design(observations)
     if reason is not None:
         return ParametricFit(ParametricLaw(**judged(reason=reason)))
-    rows = Rows.of(observations.params, observations.tokens, observations.loss)
     point = minimise(rows, delta)
     residuals = np.log(rows.loss / newton.predicted(point.theta[None], rows)[0])
     certificate = ParametricLaw(
         **judged(reason=_not_identified(point)),
-        objective=float(np.abs(residuals).sum()) if objective == "lad" else point.objective,
+        objective=absolute(rows, residuals) if objective == "lad" else point.objective,
         gradient_norm=point.gradient,
         converged=point.certified,
         starts=point.starts,
@@ -93,8 +84,8 @@ def fit_parametric(
     if certificate.reason is not None:
         return ParametricFit(certificate)
     identified = _identified(point, rows, residuals)
-    surface = rows.surface(point.theta)
-    known = {"alpha": surface.alpha, "beta": surface.beta}
+    fitted = rows.surface(point.theta)
+    known = {"alpha": fitted.alpha, "beta": fitted.beta}
     certificate = replace(
         certificate,
         identifiability=identified,
@@ -111,7 +102,9 @@ def fit_parametric(
     reason = unsteady(int(failed.sum()), n_bootstrap)
     if reason is not None:
         return ParametricFit(replace(certificate, **judged(reason=reason)))
-    found = estimates(surface, samples, (*NAMES, "a", "b"))
+    found = estimates(fitted, samples, (*NAMES, "a", "b"))
+    if rows.E is not None:
+        found["E"] = Estimate(rows.E, held=True)
     found |= {name: Estimate(None, bound=side) for name, side in point.at_bound.items()}
     flags = (*collinear(identified, observations), *_flags(observations, found, point, lost))
     profile = None
@@ -128,7 +121,14 @@ def fit_parametric(
         failed_resamples=int(failed.sum()),
         profile=profile,
     )
-    return ParametricFit(law, surface, samples, float(np.sqrt(np.mean(residuals**2))))
+    return ParametricFit(
+        law,
+        fitted,
+        samples,
+        float(np.sqrt(np.mean(residuals**2))),
+        fitted.jacobian(observations.params, observations.tokens)[:, free_part(rows)],
+        partial(exponents_without, rows, rows.theta(fitted), delta),
+    )
 
 
 def _not_identified(point: PointFit) -> str | None:
@@ -148,7 +148,8 @@ def _identified(point: PointFit, rows: Rows, residuals: np.ndarray) -> Identifia
     """What the rows determine, under noise of the residuals' robust size."""
     n, sizes = np.exp(rows.log_n), np.exp(rows.log_d)
     jacobian = Surface(*point.theta).jacobian(n, sizes)
-    free = [i for i, name in enumerate(NAMES) if name not in point.at_bound]
+    fitted = range(len(NAMES))[free_part(rows)]
+    free = [i for i in fitted if NAMES[i] not in point.at_bound]
     names = [NAMES[i] for i in free]
     return identify(names, jacobian[:, free], point.theta[free], robust_sd(residuals, len(free)))
 

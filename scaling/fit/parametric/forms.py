@@ -11,29 +11,27 @@ terms of h^k at the rows' geometric means; the exponents of N and D in those ter
 k beta, which k hardly moves; and log k. Shapes: S members, n rows, P free parameters of a form.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows, solve_huber
 from scaling.fit.numerics.huber import SETTLED, HuberFit
-from scaling.fit.parametric.bootstrap import kernel
 
 E, U, V, P, Q, LOG_K = range(6)
 _LOWER = np.array([0.0, -30.0, -30.0, 0.01, 0.01, np.log(0.05)])
 _UPPER = np.array([50.0, 30.0, 30.0, 3.0, 3.0, np.log(20.0)])
 _EDGE = 1e-6  # how near a bound counts as at it
 _KS = (0.3, 0.6, 1.0, 1.7, 3.0)  # starts of k
-_NODES = 101
 
 
 @dataclass(frozen=True)
 class Form:
     """A form: which of the six parameters are free, and how they hang together.
 
-    free     (P, 6): theta = fixed + free parameters @ free
+    free     (P, 6): theta = free parameters @ free; E is the first, and may be held
     ceiling  the loss that no model exceeds; infinite but for `bounded`
     """
 
@@ -44,8 +42,12 @@ class Form:
 
     @property
     def parameters(self) -> int:
-        """How many constants are fitted."""
+        """How many constants it has."""
         return len(self.free)
+
+    def of(self, rows: Rows) -> np.ndarray:
+        """The matrix `free` without E where the rows hold it."""
+        return self.free if rows.E is None else self.free[1:]
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -87,29 +89,49 @@ class Form:
     ) -> HuberFit:
         """The minimum downhill of each start; `theta` (S, 6), all of them."""
 
+        free, first = self.of(rows), self.parameters - len(self.of(rows))
+        held = np.zeros(6)
+        held[E] = rows.E or 0.0
+
         def model(reduced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            value, slopes = self.log_loss(reduced @ self.free, rows)
-            return value, slopes @ self.free.T
+            return self.in_terms_of(rows, reduced @ free + held, free)
 
-        starts = self.reduce(starts_S6)
-        target = np.log(rows.loss)
+        starts = self.reduce(starts_S6)[:, first:]
+        bounds = self.bounds[0][first:], self.bounds[1][first:]
+        target = rows.loss if rows.residual == "loss" else np.log(rows.loss)
         found = solve_huber(
-            model, starts, target, weights_Sn, self.bounds, deltas, settled_at=settled_at
+            model, starts, target, weights_Sn, bounds, deltas, settled_at, rows.pulls
         )
-        return HuberFit(found.theta @ self.free, found.objective, found.settled)
+        return HuberFit(found.theta @ free + held, found.objective, found.settled)
 
-    def constants(self, theta: np.ndarray, rows: Rows) -> tuple[Surface, Any]:
-        """E, A, B, alpha, beta of theta (..., 6) in raw N and D, and k."""
+    def in_terms_of(
+        self, rows: Rows, theta: np.ndarray, free_P6: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log loss (S, n), or loss, as the rows' residuals are, and derivatives (S, n, P)."""
+        value, slopes = self.log_loss(theta, rows)
+        slopes = slopes @ free_P6.T
+        if rows.residual == "loss":
+            value = np.exp(value)
+            slopes = slopes * value[..., None]
+        return value, slopes
+
+    def misfit(self, theta_6: np.ndarray, rows: Rows) -> np.ndarray:
+        """Observed less fitted of each row, as the rows' residuals are."""
+        log_loss = self.log_loss(theta_6[None], rows)[0][0]
+        if rows.residual == "loss":
+            return np.asarray(rows.loss - np.exp(log_loss))
+        return np.asarray(np.log(rows.loss) - log_loss)
+
+    def surface(self, theta: np.ndarray, rows: Rows) -> Surface:
+        """The constants of theta (..., 6) in raw N and D."""
         e, u, v, p, q, log_k = np.moveaxis(theta, -1, 0)
         k = np.exp(log_k)
         with np.errstate(over="ignore"):
             near = Surface(e, np.exp(u / k), np.exp(v / k), p / k, q / k)
-            return near.shifted(*rows.centre), k
-
-    def predict(self, theta_6: np.ndarray, rows: Rows, params: Any, tokens: Any) -> np.ndarray:
-        """Loss in nats per token of models of `params` on `tokens`, by the fit to `rows`."""
-        there = Rows(np.log(params) - rows.centre[0], np.log(tokens) - rows.centre[1], tokens)
-        return np.exp(self.log_loss(theta_6[None], there)[0][0])
+            near = near.shifted(*rows.centre)
+        if self.name == "coupled":
+            return replace(near, k=k)
+        return replace(near, ceiling=self.ceiling) if np.isfinite(self.ceiling) else near
 
 
 def _free(*names: tuple[int, ...]) -> np.ndarray:
@@ -149,29 +171,12 @@ def starts(form: Form, hoffmann_5: np.ndarray, rows: Rows) -> np.ndarray:
         return found
     if form.name == "bounded":
         about: list[list[float]] = []
-        for floor in (0.0, 0.5 * e, e):
+        for floor in (0.0, 0.5 * e, e) if rows.E is None else (e,):
             room = (loss - floor) / max(form.ceiling - loss, 0.05 * loss)
             terms = base[[U, V]] - np.logaddexp(base[U], base[V]) + np.log(max(room, 1e-3))
             about += [[floor, *terms, x * alpha, x * beta, 0.0] for x in (1.0, 1.5)]
         return np.array(about)
     return base[None]
-
-
-def rise_weight(residuals_n: np.ndarray, delta: float, parameters: int) -> float:
-    """2 E[psi'] / E[psi^2] of residuals spread by their kernel, for a fit of `parameters`.
-
-    Times the rise of the objective where a constant is held it is F(1, n - parameters): the
-    quasi-likelihood ratio of M-estimates (Schrader & Hettmansperger 1980, Biometrika 67, 93).
-    """
-    from scipy.stats import norm  # here: a third of a second to import
-
-    n = residuals_n.size
-    centred, width, keep = kernel(residuals_n, parameters)
-    spread = keep * np.sqrt(n / max(n - parameters, 1))
-    nodes = norm.ppf((np.arange(_NODES) + 0.5) / _NODES)
-    smooth = spread * (centred[:, None] + width * nodes)
-    square = np.mean(np.clip(smooth, -delta, delta) ** 2)
-    return float(2 * np.mean(np.abs(smooth) <= delta) / max(square, 1e-300))
 
 
 def at_bounds(form: Form, theta_S6: np.ndarray) -> np.ndarray:

@@ -18,7 +18,8 @@ CELLS = np.array([(alpha, beta) for alpha in _GRID for beta in _GRID])
 def solve_linear(rows: Rows, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Non-negative E, A, B of least relative squares at each (alpha, beta), and those squares.
 
-    With three unknowns the non-negative solution is the best feasible one of the seven subsets.
+    With three unknowns the non-negative solution is the best feasible one of the seven subsets;
+    where E is held, with two, of three.
     """
     alphas, row = np.unique(cells[:, 0], return_inverse=True)
     betas, column = np.unique(cells[:, 1], return_inverse=True)
@@ -26,7 +27,9 @@ def solve_linear(rows: Rows, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     theta[:, [ALPHA, BETA]] = cells
     # All inner products of a grid's cells are those of its sides.
     unit = 1 / rows.loss if rows.residual == "log" else np.ones_like(rows.loss)
-    target = unit * rows.loss
+    if rows.weight is not None:
+        unit = unit * np.sqrt(rows.weight)
+    target = unit * (rows.loss - (rows.E or 0.0))
     x = np.exp(-alphas[:, None] * rows.log_n) * unit
     y = np.exp(-betas[:, None] * rows.log_d) * unit
     gram = np.empty((len(cells), 3, 3))
@@ -40,8 +43,9 @@ def solve_linear(rows: Rows, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         [np.full(len(cells), unit @ target), (x @ target)[row], (y @ target)[column]], axis=1
     )
     best = np.full(len(cells), np.inf)
-    for size in (3, 2, 1):
-        for subset in combinations((E, A, B), size):
+    unknown = (E, A, B) if rows.E is None else (A, B)
+    for size in range(len(unknown), 0, -1):
+        for subset in combinations(unknown, size):
             index = list(subset)
             part = gram[:, index][:, :, index] + 1e-14 * np.eye(size) * gram[:, [0]][:, :, [0]]
             solved = np.linalg.solve(part, right[:, index, None])[:, :, 0]
@@ -50,6 +54,8 @@ def solve_linear(rows: Rows, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             best[better] = squares[better]
             theta[better, :3] = 0.0
             theta[np.ix_(better, index)] = solved[better]
+    if rows.E is not None:
+        theta[:, E] = rows.E
     return theta, best
 
 

@@ -36,7 +36,7 @@ NAMES = ("E", "A", "B", "alpha", "beta")
 _AGREE = 1e-6  # relative difference of objectives that count as one minimum
 _NOTHING = 1e-9  # share of the loss under which a term changes nothing
 # Huber widths that no residual is within, or all are.
-_WIDTHS: dict[str, float] = {"lad": 1e-6, "least_squares": 1e9}
+_WIDTHS: dict[str, float] = {"lad": 1e-6, "least_squares": 1e9, "least_squares_loss": 1e9}
 _LINEAR = (True, True, True, False, False)
 
 
@@ -117,6 +117,8 @@ def _bounds(theta: np.ndarray, rows: Rows) -> dict[str, Literal["low", "high"]]:
     """Parameters at a bound; a term that is the same for all rows, but for rounding, is at 0."""
     found: dict[str, Literal["low", "high"]] = {}
     for name, index in zip(NAMES, (E, A, B, ALPHA, BETA), strict=True):
+        if name == "E" and rows.E is not None:
+            continue
         if theta[index] <= LOWER[index]:
             found[name] = "low"
         elif theta[index] >= UPPER[index]:

@@ -50,8 +50,8 @@ def objective(theta_S5: np.ndarray, rows: Rows, weights_Sn: np.ndarray, delta: f
 
     Hoffmann et al. 2022, eq. 3. `_expand` computes the same together with its derivatives.
     """
-    r_Sn = _residuals(predicted(theta_S5, rows), rows)
-    return (weights_Sn * _huber(r_Sn, delta)).sum(axis=1)
+    r_Sn = rows.residuals(predicted(theta_S5, rows))
+    return (rows.pulls(weights_Sn, r_Sn) * _huber(r_Sn, delta)).sum(axis=1)
 
 
 def newton_minimise(
@@ -67,11 +67,14 @@ def newton_minimise(
 
     A wide Huber is nearly least squares and has one broad basin; narrowing it by steps leads into
     the basin of the narrow one, whose floor has a kink at every row. Weights of one row (1, n)
-    are those of every member. `free` fixes parameters;
+    are those of every member. `free` fixes parameters, as rows.E does E;
     `ratio_S` ties beta to alpha, as beta/alpha of each member.
     """
     if ratio_S is not None:
         free = (*free[:BETA], False)
+    if rows.E is not None:
+        free = (False, *free[A:])
+        theta_S5 = np.column_stack([np.full(len(theta_S5), rows.E), theta_S5[:, A:]])
     parts = [NewtonResult(np.empty((0, 5)), np.empty(0), np.empty(0), np.empty(0, bool))]
     size = max(1, _ROWS_AT_ONCE // rows.log_n.size)
     for first in range(0, len(theta_S5), size):
@@ -179,7 +182,8 @@ def _expand(
     a, b = theta[:, A, None] * x, theta[:, B, None] * y
     # A step too far may end at no loss at all; it is refused for its value, which must be finite.
     loss = np.maximum(theta[:, E, None] + a + b, 1e-9)
-    r = _residuals(loss, rows)
+    r = rows.residuals(loss)
+    weights = rows.pulls(weights, r)
     clipped = np.clip(r, -delta, delta)
     pull = weights * clipped
     inside = np.where(clipped == r, weights, 0.0)
@@ -210,10 +214,12 @@ def _expand(
 def _reach(theta: np.ndarray, rows: Rows, weights: np.ndarray, delta: float) -> np.ndarray:
     """The gradient's greatest size (S, 5), that of rows all pulling the same way."""
     x, y = _powers(theta, rows)
-    a, b = np.abs(theta[:, A, None]) * x, np.abs(theta[:, B, None]) * y
-    scale = weights
+    # A start may lack a term, whose exponent then moves nothing; the term may come back.
+    size_a, size_b = (np.where(theta[:, i] > 0, theta[:, i], rows.loss.mean()) for i in (A, B))
+    a, b = size_a[:, None] * x, size_b[:, None] * y
+    scale = rows.pulls(weights, np.ones_like(rows.loss))
     if rows.residual == "log":
-        scale = weights / (theta[:, E, None] + a + b)
+        scale = scale / (theta[:, E, None] + a + b)
     size_n, size_d = np.abs(rows.log_n), np.abs(rows.log_d)
     parts = (scale.sum(axis=1), (scale * x).sum(axis=1), (scale * y).sum(axis=1))
     reach = np.stack([*parts, (scale * a) @ size_n, (scale * b) @ size_d], axis=1)
@@ -222,12 +228,6 @@ def _reach(theta: np.ndarray, rows: Rows, weights: np.ndarray, delta: float) -> 
 
 def _powers(theta: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     return np.exp(-theta[:, ALPHA, None] * rows.log_n), np.exp(-theta[:, BETA, None] * rows.log_d)
-
-
-def _residuals(loss_Sn: np.ndarray, rows: Rows) -> np.ndarray:
-    if rows.residual == "loss":
-        return loss_Sn - rows.loss
-    return np.log(np.maximum(loss_Sn, 1e-300) / rows.loss)
 
 
 def _huber(r: np.ndarray, delta: float) -> np.ndarray:

@@ -1,13 +1,8 @@
 """Profile likelihood of the surface: how fast the objective rises as a, or E, is held elsewhere.
 
-For each value held, all other constants are fitted anew. The rise is weighed by a quasi-likelihood
-ratio for M-estimates (Schrader & Hettmansperger 1980, Biometrika 67, 93):
-
-    tau = 2 (Q(held) - Q(best)) E[psi'] / E[psi^2]  ~  F(1, n - 5)
-
-with Q the objective, psi its derivative in a residual, and both expectations under the kernel
-density of the residuals, scaled for the constants fitted; for squares it is the usual F ratio. No
-resample enters, so it checks the intervals that come from resamples, and it sees an open end.
+For each value held, all other constants are fitted anew, and the rise is weighed by the
+quasi-likelihood ratio of rise.py, F(1, n - 5), or n - 4 where E is held. No resample enters, so it
+checks the intervals that come from resamples, and it sees an open end.
 Over many rows the objective is a parabola about its minimum: Q(held) - Q(best) is half the square
 of the distance over c' H^-1 c, H the Hessian and c the derivatives of a, or of E.
 """
@@ -16,13 +11,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from scipy.special import fdtri, ndtri
+from scipy.special import fdtri
 
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import LEVELS, Rows
 from scaling.fit.numerics.one_step import MANY_ROWS, total_curvature
-from scaling.fit.parametric import newton
-from scaling.fit.parametric.bootstrap import kernel, terms_of
+from scaling.fit.parametric.bootstrap import constants, free_part, misfit, terms_of
 from scaling.fit.parametric.newton import (
     ALPHA,
     BETA,
@@ -34,13 +28,12 @@ from scaling.fit.parametric.newton import (
     E,
     newton_minimise,
 )
+from scaling.fit.parametric.rise import rise_weight
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.laws import ProfileEnds, ProfileResult
 
 _STEPS = np.geomspace(1e-5, 1.0, 26)  # distances from the optimum, as shares of the way to the end
 _END = 0.02  # a is held between this and 1 less this
-_NODES = ndtri((np.arange(101) + 0.5) / 101)
-_ROWS_AT_ONCE = 65_536
 Held = Callable[[np.ndarray], np.ndarray]
 _APART = 2.0  # a factor between two widths beyond which the intervals are said to disagree
 
@@ -64,7 +57,7 @@ def profile_flags(profile: ProfileResult) -> tuple[Flag, ...]:
         low, high = (_end(end) for end in profile.a.ci90)
         text = "by profile likelihood the 90% interval of a is "
         flags.append(Flag("profile_disagrees", f"{text}{low} to {high}: trust the wider of both"))
-    if profile.E.ci90[0] is None:
+    if profile.E is not None and profile.E.ci90[0] is None:
         text = "the profile of E is open below at 90%: E = 0 fits these runs as well"
         flags.append(Flag("floor_unidentified", text))
     return tuple(flags)
@@ -78,9 +71,9 @@ def profile_likelihood(
     An end is None where the objective does not rise enough before it; `exponent` is the law's own
     estimate of a.
     """
-    weigh = _scale(rows, theta, delta)
+    weigh = rise_weight(rows, misfit(rows, theta), delta, constants(rows))
     levels = {
-        name: float(fdtri(1, max(rows.loss.size - PARAMETERS, 1), level))
+        name: float(fdtri(1, max(rows.loss.size - constants(rows), 1), level))
         for name, level in LEVELS.items()
     }
 
@@ -102,13 +95,18 @@ def profile_likelihood(
             partial(_holding_floor, rows, theta, delta),
         )
     a = sides(best, (_END, 1 - _END), of_a)
+    if rows.E is not None:
+        return ProfileResult(a, None, agree(exponent, a))
     E_ends = sides(float(theta[E]), (0.0, float(rows.loss.min())), of_floor)
     return ProfileResult(a, E_ends, agree(exponent, a))
 
 
 def _parabolas(rows: Rows, theta: np.ndarray, objective: float, delta: float) -> tuple[Held, Held]:
     """The objective with a held, and with E held, as parabolas about the optimum."""
-    inverse = np.linalg.pinv(total_curvature(terms_of(rows, theta, delta), rows.loss.size))
+    free = free_part(rows)
+    inverse = np.zeros((PARAMETERS, PARAMETERS))
+    curvature = total_curvature(terms_of(rows, theta, delta), rows.loss.size)
+    inverse[free, free] = np.linalg.pinv(curvature)
     total = theta[ALPHA] + theta[BETA]
     slopes = np.zeros((2, PARAMETERS))
     slopes[0, [ALPHA, BETA]] = -theta[BETA] / total**2, theta[ALPHA] / total**2
@@ -152,20 +150,6 @@ def _lowest(
     widths = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
     stages = (*(w for w in widths if w > 1.5 * delta), delta)
     return newton_minimise(starts, rows, ones, stages, tuple(free), 60, ratio).objective
-
-
-def _scale(rows: Rows, theta: np.ndarray, delta: float) -> float:
-    """2 E[psi'] / E[psi^2] of residuals spread by their kernel."""
-    residuals = np.log(rows.loss / newton.predicted(theta[None], rows)[0])
-    n = residuals.size
-    centred, width, keep = kernel(residuals, PARAMETERS)
-    spread = keep * np.sqrt(n / max(n - PARAMETERS, 1))
-    square = inside = 0.0
-    for part in np.array_split(centred, n // _ROWS_AT_ONCE + 1):
-        smooth = spread * (part[:, None] + width * _NODES)
-        square += float((np.clip(smooth, -delta, delta) ** 2).sum())
-        inside += float((np.abs(smooth) <= delta).sum())
-    return 2 * inside / max(square, 1e-300 * n)
 
 
 def _crossing(best: float, values: np.ndarray, root: np.ndarray, level: float) -> float | None:

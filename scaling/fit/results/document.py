@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from common.errors import BadInput
 from common.files import read_json
 from configs.schema import build
-from scaling.fit.config import Objective
+from scaling.fit.config import Objective, SurfaceForm
 from scaling.fit.flags import Flag
 from scaling.fit.registry import LAWS
 from scaling.fit.results.checks import Diagnostics, FormRow, Holdout
@@ -57,7 +57,8 @@ class Inputs:
 class Options:
     """How the laws were fitted; `failed_resamples` is the sum over the laws.
 
-    `isoflop_method` is None where the method of the headline was chosen by the fit.
+    `isoflop_method` is None where the method of the headline was chosen by the fit, `surface_E`
+    where E was fitted, `surface_weights` where all runs count alike.
     """
 
     objective: Objective
@@ -71,6 +72,9 @@ class Options:
     budget_tolerance: float
     isoflop_method: str | None = None
     isoflop_window: float = 4.0
+    surface_form: SurfaceForm = "hoffmann"
+    surface_E: float | None = None
+    surface_weights: str | None = None
 
 
 @dataclass(frozen=True)

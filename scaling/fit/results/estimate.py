@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from scaling.fit.results.json_form import optional
+
 
 @dataclass(frozen=True)
 class Estimate:
     """A number with its uncertainty; every field is None where it is unknown.
 
     se is the standard deviation of the resamples, ci80, ci90 and ci95 their percentiles. A
-    parameter that ended on its bound has no value, and `bound` says which one.
+    parameter that ended on its bound has no value, and `bound` says which one; one that was given
+    and not fitted is `held`.
     """
 
     value: float | None
@@ -19,6 +22,7 @@ class Estimate:
     ci90: tuple[float, float] | None = None
     ci95: tuple[float, float] | None = None
     bound: Literal["low", "high"] | None = None
+    held: bool | None = optional()
 
 
 UNKNOWN = Estimate(None)

@@ -101,10 +101,13 @@ class ProfileEnds:
 
 @dataclass(frozen=True)
 class ProfileResult:
-    """Profiles of a and of E, and whether the one of a agrees with its interval by resamples."""
+    """Profiles of a and of E, and whether the one of a agrees with its interval by resamples.
+
+    `E` is None where it is held.
+    """
 
     a: ProfileEnds
-    E: ProfileEnds
+    E: ProfileEnds | None
     agrees: bool | None
 
 
@@ -112,7 +115,8 @@ class ProfileResult:
 class ParametricLaw:
     """Approach 3: the surface L = E + A N^-alpha + B D^-beta, with what certifies the minimum.
 
-    `residuals` are log(observed/fitted) of the observations in order; None in a comparison.
+    `residuals` are log(observed/fitted) of the observations in order; None in a comparison. `form`
+    and `equation` are those of another form that was asked for, `k` or `ceiling` its own constant.
     """
 
     status: Status
@@ -135,6 +139,10 @@ class ParametricLaw:
     failed_resamples: int | None = None
     profile: ProfileResult | None = None
     identifiability: Identifiability | None = optional()
+    form: Literal["tied", "coupled", "bounded"] | None = optional()
+    equation: str | None = optional()
+    k: Estimate | None = optional()
+    ceiling: float | None = optional()
 
 
 @dataclass(frozen=True)

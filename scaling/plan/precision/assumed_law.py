@@ -151,7 +151,7 @@ def centred(law: Surface, centre: CentreConfig) -> Surface:
 
 
 def fitted_surface(out: Path) -> Surface | None:
-    """The surface in the fit.json of a sweep directory; None where it has none."""
+    """The surface in the fit.json of a sweep directory; None where it has none of this form."""
     path = out / "fit" / "fit.json"
     if not path.exists():
         return None
@@ -159,5 +159,7 @@ def fitted_surface(out: Path) -> Surface | None:
         law = FitDocument.read(path).parametric
     except BadInput:
         return None
-    constants = [law and getattr(law, name).value for name in ("E", "A", "B", "alpha", "beta")]
+    if law is None or law.form is not None:
+        return None
+    constants = [getattr(law, name).value for name in ("E", "A", "B", "alpha", "beta")]
     return None if None in constants else Surface(*constants)

@@ -41,6 +41,7 @@ def surface_of(law: ParametricLaw | None) -> Surface | None:
     if any(value is None for value in values):
         return None
     found = Surface(*map(float, values))  # type: ignore[arg-type]
+    found = replace(found, k=law.k and law.k.value, ceiling=law.ceiling)
     return found if min(found.A, found.B, found.alpha, found.beta) > 0 else None
 
 

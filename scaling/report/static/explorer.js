@@ -116,8 +116,12 @@ function explore(flops) {
 }
 
 function readModel() {
-  const { E, A, B, alpha, beta, params, tokens } = values.surface;
-  const surface = (n, d) => E + A * n ** -alpha + B * d ** -beta;
+  const { E, A, B, alpha, beta, k, ceiling, params, tokens } = values.surface;
+  const surface = (n, d) => {
+    const h = A * n ** -alpha + B * d ** -beta;
+    if (ceiling !== null) return E + ((ceiling - E) * h) / (1 + h);
+    return E + (k === null ? h : h ** k);
+  };
   const [n, d] = ["model-n", "model-d"].map((id) => readAmount(byId(id)));
   if (n === null || d === null) return answer(byId("model-answers"), [], false);
   const c = 6 * n * d;

@@ -21,7 +21,7 @@ def decimals_for(estimate: Estimate, least: int = 2, most: int = 4) -> int:
 def with_interval(
     estimate: Estimate | None, write: Writer | None = None, missing: str = UNKNOWN
 ) -> str:
-    """`0.42 (0.39 to 0.45)`: value and 90% interval; a bound is said in words."""
+    """`0.42 (0.39 to 0.45)`: value and 90% interval; a bound, or that it is held, in words."""
     if estimate is None or estimate.value is None:
         bound = estimate.bound if estimate else None
         return f"not identified (at its {_SIDES[bound]} bound)" if bound else missing
@@ -29,7 +29,7 @@ def with_interval(
         decimals = decimals_for(estimate)
         write = compact if abs(estimate.value) >= 1000 else lambda number: fixed(number, decimals)
     if estimate.ci90 is None:
-        return write(estimate.value)
+        return write(estimate.value) + (" (held)" if estimate.held else "")
     low, high = map(write, estimate.ci90)
     return f"{write(estimate.value)} ({low} to {high})"
 

@@ -1,4 +1,4 @@
-"""What the comparison of forms says, in three sentences."""
+"""What is said of the surface's form, and of the comparison of forms."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,29 @@ from scaling.fit.results.checks import FormRow
 _REJECTED = 0.05
 _NULLS = {"coupled": "k = 1", "tied": "alpha = beta"}
 _ROLLING = {"flops": "C", "params": "N", "tokens": "D"}
+
+
+_OBJECTIVES = {
+    "asymmetric": "runs above the surface count a tenth in its objective",
+    "lad": "its objective is the sum of absolute residuals of log loss",
+    "least_squares": "its objective is the sum of squares of the residuals of log loss",
+    "least_squares_loss": "its objective is the sum of squares of the residuals of the loss itself",
+}
+
+
+def surface(document: FitDocument) -> str:
+    """The form of the surface, and what was asked of it that is not the rule."""
+    law, options = document.parametric, document.options
+    equation = None if law is None else law.equation
+    parts = [f"One surface for all runs: {equation or 'L(N, D) = E + A / N^α + B / D^β'}"]
+    if options.surface_E is not None:
+        parts.append(
+            f"E is held at {options.surface_E:g} and not fitted: no interval has its error"
+        )
+    if options.surface_weights is not None:
+        parts.append(f"runs count by {options.surface_weights}")
+    parts += [_OBJECTIVES[options.objective]] if options.objective in _OBJECTIVES else []
+    return f"{'; '.join(parts)}."
 
 
 def sentences(document: FitDocument) -> Iterator[str]:
