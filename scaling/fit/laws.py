@@ -68,7 +68,7 @@ class Surface:
     alpha: Any
     beta: Any
     k: Any = None
-    ceiling: float | None = None
+    ceiling: Any = None
 
     @property
     def a(self) -> Any:
