@@ -16,7 +16,8 @@ endif
 # One thread a process: every parallel thing here (trials, test workers) is a process.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # nproc heeds OMP_NUM_THREADS, which says nothing of processes.
-WORKERS ?= $(shell env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || echo 2)
+# Two more than the cores: ranks, Slurm and kills wait for half of their time.
+WORKERS ?= $(shell echo $$(($$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc || echo 2) + 2)))
 
 .PHONY: quickstart test test-all soak lint check format gpu-check install clean
 
@@ -24,10 +25,10 @@ quickstart: $(STAMP)
 	$(BIN)/python sweep.py experiment=quickstart out=$(OUT)
 
 test: $(STAMP)
-	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(PYTEST)
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow" $(PYTEST)
 
 test-all: $(STAMP)
-	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) --timeout 3600 $(PYTEST)
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout 3600 $(PYTEST)
 
 # The full run of docs/reliability.md, half an hour on two cores; stopped, it goes on where it was.
 soak: $(STAMP)

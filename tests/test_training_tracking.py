@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -184,9 +185,16 @@ def test_tracking_tells_a_failed_tracker_in_one_line(tmp_path, monkeypatch, caps
     config = prepared_config(tmp_path)
     config = replace(config, runtime=replace(config.runtime, tracking="wandb"))
     attempt = claimed(tmp_path / "trial")
+    popen, started = subprocess.Popen, []
+
+    def kept(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(tracking.subprocess, "Popen", kept)
     with tracked(attempt, config, LABELS):
-        eventually(lambda: "RuntimeError" in (attempt.folder / "tracking.log").read_text())
-        time.sleep(0.5)
+        assert started[0].wait(120) == 1
+    assert "RuntimeError" in (attempt.folder / "tracking.log").read_text()
     where, failed = capsys.readouterr().out.splitlines()
     assert "offline" in where and "see tracking.log" in failed
 
