@@ -87,7 +87,7 @@ def main() -> None:
             if not file.exists():
                 with (
                     patch("torch.nn.functional.linear", product),
-                    patch("model.gpt._attend", attention),
+                    patch("model.gpt.attend_heads", attention),
                     patch("torch.is_autocast_enabled", lambda _: True),
                 ):
                     file.write_text(json.dumps(train(residual, seed, words.steps, *texts)))

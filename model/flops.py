@@ -1,9 +1,12 @@
-"""Parameter and FLOP counts of GPT-2 by every convention in use; exact integers, torch-free.
+"""Parameter and FLOP counts by every convention in use; exact integers, torch-free.
 
 A count is meaningless without its convention: they differ by up to 3x at small sizes and move a
 fitted exponent by 0.2 (Porian et al. 2024, arXiv 2406.19146; Pearce and Song 2024, 2406.12907).
 `V` is the tokenizer's vocabulary, since padding is an artefact of speed. A multiply-accumulate
 is 2 FLOP; training costs three forward passes; FLOP are per trained token.
+
+Formulas are GPT-2's; another family has its own weights of a layer in place of 12 d^2 and 13 d
+(model/families.py), and one without attention no L d T.
 
 Symbols: L n_layer, d n_embd, T block_size, V vocab_size, D trained tokens.
 """
@@ -16,19 +19,21 @@ def params_total(config: GPTConfig) -> int:
 
     Hoffmann et al. 2022 (2203.15556) call this N, nanoGPT `get_num_params(False)`.
     """
-    d = config.n_embd
-    embeddings = (config.vocab_size + config.block_size) * d
-    return embeddings + config.n_layer * (12 * d**2 + 13 * d) + 2 * d
+    family, tables = config.architecture, 1 if config.tied_head else 2
+    layers = config.n_layer * (family.matrices(config) + family.vectors(config))
+    return tables * config.vocab_size * config.n_embd + layers + family.ends(config)
 
 
 def params_allocated(config: GPTConfig) -> int:
     """`params_total` with the padded rows of the embedding: what occupies memory."""
-    return params_total(config) + (config.padded_vocab_size - config.vocab_size) * config.n_embd
+    tables = 1 if config.tied_head else 2
+    pads = config.padded_vocab_size - config.vocab_size
+    return params_total(config) + tables * pads * config.n_embd
 
 
 def params_non_embedding(config: GPTConfig) -> int:
     """The matrices of the layers: 12 L d^2 (Kaplan et al. 2020, 2001.08361, eq. 2.1)."""
-    return 12 * config.n_layer * config.n_embd**2
+    return config.n_layer * config.architecture.matrices(config)
 
 
 def params_matmul(config: GPTConfig) -> int:
@@ -38,7 +43,7 @@ def params_matmul(config: GPTConfig) -> int:
 
 def params_effective(config: GPTConfig) -> int:
     """N with C = 6 N D exactly: `flops_per_token_exact` / 6 = 12 L d^2 + V d + L d T."""
-    return params_matmul(config) + config.n_layer * config.n_embd * config.block_size
+    return params_matmul(config) + _attention(config)
 
 
 def flops_per_token_exact(config: GPTConfig) -> int:
@@ -56,21 +61,24 @@ def flops_per_token_exact_full(config: GPTConfig) -> int:
 
     What a kernel without a mask executes, and what torch's FlopCounterMode counts.
     """
-    return 6 * params_matmul(config) + _attention_full(config)
+    return 6 * params_matmul(config) + 12 * _attention(config)
 
 
 def flops_per_token_full_attention(config: GPTConfig) -> int:
     """6 P + 12 L d T with P all weights (PaLM, Chowdhery et al. 2022, 2204.02311, appendix B)."""
-    return 6 * params_total(config) + _attention_full(config)
+    return 6 * params_total(config) + 12 * _attention(config)
 
 
 def flops_per_token_nanogpt(config: GPTConfig) -> int:
-    """6 P + 12 L d T with P less the position embeddings: what published MFU figures mean.
+    """6 P + 12 L d T with P less what is only looked up: what published MFU figures mean.
 
-    karpathy/nanoGPT, model.py, `estimate_mfu`, with V unpadded.
+    karpathy/nanoGPT, model.py, `estimate_mfu`, with V unpadded: less the learned positions, and
+    the table of tokens where the head is another one.
     """
-    positions = config.block_size * config.n_embd
-    return flops_per_token_full_attention(config) - 6 * positions
+    family = config.architecture
+    looked_up = config.block_size if family.learns_positions else 0
+    looked_up += 0 if config.tied_head else config.vocab_size
+    return flops_per_token_full_attention(config) - 6 * looked_up * config.n_embd
 
 
 def flops_per_token_6n(config: GPTConfig) -> int:
@@ -85,7 +93,7 @@ def flops_per_token_kaplan(config: GPTConfig) -> int:
 
 def flops_per_token_kaplan_forward(config: GPTConfig) -> int:
     """One forward pass, 2 N + 2 L d T (Kaplan et al. 2020, table 1: C_forward)."""
-    return 2 * params_non_embedding(config) + 2 * config.n_layer * config.block_size * config.n_embd
+    return 2 * params_non_embedding(config) + 2 * _attention(config)
 
 
 def flops_per_token_porian(config: GPTConfig) -> int:
@@ -105,9 +113,11 @@ def flops_per_token_chinchilla(config: GPTConfig) -> int:
 
 def flops_per_token_chinchilla_a4(config: GPTConfig) -> int:
     """The layers of Hoffmann et al. 2022, appendix F, alone: the form behind their table A4."""
-    d, context = config.n_embd, config.block_size
-    return 3 * config.n_layer * (24 * d**2 + 4 * context * d + 3 * config.n_head * context)
+    softmax = 3 * config.n_layer * config.n_head * config.block_size
+    return 3 * (2 * params_non_embedding(config) + 4 * _attention(config) + softmax)
 
 
-def _attention_full(config: GPTConfig) -> int:
-    return 12 * config.n_layer * config.n_embd * config.block_size
+def _attention(config: GPTConfig) -> int:
+    """L d T, where there is attention."""
+    is_there = config.architecture.attends
+    return config.n_layer * config.n_embd * config.block_size if is_there else 0

@@ -1,4 +1,4 @@
-"""Weights under other projects' names, as `GPT.load_state_dict` takes them."""
+"""Weights under other projects' names, as our networks' `load_state_dict` takes them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,21 +8,24 @@ from torch import Tensor
 
 from common.errors import BadInput
 from model.config import GPTConfig
-from model.gpt import GPT
+from model.network import build_network
 
 HEAD = "lm_head.weight"
 EMBEDDING = "wte.weight"
 _POSITIONS = "wpe.weight"
+# By family: in words, its table of tokens and what its layers are called.
+_NAMES = {"gpt2": ("GPT-2", EMBEDDING, "h"), "llama": ("LLaMA", "embed_tokens.weight", "layers")}
 # Causal masks that old checkpoints keep beside the weights.
 _MASKS = (".attn.bias", ".attn.masked_bias")
 
 
 def complete_state(found: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
-    """The state of `GPT` from weights by its names, in float32; padded rows are zero.
+    """The state of a network from weights by its names, in float32; padded rows are zero.
 
     Raises BadInput where a weight is missing, unknown, not finite, of another shape or kind of
-    number, or the head is not tied.
+    number, or the head is not tied that should be.
     """
+    _, table, _ = _NAMES[config.family]
     state = {name: weight for name, weight in found.items() if not name.endswith(_MASKS)}
     for name, weight in state.items():
         if not weight.is_floating_point():
@@ -30,32 +33,36 @@ def complete_state(found: Mapping[str, Tensor], config: GPTConfig) -> dict[str, 
         if not weight.isfinite().all():
             raise BadInput(f"{name}: found nan or inf, expected finite weights; its run diverged")
     state = {name: weight.float() for name, weight in state.items()}
-    head = state.pop(HEAD, None)
-    if EMBEDDING in state:
-        embedding = state[EMBEDDING]
-        if head is not None and not torch.equal(head, embedding):
-            raise BadInput(f"{HEAD}: found weights of its own, expected those of {EMBEDDING}")
-        shape = {"vocab_size": config.vocab_size, "n_embd": config.n_embd}
-        _require_shape(EMBEDDING, embedding, shape)
+    if config.tied_head:
+        head = state.pop(HEAD, None)
+        if head is not None and table in state and not torch.equal(head, state[table]):
+            raise BadInput(f"{HEAD}: found weights of its own, expected those of {table}")
+    shape = {"vocab_size": config.vocab_size, "n_embd": config.n_embd}
+    for name in {table, HEAD} & state.keys():
+        _require_shape(name, state[name], shape)
         pads = config.padded_vocab_size - config.vocab_size
-        embedding = torch.cat([embedding, embedding.new_zeros(pads, config.n_embd)])
-        state |= {EMBEDDING: embedding, HEAD: embedding}
+        state[name] = torch.cat([state[name], state[name].new_zeros(pads, config.n_embd)])
+    if config.tied_head and table in state:
+        state[HEAD] = state[table]
     _check(state, config)
     return state
 
 
 def _check(state: Mapping[str, Tensor], config: GPTConfig) -> None:
-    layers = {name.split(".")[1] for name in state if name.startswith("h.")}
+    words, _, blocks = _NAMES[config.family]
+    layers = {name.split(".")[1] for name in state if name.startswith(f"{blocks}.")}
     if len(layers) != config.n_layer:
         text = f"found weights of {len(layers)} layers, expected n_layer {config.n_layer}"
-        raise BadInput(f"h: {text}")
+        raise BadInput(f"{blocks}: {text}")
     if _POSITIONS in state:
         positions = {"n_positions": config.block_size, "n_embd": config.n_embd}
         _require_shape(_POSITIONS, state[_POSITIONS], positions)
     # Now what a wrong config says makes no network that is larger than the weights.
-    expected = {name: weight.shape for name, weight in GPT(config, None).named_parameters()}
-    for name in sorted(expected.keys() ^ state.keys() - {HEAD}):
-        problem = "not found" if name in expected else "found, but GPT-2 has no such weight"
+    network = build_network(config, None)
+    expected = {name: weight.shape for name, weight in network.named_parameters()}
+    given = state.keys() - {HEAD} if config.tied_head else state.keys()
+    for name in sorted(expected.keys() ^ given):
+        problem = "not found" if name in expected else f"found, but {words} has no such weight"
         raise BadInput(f"{name}: {problem}")
     for name, shape in expected.items():
         _require_shape(name, state[name], dict(enumerate(shape)))

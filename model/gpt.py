@@ -1,7 +1,6 @@
 """GPT-2 and its loss head: pre-norm blocks, tanh GELU, learned positions, a tied head, SDPA.
 
-Radford et al. 2019; names are those of OpenAI's checkpoint. Device, precision (autocast) and
-ranks belong to the caller.
+Radford et al. 2019; names are those of OpenAI's checkpoint.
 
 Shape key: B sequences, T positions, N = B T positions of all sequences, E embedding, H heads,
 K head size, F hidden width 4E, V rows of the vocabulary table, padded.
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import LAYER_NORM_EPS, GPTConfig
-from model.loss import cross_entropy, forbid_pads, head_and_cross_entropy
+from model.network import Network
 
 
 class Attention(nn.Module):
@@ -42,14 +41,14 @@ def attend(qkv_BTE: Tensor, n_head: int) -> Tensor:
         part_BTE.unflatten(-1, (n_head, -1)).transpose(1, 2)
         for part_BTE in qkv_BTE.chunk(3, dim=-1)
     )
-    return _attend(q_BHTK, k_BHTK, v_BHTK).transpose(1, 2).flatten(-2)
+    return attend_heads(q_BHTK, k_BHTK, v_BHTK).transpose(1, 2).flatten(-2)
 
 
-def _attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
-    """In float32 on a CPU, whose bf16 kernel is the slower one backwards."""
+def attend_heads(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
+    """Causal attention; in float32 on a CPU, whose bf16 kernel is the slower one backwards."""
     if q_BHTK.device.type == "cpu" and q_BHTK.dtype is torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
-            return _attend(q_BHTK.float(), k_BHTK.float(), v_BHTK.float()).bfloat16()
+            return attend_heads(q_BHTK.float(), k_BHTK.float(), v_BHTK.float()).bfloat16()
     return F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
 
 
@@ -83,19 +82,11 @@ class Block(nn.Module):
         return x_NE + self.mlp(self.ln_2(x_NE))
 
 
-class GPT(nn.Module):
-    """GPT-2 on the CPU in float32; move it and choose its precision afterwards.
-
-    Weights are drawn from `generator` alone, so they are the same for any device and world size.
-    Without one they are left unset, for `load_state_dict`. `chunked_head` trains with the loss head
-    that takes little memory (model/loss.py).
-    """
-
-    chunked_head = False
+class GPT(Network):
+    """GPT-2; without a generator its weights are left unset, for `load_state_dict`."""
 
     def __init__(self, config: GPTConfig, generator: torch.Generator | None) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         with torch.device("meta"):  # torch's own initialisation would draw from global state
             self.wte = nn.Embedding(config.padded_vocab_size, config.n_embd)
             self.wpe = nn.Embedding(config.block_size, config.n_embd)
@@ -108,10 +99,7 @@ class GPT(nn.Module):
             self._initialise(generator)
 
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor | None = None) -> Tensor:
-        """Logits_BTV, the pads' at -inf; with targets the mean loss, a float32 scalar in nats.
-
-        The loss is taken in float32 over the true vocabulary.
-        """
+        """Logits_BTV, or with targets their mean loss (model/network.py)."""
         positions = tokens_BT.shape[1]
         positions_T = torch.arange(positions, device=tokens_BT.device)
         x_NE = (self.wte(tokens_BT) + self.wpe(positions_T)).flatten(0, 1)
@@ -119,15 +107,7 @@ class GPT(nn.Module):
             x_NE = x_NE.bfloat16()  # and so are all sums: autocast's products are bf16 as well
         for block in self.h:
             x_NE = block(x_NE, positions)
-        x_NE = self.ln_f(x_NE)
-        vocab_size = self.config.vocab_size
-        if targets_BT is None:
-            logits_NV = forbid_pads(self.lm_head(x_NE), vocab_size)
-            return logits_NV.unflatten(0, (-1, positions))
-        targets_N = targets_BT.flatten()
-        if self.chunked_head and torch.is_grad_enabled():
-            return head_and_cross_entropy(x_NE, self.lm_head.weight, targets_N, vocab_size)
-        return cross_entropy(self.lm_head(x_NE), targets_N, vocab_size)
+        return self.logits_or_loss(self.ln_f(x_NE), positions, targets_BT)
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:

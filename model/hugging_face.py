@@ -1,7 +1,7 @@
-"""GPT-2 in and out of Hugging Face form: names, transposed layers, vocabulary padding, files.
+"""Networks in and out of Hugging Face form: names, transposed layers, vocabulary padding, files.
 
-transformers prefixes `transformer.` and keeps each linear layer as OpenAI's Conv1D: the weight is
-(in, out), the transpose of `nn.Linear`'s.
+For GPT-2 transformers prefixes `transformer.` and keeps each linear layer as OpenAI's Conv1D: the
+weight is (in, out), the transpose of `nn.Linear`'s. LLaMA's names: model/hugging_face_llama.py.
 """
 
 import base64
@@ -15,9 +15,9 @@ from torch import Tensor
 from common.errors import BadInput
 from common.file_kinds import why_unreadable
 from common.files import read_json, require_file, to_json
+from model import hugging_face_config, hugging_face_llama
 from model.config import GPTConfig
 from model.foreign_state import EMBEDDING, HEAD, complete_state
-from model.hugging_face_config import config_values, read_config
 from model.own_tokenizer import END_OF_TEXT, TOKENIZER, OwnTokenizer
 
 _PREFIX = "transformer."
@@ -28,7 +28,9 @@ _NEEDS = "needs `pip install safetensors transformers` (the extra hf)"
 
 
 def to_hugging_face(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
-    """The state of transformers' GPT2LMHeadModel from that of `GPT`, without the padded rows."""
+    """The state of transformers' model from that of ours, without the padded rows."""
+    if config.family == "llama":
+        return hugging_face_llama.to_llama(state, config)
     converted = {
         _PREFIX + name: weight.T.contiguous() if name.endswith(_TRANSPOSED) else weight
         for name, weight in state.items()
@@ -39,10 +41,13 @@ def to_hugging_face(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str,
 
 
 def from_hugging_face(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
-    """The state of `GPT` from that of GPT2LMHeadModel or GPT2Model; padded rows are zero.
+    """The state of our network from that of transformers' model, with or without its head.
 
-    Raises BadInput where a weight is missing, unknown, of another shape, or the head is not tied.
+    Padded rows are zero. Raises BadInput where a weight is missing, unknown, of another shape, or a
+    head is not tied that should be.
     """
+    if config.family == "llama":
+        return hugging_face_llama.from_llama(state, config)
     found = {name.removeprefix(_PREFIX): weight for name, weight in state.items()}
     converted = {
         name: weight.T.contiguous() if name.endswith(_TRANSPOSED) else weight
@@ -88,8 +93,16 @@ def download(name: str) -> Path:
         ) from None
 
 
+def read_config(path: Path) -> GPTConfig:
+    """The shape that a config.json describes; BadInput names a field of another network."""
+    values = hugging_face_config.read_values(path)
+    if values.get("model_type") == hugging_face_llama.MODEL_TYPE:
+        return hugging_face_llama.shape_of(values, path)
+    return hugging_face_config.shape_of(values, path)
+
+
 def read(folder: Path) -> tuple[GPTConfig, dict[str, Tensor]]:
-    """Shape and weights from config.json and model.safetensors; BadInput if not GPT-2's."""
+    """Shape and weights from config.json and model.safetensors; BadInput for another network."""
     try:
         from safetensors.torch import load_file
     except ImportError:
@@ -111,15 +124,23 @@ def write(
     end_of_text: int,
     own: OwnTokenizer | None = None,
 ) -> None:
-    """config.json and model.safetensors, as transformers' GPT2LMHeadModel reads them."""
+    """config.json and model.safetensors, as transformers reads them.
+
+    BadInput for an architecture that it does not have.
+    """
+    forms = {"gpt2": hugging_face_config, "llama": hugging_face_llama}
+    if config.family not in forms:
+        expected = f"{' or '.join(forms)}: transformers has no other of ours"
+        raise BadInput(f"checkpoint: found model.family {config.family}, expected {expected}")
     try:
         from safetensors.torch import save_file
     except ImportError:
         raise BadInput(f"export {_NEEDS}") from None
     weights = to_hugging_face(state, config)
-    del weights[HEAD]  # tied: transformers takes it from the embedding
+    if config.tied_head:
+        del weights[HEAD]  # transformers takes it from the embedding
     save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
-    values = config_values(config, end_of_text)
+    values = forms[config.family].config_values(config, end_of_text)
     if own is not None:
         values |= {"tokenizer": own.kind, "tokenizer_sha256": own.sha256}
     (folder / _CONFIG).write_text(to_json(values))

@@ -54,11 +54,21 @@ _HARMLESS = re.compile(
 )
 
 
-def read_config(path: Path) -> GPTConfig:
-    """The shape that a config.json describes; BadInput names a field that is not GPT-2's."""
+def is_harmless(name: str) -> bool:
+    """Whether a field of any model's config.json leaves the network as it is."""
+    return _HARMLESS.fullmatch(name) is not None
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The fields of a config.json; BadInput where it has none."""
     values = read_json(path)
     if not isinstance(values, dict):
         raise BadInput(f"{path}: found no mapping, expected GPT-2's configuration")
+    return values
+
+
+def shape_of(values: dict[str, Any], path: Path) -> GPTConfig:
+    """The shape that a config.json describes; BadInput names a field that is not GPT-2's."""
     values = _without_aliases(path, values)
     for name, found in values.items():
         _check(path, name, found, values)
@@ -100,7 +110,7 @@ def _without_aliases(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(path: Path, name: str, found: Any, values: dict[str, Any]) -> None:
-    if name in _SHAPE or _HARMLESS.fullmatch(name):
+    if name in _SHAPE or is_harmless(name):
         return
     if name in _FIXED:
         expected = _FIXED[name]

@@ -31,7 +31,7 @@ from configs.suggest import one_of
 from model import hugging_face, llm_c, nano_gpt
 from model.checkpoint_io import read_sealed, write_sealed
 from model.config import GPTConfig
-from model.gpt import GPT
+from model.network import Network, build_network
 from model.own_tokenizer import OwnTokenizer, by_size, with_file
 
 NEWEST = "attempt-*/checkpoints/step-*"
@@ -39,7 +39,7 @@ NEWEST = "attempt-*/checkpoints/step-*"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights on the CPU, as `GPT.load_state_dict` takes them, and what is known of them.
+    """Weights on the CPU, as the network's `load_state_dict` takes them, and what is known of them.
 
     own     its tokenizer, and what was assumed of it
     origin  the folder that was read, or the file
@@ -62,9 +62,9 @@ class Pretrained:
         """All that whoever uses the weights should know; else empty."""
         return "; ".join(filter(None, (*self.notes, self.own.note)))
 
-    def network(self) -> GPT:
+    def network(self) -> Network:
         """The network with these weights, on the CPU, in evaluation mode."""
-        network = GPT(self.config, None)
+        network = build_network(self.config, None)
         network.load_state_dict(self.state)
         return network.eval()
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import data.prepare.__main__
@@ -27,13 +26,9 @@ from configs.cli import Arguments, run_entry
 from configs.key_value import read_key_values
 from configs.load import CONFIG_DIR
 from configs.schema import build
-from scaling.fit import registry
 from scaling.fit.config import FitConfig
 from scaling.fit.flags import PAGE, codes, with_table
-from scaling.fit.laws import PUBLISHED
-from scaling.fit.results import FitDocument
 from scaling.run.command import read_request
-from tests.support.fit_examples import isoflop_rows, write_csv
 from tests.support.import_graph import imports, modules
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -243,28 +238,6 @@ def test_files_that_a_page_names_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for name in re.findall(r"`((?:\w+/)+\w+\.(?:py|md|yaml))`", text):
         assert (ROOT / name).exists(), f"{page} names {name}"
-
-
-def test_contributing_shows_how_to_add_a_law(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The page's file and entry are all that fit.py, fit.json and the report need."""
-    page = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
-    module, registration = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    (tmp_path / "compute_law.py").write_text(module)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(registry.LAWS, "compute_law", None)  # taken out again at the end
-    (tmp_path / "entry.py").write_text(registration)
-    runpy.run_path(str(tmp_path / "entry.py"))
-    surface = PUBLISHED["besiroglu"]
-    rows = isoflop_rows(surface, np.geomspace(1e18, 1e22, 9), np.geomspace(0.25, 4, 7))
-    table = write_csv(tmp_path / "runs.csv", rows)
-    words = [f"runs={table}", "laws=[compute_law]", f"out={tmp_path / 'out'}", QUICK]
-    assert run_entry(entry.main, "fit", "", words) == ExitStatus.DONE
-    assert "compute_law" in capsys.readouterr().out
-    law = FitDocument.read(tmp_path / "out" / "fit.json").laws["compute_law"]
-    assert law.gamma.value == pytest.approx(surface.alpha * surface.a, rel=0.02)
-    assert law.E.value == pytest.approx(surface.E, rel=0.01)
 
 
 def test_reading_path_is_short_and_complete() -> None:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model import flops
 from model.config import GPTConfig
-from model.gpt import GPT
+from model.network import build_network
 
 GPT2 = {
     124_439_808: GPTConfig(12, 12, 768, 1024, 50257, 0.02),
@@ -26,6 +26,10 @@ SHAPES = [
     GPTConfig(2, 1, 16, 64, 250, 0.1),
     GPTConfig(3, 4, 48, 7, 1000, 0.1),
     GPTConfig(6, 6, 384, 256, 50304, 0.02),
+    GPTConfig(12, 12, 768, 1024, 50257, 0.02, family="llama"),
+    GPTConfig(3, 4, 48, 7, 1000, 0.1, family="llama", n_kv_head=2, tied_head=False),
+    GPTConfig(2, 2, 16, 64, 250, 0.1, family="llama", n_inner=24),
+    GPTConfig(3, 0, 48, 7, 1000, 0.1, family="lstm"),
 ]
 
 
@@ -38,13 +42,20 @@ def test_flops_meet_published_sizes_exactly(published: int, config: GPTConfig) -
 @pytest.mark.parametrize("config", SHAPES, ids=str)
 def test_flops_counts_equal_the_built_network(config: GPTConfig) -> None:
     """Counts equal the built network."""
-    network = GPT(config, None)
+    network = build_network(config, None)
     shapes = {name: weight.shape for name, weight in network.named_parameters()}
     allocated = sum(shape.numel() for shape in shapes.values())
     assert flops.params_allocated(config) == allocated
     pads = config.padded_vocab_size - config.vocab_size
-    assert flops.params_total(config) == allocated - pads * config.n_embd
-    matrices = sum(s.numel() for n, s in shapes.items() if n.startswith("h.") and len(s) == 2)
+    tables = [part.weight for part in network.modules() if isinstance(part, torch.nn.Embedding)]
+    outside = {id(weight) for weight in (*tables, network.lm_head.weight)}
+    padded = {id(tables[0]), id(network.lm_head.weight)}
+    assert flops.params_total(config) == allocated - len(padded) * pads * config.n_embd
+    matrices = sum(
+        weight.numel()
+        for weight in network.parameters()
+        if weight.ndim == 2 and id(weight) not in outside
+    )
     assert flops.params_non_embedding(config) == matrices
 
 
@@ -53,12 +64,14 @@ def test_flops_of_matrix_products_equal_the_counter_of_torch(config: GPTConfig) 
     """Matrix products equal torchs counter."""
     # Meta tensors have shapes and no numbers, so that 1.6B parameters cost nothing.
     # Flash kernels count the scores twice (they recompute them); the plain kernel counts once.
-    network = GPT(config, None).to("meta")
+    network = build_network(config, None).to("meta")
     tokens_BT = torch.zeros(2, config.block_size, dtype=torch.int64, device="meta")
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         network(tokens_BT, tokens_BT).backward()
     computed = replace(config, vocab_size=config.padded_vocab_size)
     expected = flops.flops_per_token_exact_full(computed) * tokens_BT.numel()
+    if config.family == "lstm":  # nobody asks for the gradient of the zeros it begins with
+        expected -= len(tokens_BT) * 2 * config.n_layer * 4 * config.n_embd**2
     assert counter.get_total_flops() == expected
 
 
@@ -114,6 +127,15 @@ def test_flops_reproduce_table_a4_of_chinchilla(
     positions = n_layer * n_embd**2 - config.block_size * n_embd
     params = flops.params_total(config) + positions
     assert round(flops.flops_per_token_chinchilla_a4(config) / (6 * params), 2) == printed
+
+
+def test_flops_of_mfu_omit_a_table_that_is_only_looked_up() -> None:
+    """With a head of its own the table of tokens is no more work than learned positions are."""
+    tied = GPTConfig(2, 2, 16, 64, 250, 0.1, family="llama")
+    untied = replace(tied, tied_head=False)
+    assert flops.params_total(untied) - flops.params_total(tied) == 250 * 16
+    assert flops.flops_per_token_nanogpt(untied) == flops.flops_per_token_nanogpt(tied)
+    assert flops.flops_per_token_nanogpt(tied) == flops.flops_per_token_full_attention(tied)
 
 
 def test_flops_of_chinchilla_in_full_add_both_embeddings() -> None:

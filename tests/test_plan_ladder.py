@@ -1,13 +1,14 @@
 """The two families of shapes, and what every rung owes the model."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from common.errors import BadInput
 from model.config import GPTConfig
-from model.flops import params_effective, params_total
+from model.flops import params_effective, params_non_embedding, params_total
 from scaling.plan.ladder import rungs, spread
 from tests.support.plan_examples import QUICKSTART
 
@@ -90,3 +91,33 @@ def test_rungs_refuse_one_layer():
     """A fixed depth of one layer is refused."""
     with pytest.raises(BadInput, match=r"model.n_layer: found 1, expected 2 or more"):
         rungs("fixed_depth", GPTConfig(1, 1, 16, 64, 256, 0.02))
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_rungs_of_other_architectures_are_of_gpt2s_sizes(name):
+    """Arms of a sweep find a rung near each of GPT-2's: in weights of layers and in N_effective."""
+    for family in ("llama", "lstm"):
+        own, gpt2 = rungs(name, TOY.as_family(family)), rungs(name, TOY)
+        assert len(own) == len(gpt2) and {shape.family for shape in own} == {family}
+        assert sizes(own) == sorted(sizes(own))
+        for shape, twin in zip(own, gpt2, strict=True):
+            if name == "grow":
+                ratio = params_non_embedding(shape) / params_non_embedding(twin)
+                assert 0.9 < ratio < 1.1
+        if name == "grow":
+            for twin in gpt2[3:]:
+                assert min(abs(math.log(n / params_effective(twin))) for n in sizes(own)) < 0.4
+
+
+def test_rungs_of_an_lstm_have_no_heads_and_two_layers_at_most_where_they_grow():
+    """A list is taken as it stands."""
+    lstm = TOY.as_family("lstm")
+    assert {(shape.n_layer, shape.n_head) for shape in rungs("grow", lstm)} == {(2, 0)}
+    (found,) = rungs(["4x96"], lstm)
+    assert (found.n_layer, found.n_embd, found.n_head) == (4, 96, 0)
+
+
+def test_rungs_share_no_inner_width():
+    """One hidden width for all sizes is refused, which would be another shape at each."""
+    with pytest.raises(BadInput, match="^model.n_inner: found 64, expected null where a grid"):
+        rungs("grow", replace(TOY, family="llama", n_inner=64))

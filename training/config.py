@@ -197,6 +197,10 @@ class TrainConfig:
         require(is_known, "precision", "bf16 with runtime.device=mps", "float32")
         rounds = self.model.residual == "bf16" and self.precision == "float32"
         require(not rounds, "model.residual", "bf16 with precision=float32", "float32")
+        can_compile = self.model.architecture.compiles or not self.runtime.compile
+        found = f"true with model.family {self.model.family}"
+        expected = "null or false: torch does not compile it"
+        require(can_compile, "runtime.compile", found, expected)
         multiple = f"a multiple of model.block_size {block}"
         require(batch % block == 0, "schedule.batch_tokens", batch, multiple)
 

@@ -182,6 +182,8 @@ def decide(
         threads = choose_threads(model, micro_batch, ranks)
 
     def attention() -> str:
+        if not model.architecture.attends:
+            return runtime.sdpa or "math"  # which nothing will ask for
         if known and known.sdpa in KERNELS and not runtime.sdpa:
             return known.sdpa
 

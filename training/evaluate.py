@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from model.gpt import GPT
+from model.network import Network
 from training.device.backends import float64_device
 from training.device.memory import (
     Computation,
@@ -23,7 +23,7 @@ from training.state import TrainState
 
 @torch.no_grad()
 def evaluate(
-    model: GPT,
+    model: Network,
     windows: npt.NDArray[np.int64],
     ranks: Ranks,
     autocast: Callable[[], AbstractContextManager[object]],

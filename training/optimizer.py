@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.network import Network
 from training.config import OptimizerConfig
 
 MUON_MOMENTUM = 0.95
@@ -124,12 +125,14 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     muon   Jordan et al. 2024 (kellerjordan.github.io/posts/muon), as torch.optim.Muon, for the
            matrices of the linear layers, whose update is made as large as AdamW's (0.2 sqrt(max of
            rows and columns), Liu et al. 2025, arXiv 2502.16982), so that one rate and one decay
-           serve both; AdamW for embeddings and head, gains and biases. Queries, keys and values
-           are one matrix here and are orthogonalised as one
+           serve both; AdamW for embeddings and head, gains and biases. What is one matrix in a
+           network (GPT-2's queries, keys and values) is orthogonalised as one
     """
     if config.name == "adamw":
         return _adamw(list(model.parameters()), config)
     tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
+    if isinstance(model, Network):
+        tables.add(id(model.lm_head.weight))
     hidden = [p for p in model.parameters() if p.ndim == 2 and id(p) not in tables]
     taken = {id(parameter) for parameter in hidden}
     muon = Muon(hidden, config.lr, config.weight_decay)

@@ -18,7 +18,7 @@ from configs.cli import exit_status
 from configs.help import asks_for_help, help_of_words
 from configs.key_value import read_key_values
 from data.tokenizer import Unencodable, load_decoder, load_encoder, vocabulary
-from model.gpt import GPT
+from model.network import Network
 from model.pretrained import Pretrained, read_pretrained
 from training.ranks.distributed import choose_device
 
@@ -59,7 +59,7 @@ class Words:
 
 @torch.no_grad()
 def continue_text(
-    network: GPT, begin: Sequence[int], words: Words, generator: torch.Generator, end: int
+    network: Network, begin: Sequence[int], words: Words, generator: torch.Generator, end: int
 ) -> list[int]:
     """Ids that follow `begin`, `words.tokens` of them or as many as come before `end`."""
     ids = list(begin)

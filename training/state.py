@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.errors import BadInput
-from model.gpt import GPT
+from model.network import Network, build_network
 from training.config import TrainConfig
 from training.dataset import Data
 from training.device.backends import compiled, set_switches
@@ -43,7 +43,7 @@ class TrainState:
     ranks: Ranks
     environment: Environment
     data: Data
-    model: GPT
+    model: Network
     network: nn.Module
     parameters: list[nn.Parameter]
     optimizer: Optimizer
@@ -177,7 +177,7 @@ def build_state(
     limit_memory(ranks.device, config.runtime.memory_share)
     torch.manual_seed(purpose_seed(config.seed, "torch"))
     generator = torch.Generator().manual_seed(purpose_seed(config.seed, "weights"))
-    model = GPT(config.model, generator).to(ranks.device)
+    model = build_network(config.model, generator).to(ranks.device)
     model.chunked_head = environment.head == "chunked"
     network: nn.Module = model
     if environment.compile:

@@ -7,7 +7,7 @@ from torch import nn
 
 from benchmarks.gpu_code.built import Built
 from model.config import GPTConfig
-from model.gpt import GPT
+from model.network import build_network
 from training.device.backends import compiled, set_switches
 
 
@@ -20,4 +20,4 @@ def training_step(model: dict[str, Any], sequences: int, sdpa: str) -> Built:
     def compile_as_product(network: nn.Module, backend: Any) -> nn.Module:
         return compiled(network, "gpu_code", backend)
 
-    return Built(GPT(config, None), (ids, ids), compile_as_product, sdpa)
+    return Built(build_network(config, None), (ids, ids), compile_as_product, sdpa)

@@ -1,4 +1,4 @@
-"""Model shapes by size: two families of GPT-2-style networks, each given by one rule.
+"""Model shapes by size: two ladders of networks, each given by one rule.
 
 A ladder is a rising sequence of shapes; an IsoFLOP curve takes a few neighbours of them. No ladder
 has a one-layer network: one layer cannot compose two attention steps (no induction), so its losses
@@ -13,7 +13,7 @@ from typing import Literal
 
 from common.errors import BadInput
 from model.config import GPTConfig
-from model.flops import params_effective
+from model.flops import params_effective, params_non_embedding
 
 LadderName = Literal["grow", "fixed_depth"]
 
@@ -36,19 +36,24 @@ def rungs(ladder: LadderName | Sequence[str], base: GPTConfig) -> tuple[GPTConfi
     """The shapes of a ladder, smallest first; context, vocabulary and init_std are those of `base`.
 
     a list       shapes as 6x256: layers and width
-    grow         GROW; heads of 64, of 32 below a width of 192
+    grow         GROW; heads of 64, of 32 below a width of 192. An architecture that is not made
+                 deep (model/families.py) has its most layers, of as many weights in all
     fixed_depth  base.n_layer layers at each of FIXED_DEPTH_WIDTHS, so that depth cannot put a step
                  into a curve; one head below a width of 32, two up to 64, above that heads of 32
 
-    Raises BadInput for one layer, and for what is no shape.
+    Raises BadInput for one layer, for what is no shape, and for a width that sizes cannot share.
     """
+    if base.n_inner is not None:
+        expected = "null where a grid makes the sizes: each has its own"
+        raise BadInput(f"model.n_inner: found {base.n_inner}, expected {expected}")
     if not isinstance(ladder, str):
         shapes = {shape_of(text, base) for text in ladder}
         if not shapes:
             raise BadInput("grid.ladder: found an empty list, expected shapes, as [2x64, 3x96]")
         return tuple(sorted(shapes, key=params_effective))
     if ladder == "grow":
-        family = [(n_layer, d // (64 if d >= 192 else 32), d) for n_layer, d in GROW]
+        rungs_of = [_grown(base, n_layer, d) for n_layer, d in GROW]
+        family = [(n_layer, d // (64 if d >= 192 else 32), d) for n_layer, d in rungs_of]
     else:
         if base.n_layer < 2:
             raise BadInput(
@@ -56,10 +61,25 @@ def rungs(ladder: LadderName | Sequence[str], base: GPTConfig) -> tuple[GPTConfi
                 "grid.ladder=fixed_depth; one-layer networks follow a curve of their own"
             )
         family = [(base.n_layer, 1 if d < 32 else max(2, d // 32), d) for d in FIXED_DEPTH_WIDTHS]
-    return tuple(
-        replace(base, n_layer=n_layer, n_head=n_head, n_embd=n_embd)
-        for n_layer, n_head, n_embd in family
-    )
+    return tuple(_shape(base, *sizes) for sizes in family)
+
+
+def _shape(base: GPTConfig, n_layer: int, n_head: int, n_embd: int) -> GPTConfig:
+    heads = n_head if base.architecture.attends else 0
+    return replace(base, n_layer=n_layer, n_head=heads, n_embd=n_embd)
+
+
+def _grown(base: GPTConfig, n_layer: int, n_embd: int) -> tuple[int, int]:
+    """Layers and width of a rung of GROW in the architecture of `base`.
+
+    Where that has fewer layers, the width, a multiple of 8, at which they have GPT-2's weights.
+    """
+    deepest = base.architecture.deepest
+    if deepest is None:
+        return n_layer, n_embd
+    own = params_non_embedding(_shape(base, deepest, 1, n_embd)) / n_embd**2
+    gpt2 = 12 * n_layer
+    return deepest, 8 * round(n_embd * math.sqrt(gpt2 / own) / 8)
 
 
 def shape_of(text: str, base: GPTConfig) -> GPTConfig:
@@ -75,7 +95,7 @@ def shape_of(text: str, base: GPTConfig) -> GPTConfig:
     n_layer, d = int(found[1]), int(found[2])
     most = max(1, d // (64 if d >= 192 else 32))
     n_head = next(heads for heads in range(most, 0, -1) if d % heads == 0)
-    return replace(base, n_layer=n_layer, n_head=n_head, n_embd=d)
+    return _shape(base, n_layer, n_head, d)
 
 
 def nearest(shapes: Sequence[GPTConfig], size: float, count: int) -> list[GPTConfig]:

@@ -21,8 +21,10 @@ PAYS_FROM_S = COMPILE_S / (NOT_COMPILED - 1)
 def compiles(config: TrainConfig, throughput: StatedThroughput | None) -> bool:
     """Whether a trial is compiled on a GPU of so much throughput: as its config says, or by rule.
 
-    On one whose throughput is not known it is.
+    On one whose throughput is not known it is; an architecture that torch does not compile never.
     """
+    if not config.model.architecture.compiles:
+        return False
     if config.runtime.compile is not None:
         return config.runtime.compile
     return throughput is None or throughput.alone_s(config) > PAYS_FROM_S
@@ -56,4 +58,4 @@ def graph_key(config: TrainConfig, kind: Kind, memory_bytes: int | None, ranks: 
     part = min(sequences, runtime.micro_batch or by_rule)
     last = sequences % part or part
     sizes = (model.n_layer, model.n_head, model.n_embd, model.block_size, model.vocab_size)
-    return f"{sizes} {model.residual} {config.precision} {head} {part} {last}"
+    return f"{sizes} {model.variant} {config.precision} {head} {part} {last}"

@@ -10,14 +10,8 @@ from training.config import TrainConfig
 Kind = Literal["cpu", "cuda"]
 Head = Literal["plain", "chunked"]
 
-# Bytes of a token's activations kept for the backward pass, by layer and width. In bf16, compiled,
-# as the graphs of torch's compiler keep them (2.13; tests/test_training_device_memory.py counts):
-# the normalised input of both LayerNorms in float32 (2 x 4), what the products read of them
-# (2 x 2), queries, keys and values (6), attention's output (2), the hidden layer before and after
-# GELU (2 x 8). Eager mode keeps the residual stream in place of the normalised inputs: as much. In
-# float32 everything is in four bytes: 2 x 4, 2 x 4, 12, 4, 2 x 16. On a CPU attention takes float32
-# copies of its inputs and outputs (model/gpt.py): 10 more in bf16.
-_KEPT = {"bf16": 36, "float32": 64}
+# On a CPU attention takes float32 copies of its inputs and outputs (model/gpt.py): bytes of a token
+# by layer and width in bf16, more than its family keeps (model/families.py).
 _FLOAT32_ATTENTION = 10
 # Bytes of a logit. Compiled: itself, in whose place the gradient is written (as on a CPU:
 # model/loss.py). Eager on a GPU: logarithm of its probability, the gradient of that and its own, in
@@ -68,12 +62,13 @@ def activation_bytes(model: GPTConfig, head: Head = "plain", how: Computation = 
     That is its largest moment: activations are given up as gradients of weights appear.
     """
     eager = how.kind == "cuda" and not how.compiled
-    kept = _KEPT[how.precision]
-    if how.kind == "cpu" and how.precision == "bf16":
-        kept += _FLOAT32_ATTENTION
+    family = model.architecture
+    kept = family.kept(model)[how.precision == "float32"]
+    if how.kind == "cpu" and how.precision == "bf16" and family.attends:
+        kept += _FLOAT32_ATTENTION * model.n_embd
     logit = 0 if head == "chunked" else _LOGIT_EAGER if eager else _LOGIT[how.precision]
-    ends = 6 * model.n_embd  # the last LayerNorm's, as a layer's
-    return kept * model.n_layer * model.n_embd + ends + logit * model.padded_vocab_size
+    ends = 6 * model.n_embd  # the last norm's, as a layer's
+    return kept * model.n_layer + ends + logit * model.padded_vocab_size
 
 
 def weight_bytes(model: GPTConfig, head: Head = "plain", how: Computation = COMPILED) -> int:

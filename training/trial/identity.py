@@ -11,15 +11,15 @@ from training.config import TrainConfig, as_mapping
 def science(config: TrainConfig) -> dict[str, Any]:
     """A trial's mapping without `runtime` and `data.verify`: what its id digests.
 
-    What a schedule does not have, no weights to begin with, and a residual stream in float32 go
+    What a schedule does not have, no weights to begin with, and what is GPT-2's in a model go
     without saying, so that no id changes when a config gains a field.
     """
     values = as_mapping(config)
     del values["runtime"], values["data"]["verify"]
     if not config.data.skip_invalid:
         del values["data"]["skip_invalid"]
-    if config.model.residual == "float32":
-        del values["model"]["residual"]
+    for name in config.model.unsaid:
+        del values["model"][name]
     if config.init_from is None:
         del values["init_from"]
     values["schedule"] = {k: v for k, v in values["schedule"].items() if v is not None}

@@ -95,6 +95,10 @@ class RunRecord:
     params_effective: int
     config_digest: str
     residual: str = "float32"
+    family: str = "gpt2"
+    n_kv_head: int | None = None
+    n_inner: int | None = None
+    tied_head: bool = True
     # The result.
     loss: float | None = None
     loss_bpb: float | None = None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.gpt import GPT
+from model.network import Network
 from training.device.memory import safe_micro_batch_tokens
 from training.ranks.distributed import Ranks
 
@@ -49,7 +49,7 @@ def rolling(tokens: Sequence[int], start: int, block_size: int) -> list[Request]
 
 @torch.no_grad()
 def score(
-    network: GPT,
+    network: Network,
     requests: Sequence[Request],
     ranks: Ranks,
     autocast: Callable[[], AbstractContextManager[object]],
@@ -130,7 +130,7 @@ def _batches(windows: list[Window], most: int) -> list[list[Window]]:
 
 
 def _score_batch(
-    network: GPT,
+    network: Network,
     asked: Sequence[tuple[tuple[int, ...], int]],
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[object]],

@@ -1,0 +1,129 @@
+"""The architectures that a trial may have: one entry each, with all that is not its network.
+
+Torch-free, so that planning counts any of them. A network is the class that `network` names;
+model/flops.py makes every convention's count of these three: weights of a layer that multiply,
+those that do not, and what stands outside the layers beside the table of tokens and the head.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Shape(Protocol):
+    """What an entry may ask of a shape (model/config.py)."""
+
+    @property
+    def n_layer(self) -> int:
+        """Blocks."""
+
+    @property
+    def n_head(self) -> int:
+        """Attention heads."""
+
+    @property
+    def n_embd(self) -> int:
+        """Width."""
+
+    @property
+    def block_size(self) -> int:
+        """Context."""
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+
+    @property
+    def inner_width(self) -> int:
+        """Hidden width of a gated MLP."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture.
+
+    network   its class, as module:class (model/network.py says what it must do)
+    matrices  weights of a layer that multiply: 2 FLOP a token each, forwards
+    vectors   weights of a layer that do not: gains and biases
+    ends      weights outside the layers, beside the table of tokens and the head
+    kept      bytes of a token's activations that a layer keeps for the backward pass, in bf16
+              (compiled) and in float32
+    fields    what it has of the shape's fields that not all families have
+    head_multiple     what the size of a head must be a multiple of
+    learns_positions  whether `ends` has a vector for each position
+    compiles  whether torch.compile takes it whole
+    deepest   the most layers that a ladder gives it; None: as many as it gives GPT-2
+    """
+
+    network: str
+    matrices: Callable[[Shape], int]
+    vectors: Callable[[Shape], int]
+    ends: Callable[[Shape], int]
+    kept: Callable[[Shape], tuple[int, int]]
+    fields: frozenset[str] = frozenset()
+    head_multiple: int = 1
+    learns_positions: bool = False
+    compiles: bool = True
+    deepest: int | None = None
+
+    @property
+    def attends(self) -> bool:
+        """Whether its layers attend, so that FLOP grow with context."""
+        return "n_head" in self.fields
+
+
+def matched_inner_width(n_embd: int) -> int:
+    """Width of a gated MLP with the weights of GPT-2's: 8 d / 3, to the nearest multiple of 8.
+
+    Three matrices of d x 8d/3 for two of d x 4d (Shazeer 2020, arXiv 2002.05202, section 2).
+    """
+    return 8 * max(1, round(n_embd / 3))
+
+
+def _llama_matrices(shape: Shape) -> int:
+    """Queries and output d x d, keys and values as wide as their heads, three of the MLP."""
+    d, head = shape.n_embd, shape.n_embd // shape.n_head
+    return 2 * d * d + 2 * d * head * shape.kv_heads + 3 * d * shape.inner_width
+
+
+# Bytes kept by a layer of width d and hidden width F, in bf16 and in float32 (counted by
+# tests/test_training_device_memory.py). GPT-2, compiled, by torch 2.13: the normalised input of
+# both LayerNorms (2 x 4; 2 x 4), what the products read of them (2 x 2; 2 x 4), queries, keys and
+# values (6; 12), attention's output (2; 4), the hidden layer before and after GELU (2 x 8; 2 x
+# 16). Eager mode keeps the residual stream in place of the normalised inputs: as much. LLaMA: the
+# same with gate, values and their product (3 F) for the hidden layer; eager mode has the gate
+# twice and parts of norms and rotations, so this stands between both. LSTM: what its CPU kernel
+# was seen to keep at a width of 128 in 1 to 3 layers, 54 to 55 and 67 to 69; cuDNN's was not
+# measured.
+FAMILIES: dict[str, Family] = {
+    "gpt2": Family(
+        network="model.gpt:GPT",
+        matrices=lambda s: 12 * s.n_embd**2,
+        vectors=lambda s: 13 * s.n_embd,
+        ends=lambda s: s.block_size * s.n_embd + 2 * s.n_embd,
+        kept=lambda s: (36 * s.n_embd, 64 * s.n_embd),
+        fields=frozenset({"n_head", "residual"}),
+        learns_positions=True,
+    ),
+    "llama": Family(
+        network="model.llama:Llama",
+        matrices=_llama_matrices,
+        vectors=lambda s: 2 * s.n_embd,
+        ends=lambda s: s.n_embd,
+        kept=lambda s: (
+            22 * s.n_embd + 7 * s.inner_width,
+            36 * s.n_embd + 14 * s.inner_width,
+        ),
+        fields=frozenset({"n_head", "residual", "n_kv_head", "n_inner", "tied_head"}),
+        head_multiple=2,  # components turn in pairs
+    ),
+    "lstm": Family(
+        network="model.lstm:LSTM",
+        matrices=lambda s: 8 * s.n_embd**2,
+        vectors=lambda s: 8 * s.n_embd,
+        ends=lambda s: 0,
+        kept=lambda s: (56 * s.n_embd, 70 * s.n_embd),
+        compiles=False,
+        deepest=2,  # Kaplan's had 1 to 4 layers; nothing leads past a layer here
+    ),
+}

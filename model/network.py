@@ -1,0 +1,56 @@
+"""What every family's network is, and building one by its shape.
+
+Device, precision (autocast) and ranks belong to the caller.
+
+Shape key: B sequences, T positions, N = B T positions of all sequences, E embedding, V rows of the
+vocabulary table, padded.
+"""
+
+import importlib
+
+import torch
+from torch import Tensor, nn
+
+from model.config import GPTConfig
+from model.loss import cross_entropy, forbid_pads, head_and_cross_entropy
+
+
+class Network(nn.Module):
+    """A language model on the CPU in float32; move it and choose its precision afterwards.
+
+    A family derives its class from this. It is made of a shape and a generator, from which alone
+    weights are drawn, so that they are the same for any device and world size; without one they are
+    left unset, for `load_state_dict`. It has its head in `lm_head`, tokens in one nn.Embedding, and
+    `forward(tokens_BT, targets_BT=None)`, which ends with `logits_or_loss`.
+
+    `chunked_head` trains with the loss head that takes little memory (model/loss.py).
+    """
+
+    config: GPTConfig
+    lm_head: nn.Linear
+    chunked_head = False
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def logits_or_loss(self, x_NE: Tensor, positions: int, targets_BT: Tensor | None) -> Tensor:
+        """Logits_BTV, the pads' at -inf; with targets the mean loss, a float32 scalar in nats.
+
+        The loss is taken in float32 over the true vocabulary.
+        """
+        vocab_size = self.config.vocab_size
+        if targets_BT is None:
+            logits_NV = forbid_pads(self.lm_head(x_NE), vocab_size)
+            return logits_NV.unflatten(0, (-1, positions))
+        targets_N = targets_BT.flatten()
+        if self.chunked_head and torch.is_grad_enabled():
+            return head_and_cross_entropy(x_NE, self.lm_head.weight, targets_N, vocab_size)
+        return cross_entropy(self.lm_head(x_NE), targets_N, vocab_size)
+
+
+def build_network(config: GPTConfig, generator: torch.Generator | None) -> Network:
+    """The network of a shape, with weights drawn from `generator` where there is one."""
+    module, name = config.architecture.network.split(":")
+    network: Network = getattr(importlib.import_module(module), name)(config, generator)
+    return network
