@@ -17,7 +17,7 @@ endif
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # nproc heeds OMP_NUM_THREADS, which says nothing of processes.
 # Two more than the cores: ranks, Slurm and kills wait for half of their time.
-WORKERS ?= $(shell echo $$(($$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc || echo 2) + 2)))
+WORKERS ?= $(shell echo $$(($$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || echo 2) + 2)))
 
 .PHONY: quickstart test test-all soak lint check format gpu-check install clean
 
