@@ -67,7 +67,8 @@ train experiment=smoke gpus=8 | torchrun --standalone --nproc_per_node=8
 train experiment=smoke nodes=4 | torchrun --nnodes=4
 train experiment=smoke resume=true | the same command in the same out= goes on
 train experiment=smoke weights=x | did you mean init_from
-fit runs=t.csv weights=tokens | known: runs,
+fit runs=t.csv weights=tokens | did you mean surface.weights
+fit runs=t.csv zebra=tokens | known: runs,
 train experiment=smoke output_dir=x | did you mean out
 train experiment=smoke eval_interval=5 | did you mean runtime.evaluate_every_steps
 train experiment=smoke hub.name=x | did you mean data.hub.name?
