@@ -23,16 +23,16 @@ def as_before(monkeypatch):
 
 @pytest.mark.parametrize("seed", [0, 1], ids=["at once", "in the background"])
 def test_kills_of_training_change_nothing(tmp_path, seed):
-    """Forty kills in all, at any moment; one trial is killed until it ends."""
-    counts = kill_training(tmp_path, 20, seed)
-    assert counts["kills"] == 20
+    """Twenty kills in all, at any moment; one trial is killed until it ends."""
+    counts = kill_training(tmp_path, 10, seed)
+    assert counts["kills"] == 10
     assert Row(counts).faults == 0, counts
 
 
 def test_kills_before_calls_that_change_the_disk_change_nothing(tmp_path):
-    """Every third call; the full run has each."""
-    counts = kill_at_calls(tmp_path, after=False, every=3)
-    assert counts["kills"] >= 15, counts
+    """Every fifth call; the full run has each."""
+    counts = kill_at_calls(tmp_path, after=False, every=5)
+    assert counts["kills"] >= 9, counts
     assert Row(counts).faults == 0, counts
 
 
@@ -43,8 +43,8 @@ def test_kills_of_two_ranks_change_nothing(tmp_path):
 
 
 def test_kills_of_sweepers_lose_nothing_and_double_nothing(tmp_path):
-    counts = kill_sweepers(tmp_path, 15, 0)
-    assert counts["kills"] == 15
+    counts = kill_sweepers(tmp_path, 8, 0)
+    assert counts["kills"] == 8
     assert Row(counts).faults == 0, counts
 
 

@@ -87,7 +87,7 @@ def test_read_only_file_system_is_refused(tmp_path):
 
 
 @pytest.mark.needs_root
-@pytest.mark.parametrize("size", ["100k", "300k"])
+@pytest.mark.parametrize("size", [pytest.param("100k", marks=pytest.mark.slow), "300k"])
 def test_full_disk_ends_in_one_line_and_resumes(tmp_path, size):
     """A disk that fills up ends the sweep in one line, fails no trial, and the sweep resumes."""
     disk = tmp_path / "disk"

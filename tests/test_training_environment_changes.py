@@ -166,9 +166,10 @@ def test_environment_of_random_numbers_goes_on_where_it_was(config, whole, tmp_p
 def test_environment_with_a_memory_limit_ends_in_a_record(config, tmp_path):
     """A limit on memory ends in a record with the passes.
 
-    A pass of 16,384 sequences of 16 bytes, in 300 MB more than the process has.
+    A pass of 65,536 sequences of 16 bytes, in 300 MB more than the process has: more than these
+    and what earlier tests of the process have freed in its heap.
     """
-    sequences = 16_384
+    sequences = 65_536
     schedule = replace(
         config.schedule, tokens=4 * 16 * sequences, batch_tokens=16 * sequences, warmup_tokens=0
     )
