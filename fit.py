@@ -52,7 +52,6 @@ KEYS = Keys(
     {"": FitConfig},
     paths=("runs", "out", "compare"),
     maps=("where", "columns", "derive"),
-    once=True,
 )
 
 

@@ -31,7 +31,7 @@ class Keys:
            brackets, commas and null as text
     notes  what to know of a field before it is typed, where a message names it
     partly the files may have more than the shape, outside of its groups
-    once   a key typed twice is refused, where one of two inputs would be dropped in silence
+    once   a key with two values is refused, of which one would be dropped in silence
     """
 
     shape: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Keys:
     maps: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     partly: bool = False
-    once: bool = False
+    once: bool = True
 
     @cached_property
     def fields(self) -> dict[str, Field]:
@@ -48,7 +48,7 @@ class Keys:
         return fields_of(self.shape)
 
 
-TRIAL_KEYS = Keys()
+TRIAL_KEYS = Keys(once=False)  # of code that composes a trial, its own overrides last
 
 
 def key_of(override: str) -> str:
@@ -86,7 +86,7 @@ def _refuse_repeats(overrides: Sequence[str], keys: Keys) -> None:
     """BadInput for a key that is typed twice, with both values in one list where it takes one."""
     typed: dict[str, str] = {}
     for override in overrides:
-        key, _, value = override.partition("=")
+        key, value = key_of(override), override.partition("=")[2]
         if "=" in override and (first := typed.get(key, value)) != value:
             known = keys.fields.get(key)
             takes_lists = (known is not None and known.takes_lists) or key.startswith("where.")

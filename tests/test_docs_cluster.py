@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.slurm_cluster import cluster, job_id  # noqa: F401
 from tests.support.tiny_sweep import eventually, overrides
+from tests.support.typed import last_of_each
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "run-on-a-cluster.md").read_text(encoding="utf-8")
@@ -40,7 +41,8 @@ def test_the_commands_do_what_the_page_says(cluster, tmp_path):  # noqa: F811
             words[0] = sys.executable
             if "experiment=smoke" in words:
                 slurm = "launcher=slurm" in words
-                words += [word for word in tiny if slurm or "slurm" not in word]
+                more = [word for word in tiny if slurm or "slurm" not in word]
+                words = last_of_each(*words, *more)
             said = subprocess.run(
                 words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True
             )

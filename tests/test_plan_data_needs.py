@@ -20,6 +20,7 @@ from scaling.run.planning import completed, fetch_data
 from scaling.run.store import StoredPlan
 from tests.support.plan_examples import STAGED, experiment
 from tests.support.tiny_sweep import LAUNCHER, overrides
+from tests.support.typed import last_of_each
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def asked(text: Path, out: Path, *words: str) -> Request:
     line += ["grid.budgets=[1e10,6e10]", "grid.centre.tokens_per_param=100"]
     line.append("foresight.simulations=40")
     data = ["data=hf", f"data.path={text}", "data.tokenizer=bytes", "data.val_fraction=0.2"]
-    return read_request(Arguments("sweep", (*line, *data, *words), CONFIG_DIR))
+    return read_request(Arguments("sweep", tuple(last_of_each(*line, *data, *words)), CONFIG_DIR))
 
 
 def prepared_tokens(out: Path) -> set[int]:

@@ -11,6 +11,7 @@ from scaling.run import store, trial_states
 from tests.support.real_sweep import place, work
 from tests.support.slurm_cluster import NODES, Cluster, cluster, job_id  # noqa: F401
 from tests.support.tiny_sweep import eventually, overrides
+from tests.support.typed import last_of_each
 from training.trial.attempt import attempts
 
 pytestmark = [pytest.mark.needs_slurm, pytest.mark.needs_root]
@@ -25,7 +26,7 @@ SLURM = [
 
 
 def call(*argv: str) -> int:
-    return run_entry(sweep.main, "sweep", "", argv)
+    return run_entry(sweep.main, "sweep", "", last_of_each(*argv))
 
 
 def digests(out: Path) -> dict[str, str]:
@@ -72,7 +73,7 @@ def test_slurm_stop_cancel_and_resubmit_gives_same_weights(slurm, undisturbed, t
     """Stopped cancelled and submitted again gives the same weights."""
     folder, expected = undisturbed
     out = tmp_path / "sweep $(x) 'y' %j"
-    line = [*overrides(folder, out), *GRID, *SLURM]
+    line = overrides(folder, out, *GRID, *SLURM)
     assert call(*line, "launcher.slurm.workers=1") == 0
     job = job_id(capsys.readouterr().out)
     assert call(*line) == 2  # not twice
@@ -104,7 +105,7 @@ def test_slurm_lost_node_costs_only_its_claim(slurm, undisturbed, tmp_path):
     """A lost node costs its claim and nothing else."""
     folder, expected = undisturbed
     out = tmp_path / "out"
-    assert call(*overrides(folder, out), *GRID, *SLURM) == 0
+    assert call(*overrides(folder, out, *GRID, *SLURM)) == 0
     eventually(lambda: hosts(out) == set(NODES), 60)
     slurm.lose_node("n1")
     try:
@@ -130,7 +131,7 @@ def test_slurm_time_limit_saves_and_requeues(slurm, undisturbed, tmp_path, prefi
         "launcher.slurm.time=2",
     ]
     more += [f"launcher.slurm.prefix={prefix}"] if prefix else []
-    assert call(*overrides(folder, out), *GRID, *SLURM, *more, "launcher.slurm.workers=1") == 0
+    assert call(*overrides(folder, out, *GRID, *SLURM, *more, "launcher.slurm.workers=1")) == 0
     while not list(out.glob("trials/*/attempt-002/owner.json")):
         assert slurm.tasks(), logs(out)
     assert "stopped: the same command resumes the sweep" in logs(out)
@@ -145,7 +146,7 @@ def test_slurm_paused_node_runs_nothing_twice(slurm, undisturbed, tmp_path):
     folder, expected = undisturbed
     out = tmp_path / "out"
     more = ["launcher.slurm.workers=1", "launcher.lease_s=20", "grid.seeds=4"]
-    assert call(*overrides(folder, out), *GRID, *SLURM, *more) == 0
+    assert call(*overrides(folder, out, *GRID, *SLURM, *more)) == 0
     eventually(lambda: hosts(out), 60)
     (node,) = hosts(out)
     slurm.lose_node(node, only_daemon=True)

@@ -15,6 +15,7 @@ from configs.load import CONFIG_DIR, compose_config
 from scaling.run.command import read_request
 from scaling.run.config import SIGNAL_MARGIN_S
 from tests.support.pretended_slurm import call, line, pretended  # noqa: F401
+from tests.support.typed import last_of_each
 from training.device.process import usable_cores
 
 
@@ -26,7 +27,7 @@ def test_script_text_takes_names_literally(tmp_path, line, pretended, capsys):
     name = f"a b$(touch {tmp_path.name}-canary)`x`';\"%j #"
     base = [word for word in line if not word.startswith("out=")]
     more = [f"out={tmp_path / name}", f"launcher.slurm.python='{noting}'"]
-    assert call(*base, *more, "launcher.slurm.workers=1") == 0
+    assert call(*last_of_each(*base, *more, "launcher.slurm.workers=1")) == 0
     script = tmp_path / name / "sweep.sbatch"
     subprocess.run(["bash", script], check=True, cwd=tmp_path)
     assert f"out={tmp_path / name}" in (tmp_path / "words").read_text().splitlines()

@@ -101,7 +101,7 @@ def test_sweep_on_troubled_slurm_gives_same_bits(
     assert len(expected) == 32
     monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
     out, times = tmp_path / "troubled", random.Random(5)
-    line = [*overrides(tmp_path, out), *GRID, "launcher=slurm", "launcher.slurm.cpus=2"]
+    line = overrides(tmp_path, out, *GRID, "launcher=slurm", "launcher.slurm.cpus=2")
     slurm = Slurm(cluster, [*line, "launcher.slurm.workers=2"], times)
     slurm.submit()
     events: Counter[str] = Counter()
@@ -145,7 +145,7 @@ def test_torchrun_nodes_killed_again_and_again_give_same_bits(tmp_path):
         port = free_port()
         line = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1"]
         line += ["--master_addr=127.0.0.1", f"--master_port={port}"]
-        sweep = ["sweep.py", *overrides(tmp_path, out), *GRID, "launcher.devices=1"]
+        sweep = ["sweep.py", *overrides(tmp_path, out, *GRID, "launcher.devices=1")]
         return [
             subprocess.Popen(
                 [*line, f"--node_rank={rank}", *sweep, "fit.require=[]"],
@@ -190,7 +190,7 @@ def test_torchrun_nodes_killed_again_and_again_give_same_bits(tmp_path):
 def test_worker_killed_again_and_again_gives_same_bits(tmp_path):
     expected = calm_weights(tmp_path)
     out, times = tmp_path / "killed", random.Random(7)
-    line = [sys.executable, "sweep.py", *overrides(tmp_path, out), *GRID, "fit.require=[]"]
+    line = [sys.executable, "sweep.py", *overrides(tmp_path, out, *GRID, "fit.require=[]")]
     events: Counter[str] = Counter()
     while events.total() < KILLS and len(records(out)) < len(expected):
         began = len(list(out.glob("trials/*/attempt-*")))

@@ -26,7 +26,7 @@ def mounted(folder: Path, *options: str) -> None:
 
 
 def sweep_on(folder: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "sweep.py", *overrides(folder, out), *more]
+    line = [sys.executable, "sweep.py", *overrides(folder, out, *more)]
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 

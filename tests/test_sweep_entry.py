@@ -11,6 +11,7 @@ import sweep
 from configs.cli import run_entry
 from scaling.run import store
 from tests.support.tiny_sweep import eventually, overrides, pretended_plan, stored
+from tests.support.typed import last_of_each
 from training.trial.record import read_record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +28,7 @@ def files(folder: Path) -> dict[Path, bytes]:
 def test_run_mode_from_config_to_report_and_again(tmp_path, capsys):
     """A sweep from config to report then again then as its files tell it."""
     out = tmp_path / "out"
-    line = [*overrides(tmp_path, out), "fit.require=[]", "fit.n_bootstrap=50"]
+    line = overrides(tmp_path, out, "fit.require=[]", "fit.n_bootstrap=50")
     assert call(*line) == 0
     text = capsys.readouterr().out
     assert "4 planned = 4 done + 0 diverged" in text and "[4/4]" in text
@@ -53,9 +54,9 @@ def test_run_mode_from_config_to_report_and_again(tmp_path, capsys):
     text = capsys.readouterr().out
     assert text.count(" done ") == 4 + 1 and "4 planned = 4 done" in text
 
-    assert call(*line, "grid.budgets=[1e8]") == 2
+    assert call(*last_of_each(*line, "grid.budgets=[1e8]")) == 2
     assert "another grid: 0 trials are new and 2 no longer asked for" in capsys.readouterr().err
-    assert call(*line, "evaluation.tokens=256") == 2
+    assert call(*last_of_each(*line, "evaluation.tokens=256")) == 2
     assert "evaluation.tokens: found 256" in capsys.readouterr().err
     (tmp_path / "text" / "00.txt").write_text("other words")
     assert call(*line) == 2
@@ -65,7 +66,7 @@ def test_run_mode_from_config_to_report_and_again(tmp_path, capsys):
 def test_run_mode_without_done_trial_ends_with_3(tmp_path, capsys):
     """A grid of which nothing is done ends with 3."""
     out = tmp_path / "out"
-    line = [*overrides(tmp_path, out), "grid.budgets=[1e8]", "grid.sizes=1"]
+    line = overrides(tmp_path, out, "grid.budgets=[1e8]", "grid.sizes=1")
     assert call(*line, "grid.rules.lr_factor=1e9", "optimizer.grad_clip=1e9") == 3
     text = capsys.readouterr().out
     assert "1 diverged" in text
@@ -77,7 +78,7 @@ def test_damaged_record_is_told_and_trained_again(tmp_path, capsys):
     """A record with another loss is no record: named by status, and made again, the same."""
     out = tmp_path / "out"
     more = ["grid.budgets=[1e8]", "fit.require=[]", "fit.n_bootstrap=50"]
-    line = [*overrides(tmp_path, out), *more]
+    line = overrides(tmp_path, out, *more)
     assert call(*line) == 0
     path = sorted(out.glob("trials/*/record.json"))[0]
     whole = json.loads(path.read_text())
@@ -118,7 +119,7 @@ def test_run_mode_stops_with_75_and_resumes(tmp_path):
     """Ctrl c saves and ends with 75 and the same command resumes."""
     out = tmp_path / "out"
     more = ["fit.require=[]", "fit.n_bootstrap=50", "grid.sizes=1", "grid.budgets=[2e9]"]
-    line = [sys.executable, "sweep.py", *overrides(tmp_path, out), *more]
+    line = [sys.executable, "sweep.py", *overrides(tmp_path, out, *more)]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
         eventually(lambda: list(out.glob("trials/*/attempt-001/checkpoints/step-*")), 60)

@@ -48,7 +48,7 @@ def nodes():
 def torchrun(node: str, rank: int, folder: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     where = [f"--node_rank={rank}", "--master_addr=10.77.0.1", f"--master_port={PORT}"]
     launcher = ["torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", *where]
-    words = [*overrides(folder, out), "launcher.devices=1", "fit.require=[]", "fit.n_bootstrap=50"]
+    words = ["launcher.devices=1", "fit.require=[]", "fit.n_bootstrap=50", *more]
     with (folder / f"{out.name}-{rank}.log").open("w") as log:
         return subprocess.Popen(
             [
@@ -60,8 +60,7 @@ def torchrun(node: str, rank: int, folder: Path, out: Path, *more: str) -> subpr
                 "-m",
                 *launcher,
                 "sweep.py",
-                *words,
-                *more,
+                *overrides(folder, out, *words),
             ],
             cwd=ROOT,
             stdout=log,
@@ -87,7 +86,7 @@ def logs(folder: Path) -> str:
 
 def alone(folder: Path, out: Path, *more: str) -> dict[str, str]:
     """What the sweep ends in on one node, or a rerun of one that was disturbed."""
-    line = [sys.executable, "sweep.py", *overrides(folder, out), "fit.require=[]", *more]
+    line = [sys.executable, "sweep.py", *overrides(folder, out, "fit.require=[]", *more)]
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return digests(out)

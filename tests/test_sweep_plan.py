@@ -5,6 +5,7 @@ from configs.cli import run_entry
 from scaling.run import planning
 from tests.support.pretended_gpus import pretend_gpus
 from tests.support.tiny_sweep import overrides
+from tests.support.typed import last_of_each
 
 
 def call(*argv: str) -> int:
@@ -14,7 +15,7 @@ def call(*argv: str) -> int:
 def test_plan_mode_states_cost_and_leaves_out_alone(tmp_path, capsys):
     """Plan tells the cost and prepares data but leaves out alone."""
     out = tmp_path / "out"
-    assert call(*overrides(tmp_path, out), "mode=plan", "launcher.price_per_hour=3600") == 0
+    assert call(*overrides(tmp_path, out, "mode=plan", "launcher.price_per_hour=3600")) == 0
     text = capsys.readouterr().out
     assert "4 trials in 4 cells, 6e+08 FLOP" in text and "predicted" in text and "+-" in text
     assert "price: " in text and not out.exists()
@@ -25,7 +26,7 @@ def test_plan_mode_for_stated_machine_needs_no_data(tmp_path, capsys):
     """A plan for a machine that is not here needs no data and no measurement."""
     line = overrides(tmp_path, tmp_path / "out")
     stated = ["mode=plan", "launcher.device=H200", "launcher.devices=64", "data.path=/not/there"]
-    assert call(*line, *stated, "launcher.price_per_hour=3") == 0
+    assert call(*last_of_each(*line, *stated, "launcher.price_per_hour=3")) == 0
     text = capsys.readouterr().out
     assert "with 64 at a time" in text and "measuring" not in text
     assert "data: /not/there is not prepared, epochs are not checked" in text
@@ -64,7 +65,7 @@ def test_plan_mode_refuses_text_that_is_not_there(tmp_path, capsys, monkeypatch)
     for gpus in (False, True):
         if gpus:
             pretend_gpus(tmp_path, monkeypatch, "NVIDIA H200")
-        assert call(*line, *missing) == 2
+        assert call(*last_of_each(*line, *missing)) == 2
         assert "data.path: /not/there: found no such file or folder" in capsys.readouterr().err
 
 

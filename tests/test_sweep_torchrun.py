@@ -41,7 +41,7 @@ def test_two_nodes_end_well_though_one_is_idle(tmp_path):
         where = [f"--node_rank={rank}", "--master_addr=127.0.0.1", f"--master_port={port}"]
         launcher = ["torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", *where]
         return subprocess.Popen(
-            [sys.executable, "-m", *launcher, "sweep.py", *overrides(tmp_path, out), *more],
+            [sys.executable, "-m", *launcher, "sweep.py", *overrides(tmp_path, out, *more)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -16,9 +16,9 @@ from scaling.fit.observations import Observations
 
 def config(*overrides: str) -> FitConfig:
     """The config that fit.py makes of these overrides."""
-    values = compose_config(
-        "fit", overrides, keys=Keys(open=("units",), paths=(), maps=("where", "columns", "derive"))
-    )
+    maps = ("where", "columns", "derive")
+    keys = Keys(open=("units",), paths=(), maps=maps, once=False)  # a test's own come last
+    values = compose_config("fit", overrides, keys=keys)
     return build(FitConfig, values)
 
 

@@ -8,10 +8,11 @@ import pytest
 import sweep
 from configs.cli import run_entry
 from tests.support.tiny_sweep import overrides
+from tests.support.typed import last_of_each
 
 
 def call(*argv: str) -> int:
-    return run_entry(sweep.main, "sweep", "", argv)
+    return run_entry(sweep.main, "sweep", "", last_of_each(*argv))
 
 
 class Pretended:

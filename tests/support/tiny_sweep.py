@@ -19,6 +19,7 @@ from scaling.run.store import StoredPlan
 from scaling.run.workers.processes import ForkedProcess, Task
 from scaling.run.workers.worker import Worker
 from tests.support.tiny_training import tiny_config, write_text
+from tests.support.typed import last_of_each
 from training.config import TrainConfig, as_mapping
 from training.trial.attempt import Attempt
 from training.trial.identity import setting_digest, trial_id
@@ -35,9 +36,9 @@ LAUNCHER = LauncherConfig(
 )
 
 
-def overrides(folder: Path, out: Path) -> list[str]:
-    """Four trials of 75 to 150 steps, a second each on a busy core."""
-    return [
+def overrides(folder: Path, out: Path, *more: str) -> list[str]:
+    """Four trials of 75 to 150 steps, a second each on a busy core; `more` take their place."""
+    words = [
         "experiment=smoke",
         "data=files",
         f"data.path={write_text(folder / 'text')}",
@@ -54,11 +55,12 @@ def overrides(folder: Path, out: Path) -> list[str]:
         "launcher.devices=2",
         f"out={out}",
     ]
+    return last_of_each(*words, *more)
 
 
 def request(folder: Path, out: Path, *more: str) -> Request:
     """What sweep.py makes of `overrides`."""
-    return read_request(Arguments("sweep", (*overrides(folder, out), *more), CONFIG_DIR))
+    return read_request(Arguments("sweep", tuple(overrides(folder, out, *more)), CONFIG_DIR))
 
 
 def loaded(config: TrainConfig) -> TrainConfig:

@@ -7,6 +7,7 @@ from pathlib import Path
 import train
 from configs.cli import run_entry
 from tests.support.tiny_training import prepared_config
+from tests.support.typed import last_of_each
 from training.config import TrainConfig
 from training.step import StepFunction, begin_step
 from training.trial.folder import write_config
@@ -22,7 +23,8 @@ def train_command(within: Path) -> Callable[..., int]:
     ) -> int:
         folder = within / f"config{len(list(within.glob('config*')))}"
         write_config(folder, config or prepared_config(within))
-        return entry(*config_in(folder), *overrides, step_function=step_function)
+        words = last_of_each(*overrides)
+        return entry(*config_in(folder), *words, step_function=step_function)
 
     return call
 
