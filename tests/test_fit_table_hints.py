@@ -11,6 +11,8 @@ from scaling.fit.table.hints import nearest, remedy, scale_of
         ("params", ["params_embedding", "params_nonembedding"], "params_nonembedding"),
         ("params", ["embedding_params", "NonEmbeddingParams"], "NonEmbeddingParams"),
         ("params", ["Model Params"], "Model Params"),
+        ("params", ["Batch Size (M)", "Model Size (M)"], "Model Size (M)"),
+        ("params", ["Model Size (MB)", "d_m", "tok/param"], None),
         ("params", ["active_params", "params_lm_head", "tokens_per_param", "hyperparams"], None),
         ("params", ["params_M"], "params_M"),
         ("tokens", ["tokens_per_param", "vocab_tokens", "warmup_tokens", "batch_tokens"], None),
@@ -36,6 +38,29 @@ def test_remedy_names_all_that_is_missing_quoted_and_in_units():
     assert remedy(["params"], ["log10_params"]).endswith('derive.params="10**log10_params"')
     assert remedy(["loss"], ["bits_per_token_loss"]).endswith(" loss_unit=bits")
     assert remedy(["loss"], ["accuracy"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("missing", "columns", "formula"),
+    [
+        (
+            "tokens",
+            ["config.train.max_steps", "config.train.batch_size", "config.data.seq_len"],
+            "config.train.max_steps*config.train.batch_size*config.data.seq_len",
+        ),
+        ("tokens", ["tok/param"], "'tok/param'*params"),
+        ("tokens", ["Tokens per Parameter"], "'Tokens per Parameter'*params"),
+        ("tokens", ["param/tok"], None),
+        ("tokens", ["Training Compute (EFLOP)"], "'Training Compute (EFLOP)'*1e18/(6*params)"),
+        ("tokens", ["steps", "Tokens per Batch (M)"], "steps*'Tokens per Batch (M)'*1e6"),
+        ("tokens", ["config.train.steps_per_epoch", "eval.batch_size", "seq_len"], None),
+        ("params", ["model.n_layer", "args.d_model"], "12*model.n_layer*args.d_model**2"),
+    ],
+)
+def test_remedy_finds_parts_in_any_folder_and_unit(missing, columns, formula):
+    """A prefix that is a folder of settings, and the unit at the end, change no meaning."""
+    typed = f'; compute it, as derive.{missing}="{formula}"' if formula else ""
+    assert remedy([missing], columns) == typed
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,23 @@ def test_rows_equal_in_every_cell_are_counted_once(tmp_path):
     assert admitted(other).planned == 6
 
 
+def test_rows_pasted_into_a_second_file_are_counted_once(tmp_path):
+    """A file that holds another's rows adds its own alone; equal N, D and loss alone are told."""
+    rows = [{**row(params=k * 1e6), "run_id": None, "note": "x"} for k in (1, 2, 3, 4)]
+    first, second = write_csv(tmp_path / "a.csv", rows[:3]), write_csv(tmp_path / "b.csv", rows[1:])
+    sources = read_sources(config(f"runs=[{first},{second}]"))
+    assert sources.table.numbers("params").tolist() == [1e6, 2e6, 3e6, 4e6]
+    assert sources.table.place(3) == f"{second}:4"
+    (flag,) = sources.flags
+    assert flag.code == "pasted_rows" and "b.csv: 2 rows repeat one of another file" in flag.text
+    whole = read_sources(config(f"runs=[{write_csv(tmp_path / 'c.csv', rows)},{first}]"))
+    assert len(whole.table) == 4
+    other = write_csv(tmp_path / "d.csv", [{**one, "note": "y"} for one in rows[:2]])
+    sources = read_sources(config(f"runs=[{first},{other}]"))
+    assert len(sources.table) == 5
+    assert "d.csv: 2 rows have params, tokens and loss of a row of" in sources.flags[0].text
+
+
 def test_rows_runs_reads_each_row_of_a_curve_as_a_run(tmp_path):
     """Else the last of each is the run, and how many there are is known."""
     rows = [row(run_id=name, tokens=k * 1e8, step=k) for name in "ab" for k in (1, 2, 3)]

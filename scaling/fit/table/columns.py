@@ -75,7 +75,8 @@ class Table:
     @property
     def done(self) -> np.ndarray:
         """The mask of the runs that ended well, as far as the table says."""
-        return np.array([is_done(status) for status in self.texts("status")], dtype=bool)
+        index, words = self.distinct("status")
+        return np.array([*(is_done(str(word)) for word in words), is_done(None)])[index]
 
     def distinct(self, name: str) -> tuple[np.ndarray, list[Any]]:
         """The index of each row's value among the distinct ones, -1 for none; and these values."""

@@ -36,7 +36,14 @@ _SCALES = {
     **dict.fromkeys(["m", "mm", "mil", "mio", "million", "millions"], "1e6"),
     **dict.fromkeys(["b", "bn", "billion", "billions"], "1e9"),
     **dict.fromkeys(["t", "trillion", "trillions"], "1e12"),
+    **dict.fromkeys(["pflop", "pflops"], "1e15"),
+    **dict.fromkeys(["eflop", "eflops"], "1e18"),
+    **dict.fromkeys(["zflop", "zflops"], "1e21"),
 }
+# Parts of a program's settings, which stand before a name and change nothing of it.
+_SETTINGS = "config cfg conf args hparams hyperparameters hyperparams settings summary run "
+_SETTINGS += "experiment train trainer training model network arch architecture data dataset optim "
+_FOLDERS = frozenset((_SETTINGS + "optimizer").split())
 # Columns from which a missing one follows, by what they are called.
 _PARTS = {
     "flops": "flops flop compute total_flops train_flops training_flops training_compute c",
@@ -52,6 +59,12 @@ _PARTS = {
     "layers": "n_layer n_layers num_layers num_hidden_layers layers nlayer nlayers depth",
     "width": "n_embd d_model hidden_size hidden_dim width dim model_dim n_embed embed_dim dmodel",
     "vocab": "vocab_size n_vocab vocabulary_size vocab",
+}
+# What a ratio of tokens to parameters is called, in this order.
+_RATIO = {
+    "tokens": frozenset(["tokens", "token", "tok", "toks", "d"]),
+    "params": frozenset(["params", "param", "parameters", "parameter", "p", "n"]),
+    "beside": frozenset(["per", "to", "over", "ratio", "chinchilla"]),
 }
 
 
@@ -80,6 +93,7 @@ def nearest(name: str, columns: Sequence[str]) -> str | None:
     likely = [
         *usual_order(name, columns),
         *(column for column in columns if is_usual(name, column)),
+        *(c for c in columns if name != "loss" and is_usual(name, "_".join(_without_unit(c)))),
         *sorted((c for c in columns if _means(name, c)), key=lambda c: _rank(name, c)),
         *difflib.get_close_matches(name, columns, 1, 0.85),
     ]
@@ -149,7 +163,7 @@ def _formula(name: str, known: Mapping[str, str], columns: Sequence[str]) -> str
             if head == base and _means(name, "_".join(rest)):
                 return f"{power}**{_quoted(column)}"
     have = {part: found for part in _PARTS if (found := _named(part, columns))}
-    one = {part: _quoted(column) for part, column in {**have, **known}.items()}
+    one = {**have, **{part: _quoted(column) for part, column in known.items()}}
     if name == "tokens":
         if {"ratio", "params"} <= set(one):
             return f"{one['ratio']}*{one['params']}"
@@ -174,18 +188,46 @@ def _formula(name: str, known: Mapping[str, str], columns: Sequence[str]) -> str
 
 
 def _named(part: str, columns: Sequence[str]) -> str | None:
-    """The column that is called one of the names of a part."""
-    by_words = {"_".join(words_of(column)): column for column in reversed(columns)}
-    leaves = {words.removeprefix("config_"): column for words, column in by_words.items()}
-    found = [{**leaves, **by_words}.get(name) for name in _PARTS[part].split()]
-    return next((column for column in found if column), None)
+    """The column that is called one of the names of a part, in any folder, as a formula has it."""
+    found: dict[str, str] = {}
+    for bare in (False, True):  # a name as it stands comes before one without its folder
+        for column in columns:
+            words = _without_unit(column)
+            scale = scale_of(column) if words != words_of(column) else None
+            while bare and words and words[0] in _FOLDERS:
+                words = words[1:]
+            text = _quoted(column) + (f"*{scale}" if scale else "")
+            found.setdefault("_".join(words), text)
+            if part == "ratio" and _is_ratio(words):
+                found.setdefault("tokens_per_param", text)
+    return next((found[name] for name in _PARTS[part].split() if name in found), None)
+
+
+def _without_unit(column: str) -> list[str]:
+    """The words of a name but the unit at its end; what is left is more than a letter."""
+    words = words_of(column)
+    least = 2 if words and len(words[0]) == 1 else 1
+    while len(words) > least and words[-1] in _SCALES:
+        words = words[:-1]
+    return words
+
+
+def _is_ratio(words: Sequence[str]) -> bool:
+    """Whether words say tokens per parameter and nothing else, as tok/param does."""
+    about = [
+        next((name for name in ("tokens", "params") if word in _RATIO[name]), word)
+        for word in words
+        if word not in _RATIO["beside"]
+    ]
+    return about == ["tokens", "params"]
 
 
 def _is_part_of_params(column: str) -> bool:
     """Whether a column counts some of the parameters, as params_lm_head does."""
     words = words_of(column)
     is_count = words[:1] in (["params"], ["param"]) or words[-1:] in (["params"], ["param"])
-    return is_count and len(words) > 1 and not {"per", "ratio", "active"}.intersection(words)
+    no_part = _is_ratio(words) or {"per", "ratio", "active"}.intersection(words)
+    return is_count and len(words) > 1 and not no_part
 
 
 def _quoted(column: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
 from common.errors import BadInput
 from common.text import listed, plural
@@ -18,7 +19,7 @@ from scaling.fit.table.filters import asked_rows
 from scaling.fit.table.hints import remedy
 from scaling.fit.table.loss_unit import in_nats
 from scaling.fit.table.readers import read_table
-from scaling.fit.table.remarks import remarks
+from scaling.fit.table.remarks.of_columns import remarks
 from scaling.fit.table.schema import NEEDED, OURS, check_known, did_you_mean
 from scaling.fit.table.status import with_status
 from scaling.fit.table.sweep_directory import read_sweep, sweep_curves
@@ -96,7 +97,7 @@ def read_sources(config: FitConfig) -> Sources:
             "differ in data, tokenizer, evaluation or model family"
         )
     own = all(table.sweep for table in tables) and not charts
-    tables = [table if table.sweep else _without_pasted(table, flags) for table in tables]
+    tables = _without_pasted(tables, flags)
     is_curves = config.rows == "auto"
     logged = np.concatenate([logged_rows(table) & is_curves for table in tables])
     table = stacked(tables)
@@ -154,20 +155,64 @@ def _read(path: Path) -> Table:
         raise BadInput(f"{where}: {error.strerror or error}; expected a readable file") from None
 
 
-def _without_pasted(table: Table, flags: list[Flag]) -> Table:
-    """The table with rows that are equal in every cell once; rows of curves are as they are."""
-    if logged_rows(table).any():
-        return table
+def _without_pasted(tables: Sequence[Table], flags: list[Flag]) -> list[Table]:
+    """The tables with rows that are equal in every cell once, of several files those without name.
+
+    Rows of curves and of sweep directories are as they are.
+    """
+    found = list(tables)
+    plain = [i for i, one in enumerate(tables) if not one.sweep and not logged_rows(one).any()]
+    for i in plain:
+        rows = _first_of_equal(found[i])
+        if lost := len(found[i]) - len(rows):
+            found[i] = found[i].take(rows)
+            flags.append(_pasted(f"{found[i].source}: ", lost, "another"))
+    if len(plain) > 1:
+        starts = np.cumsum([0, *(len(found[i]) for i in plain)])
+        whole = stacked([found[i] for i in plain])
+        # A run with a name that is in two files is refused later, whatever its cells.
+        kept = np.union1d(_first_of_equal(whole), np.flatnonzero(whole.known("run_id")))
+        for at, i in enumerate(plain):
+            rows = kept[(kept >= starts[at]) & (kept < starts[at + 1])] - starts[at]
+            if lost := len(found[i]) - len(rows):
+                flags.append(_pasted(f"{found[i].source}: ", lost, "one of another file"))
+                found[i] = found[i].take(rows)
+        flags += _alike([found[i] for i in plain])
+    return [one for one in found if len(one)]
+
+
+def _first_of_equal(table: Table) -> np.ndarray:
+    """The rows that are no copy of an earlier one, ascending."""
+    if any(pc.count_distinct(column).as_py() == len(table) for column in table.data.columns):
+        return np.arange(len(table))  # of a million rows all of the cells need not be compared
     data = table.data.rename_columns(list(map(str, range(table.data.num_columns))))
     first = data.append_column("row", [np.arange(len(table))])
     grouped = first.group_by(data.column_names, use_threads=False).aggregate([("row", "min")])
-    kept = np.sort(grouped["row_min"].to_numpy())
-    if lost := len(table) - len(kept):
-        rows = plural(lost, "row repeats", "rows repeat")
-        text = f"{table.source}: {rows} another in every cell, as if pasted twice: counted once"
-        flags.append(Flag("pasted_rows", text))
-        return table.take(kept)
-    return table
+    return np.sort(grouped["row_min"].to_numpy())
+
+
+def _pasted(where: str, lost: int, of: str) -> Flag:
+    rows = plural(lost, "row repeats", "rows repeat")
+    text = f"{where}{rows} {of} in every cell, as if pasted twice: counted once"
+    return Flag("pasted_rows", text)
+
+
+def _alike(tables: Sequence[Table]) -> list[Flag]:
+    """That rows of a file have N, D and loss of another's, though not every cell."""
+    seen: set[tuple[float, ...]] = set()
+    flags = []
+    for table in tables:
+        points = np.column_stack([table.numbers_or_nan(name) for name in NEEDED])
+        own = set(map(tuple, points[np.isfinite(points).all(axis=1)].tolist()))
+        if both := len(own & seen):
+            rows = plural(both, "row has", "rows have")
+            text = (
+                f"{table.source}: {rows} params, tokens and loss of a row of another file, and "
+                "other cells that differ: if they are the same runs, give one of the files"
+            )
+            flags.append(Flag("pasted_rows", text))
+        seen |= own
+    return flags
 
 
 def _run_names(table: Table) -> set[str]:

@@ -149,6 +149,20 @@ def test_flops_of_some_runs_by_another_count_are_not_mixed(tmp_path, factor):
     assert flags(table(tmp_path, lambda row: some(row, 1.001))) == []
 
 
+def test_flops_of_some_runs_beside_named_budgets_say_whose_c_is_which(tmp_path):
+    """A run that names its budget has it; only the others are counted by 6 N D."""
+    given = {"r0": {"flops_budget": 1e18}, "r1": {"flops": 1e20}, "r4": {"flops": 1e20}}
+    path = table(
+        tmp_path,
+        lambda row: {"flops_budget": None, "flops": None, **row, **given.get(row["run_id"], {})},
+    )
+    text = dict(flags(path))["mixed_flops"]
+    assert "3 of 6 runs have neither flops nor a budget" in text
+    assert "C is the budget of the 1 that name one and 6 N D for the others" in text
+    found = admitted(path)
+    assert found.flops[list(found.run_id).index("r0")] == 1e18
+
+
 def test_remarks_name_a_status_that_is_no_word_known(tmp_path):
     rows = [{**row, "status": "done" if row["run_id"] != "r0" else "archived"} for row in PLAIN]
     text = dict(flags(write_csv(tmp_path / "t.csv", rows)))["unknown_status"]

@@ -17,6 +17,7 @@ from scaling.fit.table.hints import (
     scale_of,
 )
 from scaling.fit.table.loss_unit import rising, unit_flags
+from scaling.fit.table.remarks.odd_cells import odd_cells
 from scaling.fit.table.schema import DONE, is_done
 from scaling.fit.table.status import OTHERS
 
@@ -35,6 +36,7 @@ def remarks(runs: Table, config: FitConfig) -> Iterator[Flag]:
     columns = {name: done.numbers_or_nan(name) for name in ("params", "tokens", "loss", "flops")}
     for name in ("params", "tokens", "flops"):
         yield from _unit(done, name, config)
+    yield from odd_cells(done)
     by_rule = 6 * columns["params"] * columns["tokens"]
     own = np.where(np.isnan(columns["flops"]), by_rule, columns["flops"])
     named = done.numbers_or_nan("flops_budget")
@@ -59,14 +61,7 @@ def remarks(runs: Table, config: FitConfig) -> Iterator[Flag]:
     if config.convention.flops is None:
         flops = at_budget(columns["flops"], budget)
         if mixed_flops(flops, by_rule):
-            given = np.isfinite(flops)
-            ratio = flops[given] / by_rule[given]
-            text = (
-                f"{int((~given).sum())} of {plural(len(given), 'run has', 'runs have')} no flops, "
-                f"and the others {ratio.min():.3g} to {ratio.max():.3g} times 6 N D: C is 6 N D "
-                "for all, so that one count holds; where.flops=!=null keeps the others"
-            )
-            yield Flag("mixed_flops", text)
+            yield _mixed(flops / by_rule, np.isfinite(budget))
     words = {str(word) for word in runs.distinct("status")[1] if word is not None}
     if unknown := sorted(
         word for word in words if not is_done(word) and word.lower() not in OTHERS
@@ -76,6 +71,22 @@ def remarks(runs: Table, config: FitConfig) -> Iterator[Flag]:
             f"run that ended well expected one of {', '.join(sorted(DONE))}"
         )
         yield Flag("unknown_status", text)
+
+
+def _mixed(ratio: np.ndarray, is_named: np.ndarray) -> Flag:
+    """That runs (n,) are counted in two ways, given their C over 6 N D, nan for those without."""
+    known = np.isfinite(ratio)
+    own = ratio[known & ~is_named] if (known & ~is_named).any() else ratio[known]
+    lacking = "neither flops nor a budget" if is_named.any() else "no flops"
+    taken = "6 N D for all"
+    if is_named.any():
+        taken = f"the budget of the {int(is_named.sum())} that name one and 6 N D for the others"
+    text = (
+        f"{int((~known).sum())} of {plural(len(known), 'run has', 'runs have')} {lacking}, "
+        f"and the others {own.min():.3g} to {own.max():.3g} times 6 N D: C is {taken}, so that "
+        "one count holds; where.flops=!=null keeps the others"
+    )
+    return Flag("mixed_flops", text)
 
 
 def _budgets(named: np.ndarray, budget: np.ndarray) -> Iterator[Flag]:
