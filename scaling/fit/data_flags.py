@@ -82,7 +82,12 @@ def too_few_points(observations: Observations, parameters: int) -> str | None:
 
 
 def _distinct_points(observations: Observations) -> int:
-    return len(np.unique(observations.params + 1j * observations.tokens))
+    order = np.argsort(observations.params, kind="stable")
+    again = np.diff(observations.params[order]) == 0
+    # Of rows whose N stands once nothing else need be compared.
+    shared = order[np.append(again, False) | np.append(False, again)]
+    alone = len(observations) - len(shared)
+    return alone + len(np.unique(observations.params[shared] + 1j * observations.tokens[shared]))
 
 
 def poor_design(observations: Observations) -> str | None:
@@ -128,18 +133,22 @@ def _follows(params: np.ndarray, tokens: np.ndarray) -> tuple[float, float]:
 
 
 def unidentified(
-    found: Identifiability, observations: Observations, known: Mapping[str, float]
+    found: Identifiability,
+    observations: Observations,
+    known: Mapping[str, float],
+    why: str | None = None,
 ) -> str | None:
     """Why a law is refused whose constants its runs do not determine; None if they do.
 
     An irreducible loss alone is flagged instead, and so are constants of which at least the size
-    is known. `known` are the constants to give all the same, as far as they are determined.
+    is known. `known` are the constants to give all the same, as far as they are determined; `why`
+    is the cause in words, else read off the N and D of the observations.
     """
     errors = (e for name, e in found.relative_se.items() if name != "E")
     if all(e is not None and e < _LOST for e in errors):
         return None
     runs = f"{plural(len(observations), 'run')} with so much scatter"
-    why = design_in_words(observations.params, observations.tokens) or runs
+    why = why or design_in_words(observations.params, observations.tokens) or runs
     kept = [f"{n} = {v:.4g}" for n, v in known.items() if n not in found.undetermined]
     also = f"; they determine {listed(kept)} alone" if kept else ""
     return f"{why}: these runs do not determine {listed(found.undetermined)}{also}"

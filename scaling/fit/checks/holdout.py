@@ -152,8 +152,10 @@ def held_out(observations: Observations, config: FitConfig) -> tuple[np.ndarray,
 def _levels(
     observations: Observations, tolerance: float
 ) -> tuple[np.ndarray, list[tuple[float, np.ndarray]]]:
-    """FLOP of each run, that of its budget where one is named, and the budgets' rows."""
-    groups = budgets(observations, tolerance)
+    """FLOP of each run, that of its budget where one is named, and the rows of the budgets of
+    several runs.
+    """
+    groups = list(budgets(observations, tolerance).groups)
     level = observations.flops.copy()
     for flops, members in groups:
         if np.isfinite(observations.flops_budget[members]).any():
@@ -167,7 +169,8 @@ def _from(level: np.ndarray, start: float) -> np.ndarray:
 
 def _minimum(above: Observations, best: int, tolerance: float) -> tuple[float, float] | None:
     """(N*, C) at the minimum of the profile that holds run `best`; None where it has none."""
-    holding = next(flops for flops, members in budgets(above, tolerance) if best in members)
+    groups = budgets(above, tolerance).groups
+    holding = next((flops for flops, members in groups if best in members), None)
     for profile in find_profiles(above, tolerance):
         if profile.flops == holding and profile.reason is None:
             log_n, _ = minima(profile, profile.loss[None])

@@ -5,7 +5,7 @@ leverage    h_i = diag J (J'J)^-1 J', J the Jacobian of log L in the constants f
 influence   the exponent a with run i left out, less a: each an exact refit, not a linear step,
             since Huber's narrow delta makes the objective nearly piecewise linear (over 500 runs
             one Newton step, the curvature smoothed by the residuals' kernel);
-            of the profiles' exponents, the parabola's whatever the headline's method, with
+            of the profiles' exponents by the headline's method (isoflop/leave_out.py), with
             the budgets that all runs make
 """
 
@@ -17,14 +17,14 @@ import numpy as np
 from scaling.fit.checks.outliers import find_outliers, name_of
 from scaling.fit.config import FitConfig
 from scaling.fit.dispatch import HeadlineFits
-from scaling.fit.isoflop import budgets, parabola_exponent, profile_of
+from scaling.fit.isoflop import budgets, exponents_without
 from scaling.fit.observations import Observations
 from scaling.fit.results.checks import (
     Diagnostics,
     Influence,
     ResidualsOfBudget,
 )
-from scaling.fit.results.laws import Headline, IsoflopLaw, ParametricLaw
+from scaling.fit.results.laws import Headline, IsoflopLaw
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def _by_budget(
         return ()
     groups = [
         members
-        for _, members in budgets(observations, tolerance)
+        for _, members in budgets(observations, tolerance).groups
         if len(members) >= _FEWEST_OF_A_BUDGET
     ]
     if sum(map(len, groups)) < 0.8 * len(observations):
@@ -100,15 +100,18 @@ def _influence(
     order = np.argsort(-weight, kind="stable")
     found = []
     for name, law in fits.standing.items():
-        whole = _whole(law)
-        if whole is None:
+        if (whole := law.a.value) is None:
             continue
         rows = np.sort(order[: _REFITS[name]])
         _log.info("influence: %s without each of %s runs", name, len(rows))
         if name == "parametric":
             without = _surface_without(fits, rows)
         else:
-            without = np.array(_profiles_without(observations, config, rows))
+            assert isinstance(law, IsoflopLaw) and law.method is not None
+            asked = law.method, config.budget_tolerance, config.isoflop.window
+            here = replace(observations, excluded=())
+            with_all, each = exponents_without(here, rows, *asked)
+            without = whole + np.array(each) - with_all
         shares = leverage if name == "parametric" else None
         for row, a in zip(rows, without, strict=True):
             known = bool(np.isfinite(a))
@@ -125,34 +128,9 @@ def _influence(
     return tuple(sorted(found, key=lambda r: (-abs(r.a_change or 0.0), r.law, r.run_id)))
 
 
-def _whole(law: IsoflopLaw | ParametricLaw) -> float | None:
-    """The exponent a with all runs, by the method that the refits use."""
-    if isinstance(law, IsoflopLaw):
-        parabola = law.methods["parabola"]
-        return parabola.a.value if parabola else None
-    return law.a.value
-
-
 def _surface_without(fits: HeadlineFits, rows: np.ndarray) -> np.ndarray:
     """The surface's a without each of `rows`, by descent from the optimum of all runs."""
     assert fits.parametric is not None and fits.parametric.without is not None
     without = fits.parametric.without
     parts = [without(rows[first : first + _AT_ONCE]) for first in range(0, len(rows), _AT_ONCE)]
     return np.concatenate([np.empty(0), *parts])
-
-
-def _profiles_without(
-    observations: Observations, config: FitConfig, rows: np.ndarray
-) -> list[float]:
-    """The profiles' a without each of `rows`, the budgets being those of all runs."""
-    whole = replace(observations, excluded=())
-    groups = budgets(whole, config.budget_tolerance)
-    profiles = [profile_of(whole, *group) for group in groups]
-    place = {int(row): index for index, (_, members) in enumerate(groups) for row in members}
-    found = []
-    for row in rows.tolist():
-        flops, members = groups[place[row]]
-        changed = profiles.copy()
-        changed[place[row]] = profile_of(whole, flops, members[members != row])
-        found.append(parabola_exponent(changed))
-    return found

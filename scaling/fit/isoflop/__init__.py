@@ -3,7 +3,7 @@
 from scaling.fit.isoflop.akima import akima_curve
 from scaling.fit.isoflop.budgets import budgets, in_no_budget, is_budget
 from scaling.fit.isoflop.estimator import IsoflopFit, fit_isoflop
-from scaling.fit.isoflop.methods import parabola_exponent
+from scaling.fit.isoflop.leave_out import exponents_without
 from scaling.fit.isoflop.profiles import (
     Method,
     Profile,

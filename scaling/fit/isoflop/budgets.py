@@ -8,6 +8,10 @@ no budget: whatever groups they were cut into would be chance, and the tilt of t
 within a group biases its minimum.
 """
 
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from scaling.fit.budget_flops import WIDEST_BUDGET
@@ -27,7 +31,29 @@ _MOST_CUTS = 100  # of the largest gaps: a table has fewer budgets and stray run
 _ONE_SIZE = 0.01
 
 
-def budgets(observations: Observations, tolerance: float) -> list[tuple[float, np.ndarray]]:
+@dataclass(frozen=True)
+class Grouped:
+    """Rows by budget: those of several rows or of a name, and rows that are a budget of one.
+
+    Of a million rows without a budget none is an object of its own, unless one goes through all.
+
+    groups  (FLOP, row indices) of each, ascending in FLOP
+    lone    rows in none of them, ascending in `lone_flops`, their own FLOP
+    """
+
+    groups: Sequence[tuple[float, np.ndarray]]
+    lone: np.ndarray
+    lone_flops: np.ndarray
+
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        lone = zip(self.lone_flops.tolist(), self.lone[:, None], strict=True)
+        return heapq.merge(self.groups, lone, key=lambda group: group[0])
+
+    def __len__(self) -> int:
+        return len(self.groups) + len(self.lone)
+
+
+def budgets(observations: Observations, tolerance: float) -> Grouped:
     """(FLOP, row indices) of each budget, ascending; a lone run is a budget of one.
 
     So is a run of a sweep's horizons, which was asked for in tokens: near a budget is not in it.
@@ -37,32 +63,45 @@ def budgets(observations: Observations, tolerance: float) -> list[tuple[float, n
     groups: list[tuple[float, np.ndarray]] = []
     label = observations.flops_budget.copy()
     if named.any():
-        # Runs without a budget of their own (of an earlier plan) join the nearest one named.
         known = np.unique(label[named])
-        for row in np.flatnonzero(~named & ~horizon):
-            nearest = known[np.argmin(np.abs(np.log(known / observations.flops[row])))]
-            if abs(np.log(nearest / observations.flops[row])) <= np.log1p(tolerance):
-                label[row] = nearest
-        groups = [(float(flops), np.flatnonzero(label == flops)) for flops in known]
-    groups += [(float(observations.flops[row]), np.array([row])) for row in np.flatnonzero(horizon)]
+        join = np.flatnonzero(~named & ~horizon)
+        label[join] = _nearest(known, observations.flops[join], tolerance)
+        rows = np.flatnonzero(np.isfinite(label))
+        order = rows[np.argsort(label[rows], kind="stable")]
+        parts = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+        groups = [(float(label[part[0]]), part) for part in parts]
     rest = np.flatnonzero(~np.isfinite(label) & ~horizon)
-    for members in _unnamed(observations, rest, tolerance):
-        flops = observations.flops[members]
-        middle = flops[0] if len(flops) == 1 else np.exp(np.log(flops).mean())
+    found, lone = _unnamed(observations, rest, tolerance)
+    for members in found:
+        middle = np.exp(np.log(observations.flops[members]).mean())
         groups.append((float(middle), members))
-    return sorted(groups, key=lambda group: group[0])
+    lone = np.concatenate([np.flatnonzero(horizon & ~named), lone])
+    lone = lone[np.argsort(observations.flops[lone], kind="stable")]
+    return Grouped(sorted(groups, key=lambda group: group[0]), lone, observations.flops[lone])
 
 
 def in_no_budget(observations: Observations, tolerance: float) -> np.ndarray:
     """Rows that are in no IsoFLOP curve: near no budget, or in a group too small to be one."""
-    alone = [
-        members
-        for _, members in budgets(observations, tolerance)
-        if not is_budget(observations, members)
-    ]
+    grouped = budgets(observations, tolerance)
+    alone = [members for _, members in grouped.groups if not is_budget(observations, members)]
     horizon = observations.columns.get("horizon", np.zeros(len(observations))) == 1
-    rows = np.concatenate([np.empty(0, dtype=int), *alone])
+    rows = np.concatenate([grouped.lone, *alone])
     return np.sort(rows[~horizon[rows]])
+
+
+def _nearest(known: np.ndarray, flops: np.ndarray, tolerance: float) -> np.ndarray:
+    """The budget of those named that is nearest to each FLOP (n,); nan beyond the tolerance.
+
+    Runs without a budget of their own (of an earlier plan) join it.
+    """
+    log_known, log_c = np.log(known), np.log(flops)
+    above = np.clip(np.searchsorted(log_known, log_c), 1, max(len(known) - 1, 1))
+    pair = np.stack([above - 1, np.minimum(above, len(known) - 1)])
+    off = np.abs(log_known[pair] - log_c)
+    side = off.argmin(axis=0)
+    at = np.arange(len(flops))
+    near = off[side, at] <= np.log1p(tolerance)
+    return np.where(near, known[pair[side, at]], np.nan)
 
 
 def is_budget(observations: Observations, members: np.ndarray) -> bool:
@@ -94,19 +133,23 @@ def _sizes(observations: Observations, members: np.ndarray) -> int:
     return int(same_sizes(np.log(observations.params[members])).max()) + 1 if members.size else 0
 
 
-def _unnamed(observations: Observations, rows: np.ndarray, tolerance: float) -> list[np.ndarray]:
-    """The budgets among these rows, and each row in none of them alone."""
-    found = []
+def _unnamed(
+    observations: Observations, rows: np.ndarray, tolerance: float
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The groups of several among these rows, and the rows in none of them."""
+    found, lone = [], [np.empty(0, dtype=int)]
     order = rows[np.argsort(observations.flops[rows], kind="stable")]
     gaps = np.diff(np.log(observations.flops[order]))
     # Neighbours so far apart are of two budgets in any case: what lies between is judged apart.
     parts = np.split(order, np.flatnonzero(gaps > np.log(WIDEST_BUDGET)) + 1) if rows.size else []
     for part in parts:
         if _has_no_gap(np.log(observations.flops[part]), tolerance):
-            found += [part[at : at + 1] for at in range(len(part))]
+            lone.append(part)
             continue
-        found += _by_gaps(observations, part) or _by_tolerance(observations, part, tolerance)
-    return [np.sort(members) for members in found]
+        cut = _by_gaps(observations, part) or _by_tolerance(observations, part, tolerance)
+        found += [np.sort(members) for members in cut if len(members) > 1]
+        lone += [members for members in cut if len(members) == 1]
+    return found, np.concatenate(lone)
 
 
 def _has_no_gap(log_c: np.ndarray, tolerance: float) -> bool:

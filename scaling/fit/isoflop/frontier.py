@@ -80,22 +80,30 @@ def bagged(profiles: Sequence[Profile], resamples: int, seed: int) -> Bagged | N
 
     Whether a profile is open is for the draws to say: in most of them its minimum must be inside.
     """
-    usable = [v for v in profiles if v.reason is None or (v.open_edge and len(v.loss) > 3)]
+    usable = [v for v in profiles if may_have_minimum(v)]
     rng = generator(seed, "isoflop spline noise")
     sd = local_noise([v.log_n for v in usable], [v.loss for v in usable])
     if not np.isfinite(sd):
         return None
-    found = []
-    for profile in usable:
-        own = profile.noise / profile.loss
-        half = rng.standard_normal((max(DRAWS, resamples + 1) // 2, len(profile.loss)))
-        # Each draw and its mirror image, which steadies the median.
-        unit = np.stack([half, -half], axis=1).reshape(-1, len(profile.loss))
-        known = np.where(np.isfinite(own), own, sd)
-        least = profile.least_loss(float((known * profile.loss).max()))
-        found.append(bag(profile.log_n, profile.loss, known, unit, least))
+    found = [bag_of(profile, sd, max(DRAWS, resamples + 1), rng) for profile in usable]
     pairs = [(v, b) for v, b in zip(usable, found, strict=True) if np.isfinite(b.minimum)]
     return Bagged(tuple(v for v, _ in pairs), tuple(b for _, b in pairs))
+
+
+def may_have_minimum(profile: Profile) -> bool:
+    """Whether the draws of noise decide if a profile's minimum is between its sizes."""
+    return profile.reason is None or (profile.open_edge and len(profile.loss) > 3)
+
+
+def bag_of(profile: Profile, sd: float, draws: int, rng: np.random.Generator) -> Bag:
+    """The profile's minimum over draws of its known noise, or of this sd of log loss."""
+    own = profile.noise / profile.loss
+    half = rng.standard_normal((draws // 2, len(profile.loss)))
+    # Each draw and its mirror image, which steadies the median.
+    unit = np.stack([half, -half], axis=1).reshape(-1, len(profile.loss))
+    known = np.where(np.isfinite(own), own, sd)
+    least = profile.least_loss(float((known * profile.loss).max()))
+    return bag(profile.log_n, profile.loss, known, unit, least)
 
 
 def spline_frontier(found: Bagged, resamples: int, seed: int) -> ProfileFrontier | None:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from scaling.fit.isoflop.choice import Choice, choose
 from scaling.fit.isoflop.frontier import (
     Bagged,
@@ -18,7 +16,7 @@ from scaling.fit.isoflop.frontier import (
 from scaling.fit.isoflop.noise import noise_draws, profile_noise
 from scaling.fit.isoflop.profiles import Method, Profile, all_sizes
 from scaling.fit.isoflop.shared_shape import Shape, fit_shape
-from scaling.fit.numerics import FEWEST_POINTS, generator
+from scaling.fit.numerics import generator
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,3 @@ def headline(ways: Ways, asked: Method | None, seed: int) -> Choice:
         return Choice(only, "no other method finds the minima of three budgets", {})
     resolved = ways.bagged is not None and ways.bagged.resolved
     return choose(ways.usable, ways.shape, standing, resolved, seed)
-
-
-def parabola_exponent(profiles: Sequence[Profile | None]) -> float:
-    """The exponent a through the parabolas' minima alone; nan where the law would be refused."""
-    usable = tuple(p for p in profiles if p is not None and p.reason is None)
-    if len(usable) < FEWEST_POINTS:
-        return float("nan")
-    noise = profile_noise(usable)
-    draws = [np.zeros((0, len(profile.loss))) for profile in usable]
-    found = parabola_frontier(UsableProfiles(usable, noise, draws), seed=0)
-    return float("nan") if found is None else float(found.line.n.slope)

@@ -13,6 +13,7 @@ from common.text import plural
 from scaling.fit.budget_flops import WIDEST_BUDGET
 from scaling.fit.flags import Flag
 from scaling.fit.isoflop.budgets import budgets, is_budget, same_sizes
+from scaling.fit.isoflop.jitter import at_one_flops
 from scaling.fit.observations import Observations
 
 Method = Literal["parabola", "parabola_all", "robust", "spline"]
@@ -103,12 +104,26 @@ def find_profiles(
     """The budgets of the observations in ascending order, those without a minimum with the reason.
 
     Runs belong together by flops_budget where it is given, else by the gaps between their FLOP
-    (budgets.py). An unnamed group of fewer than five sizes is chance and no profile. Windows reach
-    over a factor `width` of the size of lowest loss.
+    (budgets.py). An unnamed group of fewer than five sizes is chance and no profile. Where the runs
+    of one differ in FLOP, their losses are taken to its mean (jitter.py). Windows reach over a
+    factor `width` of the size of lowest loss.
     """
-    groups = budgets(observations, tolerance)
-    found = [profile_of(observations, *budget, width) for budget in groups]
+    groups = budgets_at_one_flops(observations, tolerance)
+    found = [profile_of(*group, width) for group in groups]
     return tuple(profile for profile in found if profile is not None)
+
+
+def budgets_at_one_flops(
+    observations: Observations, tolerance: float
+) -> list[tuple[Observations, float, np.ndarray]]:
+    """(observations, FLOP, row indices) of each budget, its runs' losses taken to one FLOP."""
+    found = [
+        group
+        for group in budgets(observations, tolerance).groups
+        if is_budget(observations, group[1])
+    ]
+    corrected = at_one_flops(observations, found)
+    return [(corrected, *group) for group in found]
 
 
 def all_sizes(profile: Profile) -> Profile:

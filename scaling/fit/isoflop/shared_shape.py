@@ -233,6 +233,15 @@ def _design(x: np.ndarray, shape: Shape) -> np.ndarray:
     return np.stack([np.ones_like(x), np.exp(-alpha * x), np.exp(beta * x)], axis=-1)
 
 
+def squares_of(profile: Profile, weight: np.ndarray, shapes_S2: np.ndarray) -> np.ndarray:
+    """Weighted squares (S,) that a profile leaves of each shape, its (total, skew)."""
+    squares = [
+        _solve(profile, profile.loss[None], Shape(float(t), float(s), ()), weight)[1][0]
+        for t, s in shapes_S2
+    ]
+    return np.array(squares)
+
+
 def _residuals(profile: Profile, shape: Shape, weight: np.ndarray) -> np.ndarray:
     curves, _ = _solve(profile, profile.loss[None], shape, weight)
     return profile.loss[profile.window] - curves[0] @ _design(profile.x, shape).T

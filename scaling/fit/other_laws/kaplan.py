@@ -140,19 +140,21 @@ def _by_data(observations: Observations) -> tuple[np.ndarray, tuple[Flag, ...]]:
 
 def _by_budget(observations: Observations, tolerance: float) -> tuple[np.ndarray, tuple[Flag, ...]]:
     """Rows of L(C): the least loss of each budget unless a cheaper run is as low."""
-    groups = budgets(observations, tolerance)
-    shared = [rows for _, rows in groups if len(rows) > 1]
-    candidates = shared if len(shared) >= FEWEST else [rows for _, rows in groups]
-    rows, least = [], np.inf
-    for members in candidates:
-        i = int(members[np.argmin(observations.loss[members])])
-        if observations.loss[i] < least:
-            rows.append(i)
-            least = float(observations.loss[i])
-    if len(shared) >= FEWEST:
-        return np.array(rows, dtype=int), ()
+    grouped = budgets(observations, tolerance)
+    shared = [(flops, rows) for flops, rows in grouped.groups if len(rows) > 1]
+    taken = shared if len(shared) >= FEWEST else grouped.groups
+    lowest = [int(rows[np.argmin(observations.loss[rows])]) for _, rows in taken]
+    best, flops = np.array(lowest, dtype=int), np.array([flops for flops, _ in taken])
+    if taken is not shared:
+        best = np.concatenate([best, grouped.lone])
+        flops = np.concatenate([flops, grouped.lone_flops])
+    best = best[np.argsort(flops, kind="stable")]
+    cheaper = np.minimum.accumulate(np.append(np.inf, observations.loss[best]))[:-1]
+    rows = best[observations.loss[best] < cheaper]
+    if taken is shared:
+        return rows, ()
     text = "few budgets have several sizes: the lower hull of all runs is taken for the least loss"
-    return np.array(rows, dtype=int), (Flag("few_budgets", text),)
+    return rows, (Flag("few_budgets", text),)
 
 
 def _no_frontier(points: Observations) -> tuple[Flag, ...]:

@@ -25,6 +25,7 @@ from scaling.fit.results.estimate import Identifiability
 
 _MOST_AT_START = 2_000
 _STARTS_KEPT = 5
+_NEAR = 1e-4  # of a parameter's size, within which starts ended at one minimum
 _SAME = 1e-9  # relative difference of squares that are of one minimum
 _NOTHING = 1e-9  # share of the other under which a term changes nothing
 
@@ -63,7 +64,7 @@ class SmallLaw:
         if self.part is not None and n > _MOST_AT_START:
             rows = np.sort(generator(0, "starts").choice(n, _MOST_AT_START, replace=False))
             found = self._solve(self.part(rows), starts_SP, target_n[rows])
-            starts_SP = found.theta[np.argsort(found.squares)[:_STARTS_KEPT]]
+            starts_SP = _apart(found.theta[np.argsort(found.squares)])
         found = self._solve(self.model, starts_SP, target_n)
         best = found.best()
         if not found.converged[best]:
@@ -122,6 +123,16 @@ class SmallLaw:
         found = one_step(theta_P, terms, n, resamples, rng, floor)
         within = ((found >= self.lower) & (found <= self.upper)).all(axis=1)
         return np.where((within & self.whole(found))[:, None], found, np.nan)
+
+
+def _apart(theta_SP: np.ndarray) -> np.ndarray:
+    """The first few members that are minima of their own, not one minimum reached again."""
+    kept: list[np.ndarray] = []
+    for theta in theta_SP:
+        size = np.maximum(np.abs(theta), 1.0)
+        if all((np.abs(theta - other) > _NEAR * size).any() for other in kept):
+            kept.append(theta)
+    return np.array(kept[:_STARTS_KEPT])
 
 
 def inside(theta_SP: np.ndarray, lower_P: np.ndarray, upper_P: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ def budgets_of(study: Study) -> Budgets:
     if law and law.method == "parabola_all":
         profiles = tuple(map(all_sizes, profiles))
     places = {profile.flops: place for place, profile in enumerate(profiles)}
-    for flops, members in budgets(study.runs, tolerance):
+    for flops, members in budgets(study.runs, tolerance).groups:
         if flops in places:
             of_run[members] = places[flops]
     return Budgets(profiles, of_run)
