@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaling.fit.laws import PUBLISHED
+from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.results import FitDocument
 from scaling.fit.summary import summary
 from scaling.report.tables.predictions import answers as answers_table
@@ -56,7 +56,8 @@ def test_a_pair_of_another_size_is_said_to_have_no_answer(tmp_path):
     assert document.answers == ()
     (warning,) = [flag for flag in document.warnings if flag.code == "unanswered"]
     assert (
-        "N 1e+09, D 1e+12 (it needs parametric, or a learning curve of that size)" in warning.text
+        "N 1e+09, D 1e+12 (it needs parametric, over_training, kaplan L(N, D), or a learning curve"
+        in warning.text
     )
     assert any(warning.text in line for line in lines)
 
@@ -93,3 +94,32 @@ def test_a_budget_inside_the_runs_is_printed_where_it_was_asked_for(tmp_path):
     document, lines = asked(tmp_path, points, "predict.flops=[5e18]", "laws=[parametric]")
     assert sum(bool(row.asked) for row in document.predictions) == 1
     assert any(line.startswith("predict 5e+18 FLOP by parametric") for line in lines)
+
+
+def test_laws_of_both_variables_answer_beside_the_surface(tmp_path):
+    """That of over-training answers all that is asked, Kaplan's L(N, D) a pair."""
+    tied = Surface(1.8, 400.0, 1800.0, 0.35, 0.35)
+    points = [(n, d) for n in np.geomspace(1e7, 1e10, 6) for d in np.geomspace(1e9, 1e12, 6)]
+    rows = [
+        {"run_id": f"r{i}", "params": n, "tokens": d, "loss": tied.predict_loss(n, d)}
+        for i, (n, d) in enumerate(points)
+    ]
+    path = write_csv(tmp_path / "t.csv", rows)
+    asked = ("predict.flops=[1e23]", "predict.params=[1e9]", "predict.tokens=[2e10]")
+    laws = "laws=[over_training,kaplan]"
+    document = fitted(
+        f"runs={path}", "n_bootstrap=40", *asked, "predict.pairs=[[1e9,1e11]]", laws
+    ).document
+    check(document.to_json())
+    budget = next(row for row in document.predictions if row.law == "over_training")
+    assert budget.n_opt.value == pytest.approx(tied.optimal_allocation(1e23)[0], rel=1e-3)
+    found = {(row.asked, row.law): row for row in document.answers}
+    ratio = tied.optimal_allocation(1e23)[1] / tied.optimal_allocation(1e23)[0]
+    size, data = found["params", "over_training"], found["tokens", "over_training"]
+    assert size.tokens.value == pytest.approx(ratio * 1e9, rel=1e-3)
+    assert data.params.value == pytest.approx(2e10 / ratio, rel=1e-3)
+    pair = found["pair", "over_training"]
+    assert pair.loss.value == pytest.approx(tied.predict_loss(1e9, 1e11), abs=1e-4)
+    joint = found["pair", "kaplan.L_ND"]
+    assert joint.loss.value == pytest.approx(tied.predict_loss(1e9, 1e11), rel=0.05)
+    assert "Kaplan's L(N, D)" in {row[1] for row in answers_table(document, "token").rows}

@@ -139,8 +139,23 @@ def test_the_batch_law_with_size_is_refused_where_N_hardly_varies():
     """One size, or sizes that follow the data, show no exponent of N."""
     table = batches(-0.3, 0.5, 0.1, 0)
     near = replace(table, params=1e8 * (1 + 0.001 * (table.params > 1e8)))
-    assert "params hardly varies" in fit_batch_with_size(near, 0, 0).reason
+    refused = fit_batch_with_size(near, 0, 0)
+    assert "params hardly varies" in refused.reason
+    assert "do not determine p; they determine q = " in refused.reason
+    assert refused.identifiability.undetermined == ("p",)
     assert fit_batch(near, 0, 0).status != "refused"
+
+
+def test_laws_of_tuned_values_say_what_their_optima_determine():
+    """By the common mechanism: all directions, errors as of the line through nine optima."""
+    law = fit_learning_rate(runs(GRID), 60, 0)
+    found = law.identifiability
+    assert (found.rank, found.constants, found.undetermined) == (3, 3, ())
+    spread = np.std(np.log(SIZES))
+    assert found.relative_se["p"] == pytest.approx(0.1 / (3 * spread), rel=1e-6)
+    assert found.condition < 2 and not law.flags
+    (batch,) = [fit_batch(runs(GRID), 60, 0).identifiability]
+    assert set(batch.relative_se) == {"c", "q"}
 
 
 def test_fit_learning_rate_intervals_cover():

@@ -15,7 +15,7 @@ from scaling.fit.config import PredictConfig
 from scaling.fit.flags import Flag
 from scaling.fit.frontier import Frontier
 from scaling.fit.isoflop import IsoflopFit
-from scaling.fit.laws import Surface
+from scaling.fit.laws import KaplanLaw, Surface
 from scaling.fit.numerics import Sampled, estimate
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import ParametricFit
@@ -31,7 +31,7 @@ _WITHOUT_PROFILES = 7
 
 @dataclass(frozen=True)
 class FittedLaw:
-    """A headline law with its resamples, and the FLOP between which it was measured.
+    """A law of optima with its resamples, and the FLOP between which it was measured.
 
     `surface` and `surfaces`, of the resamples, are None for a law that predicts no loss.
     """
@@ -40,8 +40,8 @@ class FittedLaw:
     frontier: Frontier
     low: float
     high: float
-    surface: Surface | None = None
-    surfaces: Surface | None = None
+    surface: Surface | KaplanLaw | None = None
+    surfaces: Surface | KaplanLaw | None = None
 
     def loss(self, params: Sampled, tokens: Sampled) -> Estimate:
         """Loss of the law itself, not of one run."""
@@ -78,7 +78,7 @@ def fitted_laws(
 
 
 def over_runs(
-    name: str, frontier: Frontier, observations: Observations, *surfaces: Surface | None
+    name: str, frontier: Frontier, observations: Observations, *surfaces: Surface | KaplanLaw | None
 ) -> FittedLaw:
     """A law that was measured over the compute of all runs."""
     low, high = float(observations.flops.min()), float(observations.flops.max())

@@ -1,10 +1,11 @@
-"""What the laws of one variable say of a budget, a size, an amount of data, or a pair.
+"""What the laws beside the headline say of a budget, a size, an amount of data, or a pair.
 
     budget    L(C): the least loss              size   L(N): the loss where data do not limit it
     data      L(D): of the largest size         pair   the learning curve of that size
 
 Each answer names its form, and the form that BIC does not prefer follows, since far outside the
-runs an irreducible loss decides. A question that no law answers is said.
+runs an irreducible loss decides. Of the laws of both variables Kaplan's L(N, D) answers a pair, and
+that of over-training all four. A question that no law answers is said.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scaling.fit.config import FitConfig
+from scaling.fit.config import FitConfig, PredictConfig
 from scaling.fit.flags import Flag
+from scaling.fit.frontier import Frontier
 from scaling.fit.numerics import estimate, generator
 from scaling.fit.observations import Observations
+from scaling.fit.other_laws import kaplan_joint, over_training
 from scaling.fit.other_laws.learning_curve import best_runs
 from scaling.fit.other_laws.power_law import Form, Powers, fit_powers
+from scaling.fit.predict import FittedLaw, answers, over_runs
 from scaling.fit.results.document import Answer, Prediction
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.laws import Law
@@ -30,10 +34,10 @@ _INSIDE = 1.001
 _SYMBOLS = {"params": "N", "tokens": "D", "flops": "C"}
 _KAPLAN: Mapping[Asked, str] = {"flops": "L_C", "params": "L_N", "tokens": "L_D"}
 _NEEDS: Mapping[Asked, str] = {
-    "flops": "isoflop, parametric or kaplan L(C)",
-    "params": "isoflop, parametric or kaplan L(N)",
-    "tokens": "isoflop, parametric or kaplan L(D)",
-    "pair": "parametric, or a learning curve of that size",
+    "flops": "isoflop, parametric, over_training or kaplan L(C)",
+    "params": "isoflop, parametric, over_training or kaplan L(N)",
+    "tokens": "isoflop, parametric, over_training or kaplan L(D)",
+    "pair": "parametric, over_training, kaplan L(N, D), or a learning curve of that size",
 }
 
 
@@ -55,24 +59,48 @@ class _Curve:
 def further_answers(
     laws: Mapping[str, Law], observations: Observations, config: FitConfig
 ) -> list[Answer]:
-    """The answers of the laws of one variable to what `config.predict` asks."""
+    """The answers of the laws beside the headline to what `config.predict` asks."""
     found: list[Answer] = []
     for asked, n, d, c in _questions(config):
         value = {"params": n, "tokens": d, "flops": c, "pair": d}[asked]
         curve = _curve(asked, n, laws, observations, config)
         if curve is not None and value is not None:
             found += [_answer(curve, form, asked, (n, d, c), value) for form in curve.forms()]
+    ask = config.predict
+    law = laws.get("kaplan")
+    if ask.pairs and isinstance(law, KaplanLaws) and law.L_ND.status != "refused":
+        _, one, many = kaplan_joint.fit_with_samples(observations, config.n_bootstrap, config.seed)
+        if one is not None and many is not None:
+            frontier = Frontier(one.n_opt, one.d_opt, many.n_opt, many.d_opt)
+            joint = over_runs("kaplan.L_ND", frontier, observations, one, many)
+            found += answers(PredictConfig((), (), (), ask.pairs), observations, [joint])
+    if over_trained := over_training_law(laws, observations, config):
+        found += answers(ask, observations, [over_trained])
     return found
 
 
+def over_training_law(
+    laws: Mapping[str, Law], observations: Observations, config: FitConfig
+) -> FittedLaw | None:
+    """The law of over-training as one of optima and losses, where it stands and a question is."""
+    law, ask = laws.get("over_training"), config.predict
+    asked = ask.flops or ask.params or ask.tokens or ask.pairs
+    if law is None or law.status == "refused" or not asked:
+        return None
+    _, one, many = over_training.fit_with_samples(observations, config.n_bootstrap, config.seed)
+    if one is None or many is None:
+        return None
+    surfaces = one.surface, many.surface
+    return over_runs("over_training", Frontier.of(*surfaces), observations, *surfaces)
+
+
 def unanswered(
-    config: FitConfig, predictions: tuple[Prediction, ...], answers: tuple[Answer, ...]
+    config: FitConfig, predictions: tuple[Prediction, ...], given: tuple[Answer, ...]
 ) -> tuple[Flag, ...]:
     """The flag that names what was asked and has no answer, if anything has none."""
     known: set[tuple[Any, ...]] = {("flops", None, None, row.flops) for row in predictions}
-    for row in answers:
-        given = row.params.value, row.tokens.value, row.flops.value
-        n, d, c = given
+    for row in given:
+        n, d, c = row.params.value, row.tokens.value, row.flops.value
         mine = {"params": (n, None, None), "tokens": (None, d, None), "flops": (None, None, c)}
         known.add((row.asked, *mine.get(row.asked, (n, d, None))))
     lost = [question for question in _questions(config) if question not in known]

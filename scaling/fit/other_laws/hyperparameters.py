@@ -18,18 +18,27 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fit.data_flags import unsteady, wide_interval
+from scaling.fit.data_flags import (
+    COLLINEAR,
+    collinear_flag,
+    unidentified,
+    unsteady,
+    wide_interval,
+)
 from scaling.fit.flags import Flag
-from scaling.fit.numerics import estimate, generator, normal_draws
+from scaling.fit.numerics import estimate, generator, identify, normal_draws
 from scaling.fit.numerics.censored import tobit
 from scaling.fit.observations import Observations
+from scaling.fit.results.estimate import Identifiability
 from scaling.fit.results.laws import judged
 from scaling.fit.results.other_laws import TunedCell, TunedLaw
 
 FEWEST_VALUES = 3
 FEWEST_CELLS = 3  # that could have an optimum, for a law to be tried unasked
 _WINDOW = 2  # values on each side of the least that the parabola sees
-_SPREAD = 0.05  # least range, as the sd of the free part of log N or log D, that shows an exponent
+# Of the logarithm of a best value, at least: no parabola through a few values knows it better, and
+# optima without noise would show an exponent of sizes that hardly differ.
+_RESOLUTION = 0.1
 _CENSORED_RESAMPLES = 1000
 _WIDE = 0.5  # width of a 90% interval of an exponent that leaves the law open
 
@@ -135,17 +144,19 @@ def _fit_law(
     counted = [*used, *censored]
     logs = np.log([[getattr(cell, of) for of in exponents.values()] for cell in counted])
     centre = logs[: len(used)].mean(axis=0)
-    logs = logs - centre
-    if reason := _hidden(logs[: len(used)], exponents):
+    design = np.column_stack([np.ones(len(counted)), logs - centre])
+    identified, known = _identified(design[: len(used)], used, exponents)
+    law = replace(law, identifiability=identified)
+    why = _hidden(identified, exponents)
+    if reason := unidentified(identified, observations, known, why):
         return replace(law, **judged(reason=reason))
-    design = np.column_stack([np.ones(len(counted)), logs])
     rng = generator(seed, name)
     line = _through_optima if not censored else _through_all
     theta, samples, sd = line(design, counted, resamples, rng)
     scale, scales = theta[0] - theta[1:] @ centre, samples[:, 0] - samples[:, 1:] @ centre
     with np.errstate(over="ignore"):
         found: dict[str, Any] = {"c": estimate(float(np.exp(scale)), np.exp(scales))}
-    flags = []
+    flags = list(_collinear(identified, used))
     if len(used) < len(cells):
         flags.append(Flag("edge_optimum", _lacking(cells, len(used), len(censored))))
     for index, key in enumerate(exponents, 1):
@@ -231,12 +242,32 @@ def _too_little(
     return f"{used} of {len(cells)} (N, D) cells have an optimum, expected at least {needed}{why}"
 
 
-def _hidden(logs: np.ndarray, exponents: Mapping[str, str]) -> str | None:
-    """Why the centred logarithms (cells, exponents) hide an exponent; None if they do not."""
-    for index, of in enumerate(exponents.values()):
-        others, own = np.delete(logs, index, axis=1), logs[:, [index]]
-        free = own - others @ np.linalg.lstsq(others, own, rcond=None)[0]
-        if free.std() < _SPREAD:
-            beside = " apart from the other" if len(exponents) > 1 else ""
-            return f"{of} hardly varies{beside} over the optima: its exponent does not show"
-    return None
+def _identified(
+    design: np.ndarray, used: list[TunedCell], exponents: Mapping[str, str]
+) -> tuple[Identifiability, dict[str, float]]:
+    """What the optima determine of the law's constants, and the exponents through them.
+
+    Exponents are sized as 1: that of N may be near 0 and well known.
+    """
+    names = ("c", *exponents)
+    target = np.log([cell.value for cell in used if cell.value is not None])
+    line = np.linalg.lstsq(design, target, rcond=None)[0]
+    dof = max(len(target) - len(names), 1)
+    sd = float(np.sqrt(((target - design @ line) ** 2).sum() / dof))
+    found = identify(names, design, np.ones(len(names)), max(sd, _RESOLUTION))
+    return found, dict(zip(exponents, line[1:].tolist(), strict=True))
+
+
+def _hidden(found: Identifiability, exponents: Mapping[str, str]) -> str:
+    """Which variable leaves its exponent open, in words."""
+    errors = {name: np.inf if e is None else e for name, e in found.relative_se.items()}
+    least = max(exponents, key=errors.__getitem__)
+    beside = " apart from the other" if len(exponents) > 1 else ""
+    return f"{exponents[least]} hardly varies{beside} over the optima"
+
+
+def _collinear(found: Identifiability, used: list[TunedCell]) -> tuple[Flag, ...]:
+    if found.condition is not None and found.condition <= COLLINEAR:
+        return ()
+    params, tokens = (np.array([getattr(cell, of) for cell in used]) for of in ("params", "tokens"))
+    return (collinear_flag(found, params, tokens),)

@@ -42,9 +42,16 @@ def fit_joint(
     observations: Observations, resamples: int, seed: int
 ) -> tuple[KaplanJoint, KaplanLaw | None]:
     """Fit eq. 1.5 with a case bootstrap; refuses rather than raises."""
+    return fit_with_samples(observations, resamples, seed)[:2]
+
+
+def fit_with_samples(
+    observations: Observations, resamples: int, seed: int
+) -> tuple[KaplanJoint, KaplanLaw | None, KaplanLaw | None]:
+    """The same, and the law of each resample, arrays of (R,)."""
     reason = too_few_points(observations, PARAMETERS) or poor_design(observations)
     if reason is not None:
-        return KaplanJoint(**judged(reason=reason)), None
+        return KaplanJoint(**judged(reason=reason)), None, None
     rows = Rows.of(observations.params, observations.tokens, observations.loss)
     log_loss, n = np.log(observations.loss), len(observations)
     whole = partial(_whole, _corners(rows))
@@ -59,18 +66,19 @@ def fit_joint(
     )
     found = small.fit(_starts(float(log_loss.mean())), log_loss)
     if isinstance(found, str):
-        return KaplanJoint(**judged(reason=found)), None
+        return KaplanJoint(**judged(reason=found)), None, None
     law = _law(found.theta, rows)
     known = {"alpha_N": law.alpha_N, "alpha_D": law.alpha_D}
     if reason := unidentified(found.identified, observations, known):
-        return KaplanJoint(**judged(reason=reason), identifiability=found.identified), None
+        return KaplanJoint(**judged(reason=reason), identifiability=found.identified), None, None
     rng = generator(seed, "kaplan.L_ND")
     samples = _law(small.case_refit(found.theta, log_loss, resamples, rng), rows)
     failed = int(np.isnan(samples.alpha_N).sum())
     if reason := unsteady(failed, resamples):
-        return KaplanJoint(**judged(reason=reason)), None
+        return KaplanJoint(**judged(reason=reason)), None, None
     residual_sd = float(np.sqrt(found.squares / (n - PARAMETERS)))
-    return _fitted(observations, law, samples, residual_sd, failed, found.identified), law
+    joint = _fitted(observations, law, samples, residual_sd, failed, found.identified)
+    return joint, law, samples
 
 
 def short_of_data(law: KaplanLaw, observations: Observations) -> np.ndarray:

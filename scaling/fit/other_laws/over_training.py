@@ -70,6 +70,12 @@ class OverTraining:
         return self.E + (self.a_prime * ratio + self.b_prime / ratio) * flops**-self.eta
 
     @property
+    def surface(self) -> Surface:
+        """The same law in N and D, where C = 6 N D."""
+        A, B = self.a_prime * 6.0**-self.eta, self.b_prime * 6.0**-self.eta
+        return Surface(self.E, A, B, 2 * self.eta, 2 * self.eta)
+
+    @property
     def best_multiplier(self) -> Any:
         """Tokens per parameter of least loss, the same at every budget."""
         return (self.b_prime / self.a_prime) ** (1 / (2 * self.eta))
@@ -77,9 +83,16 @@ class OverTraining:
 
 def fit_over_training(observations: Observations, resamples: int, seed: int) -> OverTrainingLaw:
     """Fit the law with a case bootstrap; refuses rather than raises."""
+    return fit_with_samples(observations, resamples, seed)[0]
+
+
+def fit_with_samples(
+    observations: Observations, resamples: int, seed: int
+) -> tuple[OverTrainingLaw, OverTraining | None, OverTraining | None]:
+    """The same, and the law in numbers and in arrays (R,) of its resamples; None if refused."""
     reason = too_few_points(observations, PARAMETERS)
     if reason is not None:
-        return OverTrainingLaw(**judged(reason=reason))
+        return OverTrainingLaw(**judged(reason=reason)), None, None
     rows = Rows.of(observations.params, observations.tokens, observations.loss)
     n, rng = len(observations), generator(seed, "over_training")
     apart = rows.log_n - rows.log_d
@@ -95,10 +108,12 @@ def fit_over_training(observations: Observations, resamples: int, seed: int) -> 
     found = small.fit(_starts(rows), rows.loss)
     if isinstance(found, str):
         why = design_in_words(observations.params, observations.tokens)
-        return OverTrainingLaw(**judged(reason=f"{why}: {found}" if why else found))
+        reason = f"{why}: {found}" if why else found
+        return OverTrainingLaw(**judged(reason=reason)), None, None
     law = _law(found.theta, rows)
     if reason := unidentified(found.identified, observations, {"eta": law.eta}):
-        return OverTrainingLaw(**judged(reason=reason), identifiability=found.identified)
+        refused = OverTrainingLaw(**judged(reason=reason), identifiability=found.identified)
+        return refused, None, None
     residual_sd = float(np.sqrt(found.squares / (n - PARAMETERS)))
     if n < _FEW:
         noise = normal_draws(residual_sd, n, n - PARAMETERS, resamples, rng)
@@ -116,14 +131,15 @@ def fit_over_training(observations: Observations, resamples: int, seed: int) -> 
         identifiability=found.identified,
     )
     if result.reason is not None:
-        return result
+        return result, None, None
     constants = estimates(law, samples, ("E", "a_prime", "b_prime", "eta", "best_multiplier"))
     if law.E <= 0:
         constants["E"] = Estimate(None, bound="low")
     result = replace(result, **constants)
     centred = Surface(law.E, *np.exp(found.theta[[_U, _V]]), *found.theta[[_K, _K]])
     flags = (*collinear(found.identified, observations), *tied_exponents(observations, centred))
-    return replace(result, **judged((*flags, *_flags(observations, result))))
+    judgement = judged((*flags, *_flags(observations, result)))
+    return replace(result, **judgement), law, samples
 
 
 def _flags(observations: Observations, law: OverTrainingLaw) -> tuple[Flag, ...]:

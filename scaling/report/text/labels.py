@@ -107,6 +107,7 @@ def law_name(key: str) -> str:
     """A law's name in a sentence."""
     labels = {name: law.label for name, law in LAWS.items()}
     labels |= {f"kaplan.L_{symbol}": f"Kaplan's L({symbol})" for symbol in "NDC"}
+    labels["kaplan.L_ND"] = "Kaplan's L(N, D)"
     labels["hoffmann"] = "Hoffmann et al., approach 3"
     return ({key: key.replace("_", " ")} | labels)[key]
 
