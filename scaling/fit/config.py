@@ -209,6 +209,11 @@ class FitConfig:
         return self.laws or tuple(name for name, law in LAWS.items() if not law.named)
 
     @property
+    def needs_loss(self) -> bool:
+        """Whether any of the laws to fit is one of losses: lines through minima are of none."""
+        return self.laws != ("minima",)
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """The inputs, at least one: those that a pattern matches, each in order of its name."""
         return expanded((self.runs,) if isinstance(self.runs, str) else tuple(self.runs or ()))

@@ -228,6 +228,8 @@ def _points(table: "Table", config: FitConfig) -> Observations:
 
 
 def _losses(table: "Table") -> np.ndarray:
+    if "loss" not in table.names:  # of minima alone
+        return np.full(len(table), np.nan)
     loss, expected = table.numbers("loss"), f"above 0 and at most {LOSS_MAX:g} nats"
     less = "; a loss below 0 is no cross entropy" if (loss < 0).any() else ""
     table.check((loss > 0) & (loss <= LOSS_MAX), "loss", loss, expected + less)

@@ -137,6 +137,15 @@ LAWS: Mapping[str, LawEntry] = {
         options=("delta", "objective", "repeats_surface"),
         needs=("unique_tokens",),
     ),
+    "minima": LawEntry(
+        label="minima alone",
+        equation="N* = k C^a, D* = k' C^b",
+        source=f"{_HOFFMANN}, 3.2",
+        fit="scaling.fit.other_laws.minima:fit_minima",
+        result="scaling.fit.results.other_laws:MinimaLaw",
+        estimates={**_EXPONENTS, "a_plus_b": "a + b"},
+        named=True,
+    ),
     "learning_curve": LawEntry(
         label="learning curves",
         equation="L = E + (D_c/D)^alpha",

@@ -17,6 +17,7 @@ from scaling.fit.results.estimate import UNKNOWN
 
 _log = logging.getLogger(__name__)
 _ROLLED_RESAMPLES, _MOST_ROLLED = 200, 10
+_NO_LOSS = "lines through minima predict no loss"
 _ROUNDING = 1e-6  # relative difference of two statements of one budget
 
 
@@ -37,8 +38,8 @@ def roll(observations: Observations, config: FitConfig) -> tuple[list[HeldOut], 
     Budgets with three of the profiles' minima below, the highest ten of them; fewer resamples
     than the headline's.
     """
-    if config.holdout == "none":
-        return [], "not asked for: holdout=none"
+    if config.holdout == "none" or not config.needs_loss:
+        return [], "not asked for: holdout=none" if config.needs_loss else _NO_LOSS
     level, groups = _levels(observations, config.budget_tolerance)
     usable = np.array(
         [v.flops for v in find_profiles(observations, config.budget_tolerance) if v.reason is None]
@@ -64,6 +65,8 @@ def roll(observations: Observations, config: FitConfig) -> tuple[list[HeldOut], 
 def _of_held_out(observations: Observations, config: FitConfig) -> HeldOut:
     if config.holdout == "none":
         return _nothing("none", "not asked for: holdout=none")
+    if not config.needs_loss:
+        return _nothing("none", _NO_LOSS)
     held, budget = held_out(observations, config)
     if not held.any() or held.all():
         why = "all runs are held out, so that none is left to fit"

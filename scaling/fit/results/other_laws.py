@@ -208,6 +208,28 @@ class TunedLaw:
     identifiability: Identifiability | None = optional()
 
 
+@dataclass(frozen=True, kw_only=True)
+class MinimaLaw:
+    """N* = n_coef C^a and D* = d_coef C^b through minima that a table holds, one a row.
+
+    `share_of_budget` is the least and the greatest 6 N* D* / C, `residual_sd` that of log N*.
+    """
+
+    status: Status
+    flags: tuple[Flag, ...]
+    reason: str | None
+    a: Estimate = UNKNOWN
+    b: Estimate = UNKNOWN
+    a_plus_b: Estimate = UNKNOWN
+    n_coef: Estimate = UNKNOWN
+    d_coef: Estimate = UNKNOWN
+    share_of_budget: tuple[float, float] | None = None
+    n_points: int | None = None
+    residual_sd: float | None = None
+    failed_resamples: int | None = None
+    identifiability: Identifiability | None = optional()
+
+
 @dataclass(frozen=True)
 class RepeatMinimum:
     """A minimum of the objective in R_D* and R_N*; R_N is None where no N is in excess."""

@@ -18,7 +18,7 @@ _CURE = "incomplete=exclude leaves {} out"
 def incomplete_rows(table: "Table", used: np.ndarray) -> dict[int, str]:
     """What each row of the mask `used` lacks, as `loss: 'NaN'`; nothing where it is whole."""
     found: dict[int, list[str]] = {}
-    for name in NEEDED:
+    for name in NEEDED if "loss" in table.names else NEEDED[:2]:  # inputs.py: some have none
         lacking = np.flatnonzero(np.isnan(table.numbers_or_nan(name)) & used).tolist()
         texts = table.texts(name) if lacking else []
         for row in lacking:

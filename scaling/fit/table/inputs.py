@@ -18,6 +18,7 @@ from scaling.fit.table.derive import with_derived
 from scaling.fit.table.filters import asked_rows
 from scaling.fit.table.hints import remedy
 from scaling.fit.table.loss_unit import in_nats
+from scaling.fit.table.melted import unmelted
 from scaling.fit.table.readers import read_table
 from scaling.fit.table.remarks.of_columns import remarks
 from scaling.fit.table.schema import NEEDED, OURS, check_known, did_you_mean
@@ -76,6 +77,8 @@ def read_sources(config: FitConfig) -> Sources:
         if is_chart(table.names):
             charts.append(read_chart(table, config.columns, config.loss_unit))
         else:
+            table, spread = (table, []) if table.sweep else unmelted(table)
+            flags += spread
             table, derived = with_derived(adopt(table), config.derive, config.columns, config.units)
             table = with_status(_renamed(table, config))
             tables.append(table if table.sweep else in_nats(table, config.loss_unit))
@@ -249,7 +252,8 @@ def _renamed(table: Table, config: FitConfig) -> Table:
                 f"columns.{name}: {' and '.join(others)} would both be {theirs!r} of "
                 f"{table.source}, expected a column each"
             )
-    if missing := [name for name in NEEDED if read[name] not in have]:
+    needed = NEEDED if config.needs_loss or "loss" in columns else NEEDED[:2]
+    if missing := [name for name in needed if read[name] not in have]:
         names = " and ".join(map(repr, missing)).replace(" and ", ", ", len(missing) - 2)
         left = [name for name in have if name not in read.values()]
         raise BadInput(

@@ -15,6 +15,7 @@ from scaling.fit.results.other_laws import (
     KaplanLaws,
     KaplanOneVariable,
     LearningCurveLaw,
+    MinimaLaw,
     OverTrainingLaw,
     TunedLaw,
 )
@@ -145,7 +146,7 @@ def _other_laws(document: FitDocument) -> Iterator[tuple[str, str, Law]]:
                     yield name, f"L = {form}", size
             case LearningCurveLaw():
                 yield labels.law_name(key), "", law
-            case OverTrainingLaw() | TunedLaw() | DataConstrainedLaw() | FormLaw():
+            case OverTrainingLaw() | TunedLaw() | DataConstrainedLaw() | FormLaw() | MinimaLaw():
                 yield labels.law_name(key), LAWS[key].equation, law
 
 
