@@ -23,8 +23,10 @@ from configs.schema import build
 from scaling.fit.config import FitConfig
 from scaling.plan.config import GridConfig
 from scaling.plan.cost import CPU_REFERENCE
-from scaling.plan.grid import Plan, plan_from_json, plan_grid, plan_to_json
+from scaling.plan.grid import plan_grid
 from scaling.plan.memory import drop_oversized_cells
+from scaling.plan.plan import Plan
+from scaling.plan.plan_json import plan_from_json, plan_to_json
 from scaling.plan.precision.assumed_law import PrecisionConfig, assume_law
 from scaling.plan.precision.simulate import design_of, expect_precision
 from scaling.plan.table import totals

@@ -30,7 +30,9 @@ from common.errors import ExitStatus
 from common.files import to_json
 from configs.cli import Arguments, exit_status
 from configs.load import CONFIG_DIR
-from scaling.plan.grid import Plan, plan_from_json, plan_grid, plan_to_json
+from scaling.plan.grid import plan_grid
+from scaling.plan.plan import Plan
+from scaling.plan.plan_json import plan_from_json, plan_to_json
 from scaling.run import store, trial_states
 from scaling.run.command import read_request
 from scaling.run.status_view import show_status

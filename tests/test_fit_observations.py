@@ -135,3 +135,24 @@ def test_observe_keeps_a_horizon_near_a_budget_out_of_its_isoflop_curve(tmp_path
     found = {flops: runs.run_id[members[0]] for flops, members in budgets(runs, 0.2)}
     assert found == {1e15: "g1", 1.05e15: "h"}
     assert [valley.n_points for valley in find_profiles(runs, 0.2)] == [3]
+
+
+def test_observe_reads_the_part_of_a_run_beside_its_arm(tmp_path):
+    """Where arms are compared `part` says what a run is for, and each arm is fitted alone."""
+    kinds = [("a", "grid"), ("a", "tuning"), ("b", "grid"), ("b", "control_long_cosine")]
+    rows = [
+        row(run_id=f"{arm}{part}", params=10.0**n, arm=arm, part=part)
+        for n, (arm, part) in enumerate(kinds, 6)
+    ]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    found = admitted(path, "where.arm=b")
+    assert found.run_id == ("bgrid",)
+    assert found.excluded[0].reason.startswith("part control_long_cosine: its cosine")
+    assert admitted(path, "where.part=tuning").run_id == ("atuning",)
+
+
+def test_observe_averages_no_seeds_of_two_arms(tmp_path):
+    """Runs of two arms are no repeats of each other, though nothing else tells them apart."""
+    rows = [row(run_id=f"{arm}{seed}", arm=arm, seed=seed) for arm in "ab" for seed in (0, 1)]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    assert sorted(admitted(path).run_id) == ["a0+a1", "b0+b1"]

@@ -9,7 +9,8 @@ from common.errors import BadInput
 from common.files import to_json
 from scaling.fit.table.left_out import left_out_line
 from scaling.fit.table.sweep_directory import read_sweep
-from scaling.plan.grid import plan_grid, plan_to_json
+from scaling.plan.grid import plan_grid
+from scaling.plan.plan_json import plan_to_json
 from scaling.plan.warnings import left_out, plan_warnings
 from tests.support.plan_examples import CORPUS, QUICKSTART
 

@@ -252,3 +252,22 @@ def test_outcomes_name_each_field_of_a_record_that_is_no_setting():
     """A new field is to be named here, or among the outcomes: else seeds are averaged no more."""
     fields = {field.name for field in dataclasses.fields(RunRecord)}
     assert fields - OUTCOMES == set(SETTING.split())
+
+
+def test_read_sweep_says_of_each_run_its_arm_and_part(tmp_path):
+    """The baseline's rows come first, and a run that two arms ask for has a row in each."""
+    folder = sweep(tmp_path / "s")
+    plan = json.loads((folder / "plan.json").read_text())
+    for index, trial in enumerate(plan["trials"]):
+        trial["arms"] = {"muon": "grid"} if index % 2 else {"gpt2": "grid"}
+    plan["trials"][3]["arms"] = {"muon": "grid", "gpt2": "tuning"}
+    plan["grid"] = {"arms": {"gpt2": {}, "muon": {"optimizer.name": "muon"}}}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    table = read_sweep(folder)
+    assert table.values("arm") == ["gpt2"] * 9 + ["muon"] * 7
+    shared = [n for n, name in enumerate(table.values("run_id")) if name == f"{3:012x}"]
+    assert [table.values("part")[n] for n in shared] == ["tuning", "grid"]
+    found = fitted(f"runs={folder}", QUICK, "where.arm=gpt2").document.to_json()["inputs"]
+    assert (found["planned"], found["used"]) == (9, 8)
+    lines = write_runs_csv(folder).read_text().splitlines()
+    assert len(lines) == 1 + 16 and lines[0].endswith(",arm,part")

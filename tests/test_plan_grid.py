@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from common.errors import BadInput
 from model.flops import flops_per_token_exact, params_effective
 from scaling.plan.cost import CPU_REFERENCE, flops_exact
-from scaling.plan.grid import plan_from_json, plan_grid, plan_to_json
+from scaling.plan.grid import plan_grid
+from scaling.plan.plan_json import plan_from_json, plan_to_json
 from tests.support.plan_examples import CORPUS, QUICKSTART, SMOKE, ids, widths
 from training.trial.identity import trial_id
 

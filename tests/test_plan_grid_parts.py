@@ -12,7 +12,7 @@ BASE, GRID = QUICKSTART
 
 
 def of_arm(plan, arm):
-    return [trial for trial in plan.trials if trial.arm == arm]
+    return [trial for trial in plan.trials if trial.part == arm]
 
 
 def test_plan_grid_obeys_list_of_shapes():

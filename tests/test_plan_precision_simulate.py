@@ -141,7 +141,7 @@ def test_design_of_takes_cells_of_plan():
 def test_design_of_takes_only_isoflop_cells():
     """Only isoflop cells enter and a large grid is simulated less."""
     first, *others = PLAN.trials
-    apart = replace(PLAN, trials=(replace(first, arm="horizons"), *others))
+    apart = replace(PLAN, trials=(replace(first, part="horizons"), *others))
     assert design_of(apart).seeds.sum() == 42
     assert [DEFAULTS.runs(cells) for cells in (25, 100, 400, 10_000)] == [200, 200, 50, 40]
     assert replace(DEFAULTS, simulations=1000).runs(25) == 1000

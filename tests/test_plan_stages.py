@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from model.flops import params_effective
-from scaling.plan.grid import merge_plans, plan_from_json, plan_grid, plan_to_json
+from scaling.plan.grid import plan_grid
+from scaling.plan.plan import merge_plans
+from scaling.plan.plan_json import plan_from_json, plan_to_json
 from scaling.plan.stages import (
     add_outer_sizes,
     is_request_of,
@@ -18,9 +20,9 @@ from tests.support.plan_examples import (
     CORPUS,
     QUICKSTART,
     STAGED,
-    arms,
     detuned,
     first_plan,
+    parts,
     ran,
     through,
     valley,
@@ -44,8 +46,8 @@ def test_next_plan_keeps_trials_of_earlier_stages():
     assert {plan.grid for plan in plans} == {STAGED}
     for before, after in zip(plans, plans[1:], strict=False):
         assert {trial.id for trial in before.trials} <= {trial.id for trial in after.trials}
-    assert arms(plans[0]) == {"scout": 10}  # two of the twelve would be of too few steps
-    assert arms(plans[2])["grid"] >= 43 - 3  # a trial or two of the tuning may be one of the grid
+    assert parts(plans[0]) == {"scout": 10}  # two of the twelve would be of too few steps
+    assert parts(plans[2])["grid"] >= 43 - 3  # a trial or two of the tuning may be one of the grid
     learned = stage_results(plans[2])
     assert learned == plans[2].learned and stage_results(plans[1]) is None
     (again,) = plan_stages(BASE, STAGED, CORPUS, learned=learned)

@@ -16,7 +16,7 @@ BASE, GRID = QUICKSTART
 
 
 def of_arm(plan, arm):
-    return [trial for trial in plan.trials if trial.arm == arm]
+    return [trial for trial in plan.trials if trial.part == arm]
 
 
 def test_control_configs_repeat_middle_budget_with_one_mistake_each():

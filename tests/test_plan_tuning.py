@@ -32,7 +32,7 @@ def test_tuning_results_recover_known_trainer(lr, batch):
     assert learned.batch_factor == pytest.approx(batch, rel=0.1)
     assert learned.lr_factor == pytest.approx(lr, rel=0.1)
     corrected = plan_grid(BASE, learned.applied(replace(grid, tuning=None)), CORPUS)
-    grid_trials = {trial.id for trial in plans[-1].trials if trial.arm == "grid"}
+    grid_trials = {trial.id for trial in plans[-1].trials if trial.part == "grid"}
     assert grid_trials == {trial.id for trial in corrected.trials}
 
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from model.flops import params_effective
-from scaling.plan.grid import StageResults, plan_grid
+from scaling.plan.grid import plan_grid
 from scaling.plan.ladder import rungs
+from scaling.plan.plan import StageResults
 from scaling.plan.warnings import UNTUNED, plan_warnings
 from tests.support.plan_examples import QUICKSTART, STAGED
 

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import BadInput
 from scaling.fit.table.sweep_directory import read_sweep
-from scaling.plan.grid import StageResults
+from scaling.plan.plan import StageResults
 from scaling.run import store, trial_states
 from scaling.run.merge import merge
 from tests.support.tiny_sweep import (
@@ -142,11 +142,11 @@ def test_merge_keeps_stale_only_if_no_plan_asks(tmp_path, sweeps):
 def test_merge_gives_trial_of_two_arms_to_grid(tmp_path, sweeps):
     """A trial of a grid anywhere enters the fit though elsewhere it tuned."""
     a, b, plan_a, _ = sweeps
-    tuning = tuple(replace(trial, arm="tuning") for trial in plan_a.trials)
+    tuning = tuple(replace(trial, part="tuning") for trial in plan_a.trials)
     (a / "plan.json").unlink()
     store.store_plan(a, stored(replace(plan_a, trials=tuning)), False)
     merged, _ = merge([a, b], tmp_path / "c")
-    arms = {trial.config.seed: trial.arm for trial in merged.plan.trials}
+    arms = {trial.config.seed: trial.part for trial in merged.plan.trials}
     assert [arms[seed] for seed in range(6)] == ["tuning"] * 2 + ["grid"] * 4
 
 

@@ -75,13 +75,13 @@ def test_worker_goes_from_stage_to_stage(undisturbed):
     """A worker goes from stage to stage by itself."""
     folder, _, states, (plan, _) = undisturbed
     assert plan.stage == "grid" and len(plan.learned.notes) == 3
-    assert {trial.arm for trial in plan.trials} == {"scout", "tuning", "grid"}
+    assert {trial.part for trial in plan.trials} == {"scout", "tuning", "grid"}
     assert [state.trial for state in states] == list(plan.trials)
     assert sweep.outcome(states) == ExitStatus.DONE
     write_runs_csv(folder / "out")
     with (folder / "out" / "runs.csv").open() as file:
         arms = {row["run_id"]: row["arm"] for row in csv.DictReader(file)}
-    assert arms == {trial.id: trial.arm for trial in plan.trials}
+    assert arms == {trial.id: trial.part for trial in plan.trials}
 
 
 def test_stages_killed_and_shared_end_in_same_bits(undisturbed, tmp_path):
@@ -175,8 +175,8 @@ def test_extend_open_curves_adds_sizes_in_place(tmp_path, capsys):
 def test_outcome_accepts_divergence_in_study(undisturbed):
     """A rate that diverges in its study is no failure."""
     _, _, states, _ = undisturbed
-    tuning = next(state for state in states if state.trial.arm == "tuning")
-    grid = next(state for state in states if state.trial.arm == "grid")
+    tuning = next(state for state in states if state.trial.part == "tuning")
+    grid = next(state for state in states if state.trial.part == "grid")
     assert sweep.outcome([replace(tuning, state="diverged")]) == ExitStatus.DONE
     assert sweep.outcome([replace(tuning, state="failed")]) == ExitStatus.NO_RESULT
     assert sweep.outcome([replace(grid, state="diverged")]) == ExitStatus.NO_RESULT

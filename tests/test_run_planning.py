@@ -7,7 +7,7 @@ import pytest
 from common.errors import BadInput
 from configs.cli import Arguments
 from configs.load import CONFIG_DIR
-from scaling.plan.grid import Plan
+from scaling.plan.plan import Plan
 from scaling.plan.stages import plan_stages
 from scaling.run.command import Request, read_request
 from scaling.run.planning import all_of, completed, plan_for, total_cost

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from common.errors import BadInput
+from scaling.plan.grid import plan_grid
 from scaling.run import store
+from tests.support.plan_examples import SMOKE
 from tests.support.tiny_sweep import (
     loaded,
     pretended_plan,
@@ -121,3 +123,18 @@ def test_read_plan_refuses_missing_plan(tmp_path, plan):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="out: .*file: found a file, expected a folder"):
         store.store_plan(tmp_path / "file", stored(plan), extend=False)
+
+
+def test_store_plan_adds_arms_to_grid_without(tmp_path):
+    """A grid's trials become its baseline's, if that changes nothing, and other arms are added."""
+    base, grid = SMOKE
+    store.store_plan(tmp_path, stored(plan_grid(base, grid, None)), extend=False)
+    armed = replace(grid, arms={"gpt2": {}, "muon": {"optimizer.name": "muon"}})
+    asked = stored(plan_grid(base, armed, None))
+    with pytest.raises(BadInput, match="8 trials are new and 0 no longer asked for; extend=true"):
+        store.store_plan(tmp_path, asked, extend=False)
+    both = store.store_plan(tmp_path, asked, extend=True)
+    assert both.plan == asked.plan and both.stale == ()
+    renamed = replace(grid, arms={"one": {}, "muon": {"optimizer.name": "muon"}})
+    again = store.store_plan(tmp_path, stored(plan_grid(base, renamed, None)), extend=True).plan
+    assert {name for trial in again.trials for name, _ in trial.arms} == {"one", "muon"}

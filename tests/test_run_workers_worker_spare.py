@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import StopRequested
-from scaling.plan.grid import Plan
+from scaling.plan.plan import Plan
 from scaling.run.workers.processes import ServingProcesses
 from scaling.run.workers.worker import Worker
 from tests.support.kill_harness import Child, fork

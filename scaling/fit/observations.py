@@ -11,7 +11,7 @@ from common.errors import BadInput
 from scaling.fit.budget_flops import as_flops, at_budget, mixed_flops
 from scaling.fit.config import FitConfig
 from scaling.fit.table.incomplete import incomplete_rows, refuse_incomplete
-from scaling.fit.table.schema import NEEDED, NUMBERS, TEXTS, is_done
+from scaling.fit.table.schema import NEEDED, NUMBERS, TEXTS, is_done, part_column, why_no_point
 from scaling.fit.table.seeds import (
     average_losses,
     check_repeats,
@@ -29,13 +29,6 @@ LOSS_MAX = 50.0  # nats; a model that guesses evenly among 2^72 tokens
 # Runs that differ in one of these were not measured on one scale and belong to no common law.
 TOGETHER = ("dataset", "tokenizer", "vocab_size", "block_size", "data_digest", "eval_tokens")
 _ARRAYS = ("params", "tokens", "flops", "loss", "flops_budget", "loss_se")
-# Runs of a sweep that are no points of its laws (scaling/plan/grid.py: Arm), and why.
-_OTHER_ARMS = {
-    "scout": "its rate and batch are not tuned yet",
-    "tuning": "learning rate or batch off the rule",
-    "control_long_warmup": "its warm-up is too long on purpose",
-    "control_long_cosine": "its cosine does not end at the budget, on purpose",
-}
 
 
 @dataclass(frozen=True)
@@ -99,13 +92,13 @@ class Observations:
         )
 
 
-def observe(runs: "Table", config: FitConfig, arms: Sequence[str] = ()) -> Observations:
+def observe(runs: "Table", config: FitConfig, parts: Sequence[str] = ()) -> Observations:
     """Admit runs to a fit, in an order that does not depend on theirs. Raises BadInput.
 
-    planned = used + excluded, always: a row is used, or listed with the reason why not. `arms` are
-    admitted beside those that the headline laws rest on; where.arm= admits whatever it names.
+    planned = used + excluded, always: a row is used, or listed with the reason why not. `parts` are
+    admitted beside those that the headline laws rest on; where.part= admits whatever it names.
     """
-    table, points = admit(runs, config, arms)
+    table, points = admit(runs, config, parts)
     check_repeats(table, points.run_id, points.tokens)
     apart = told_apart_by(table, repeated(points.params, points.tokens), config)
     points = replace(points, told_apart_by=apart)
@@ -120,10 +113,10 @@ def observe(runs: "Table", config: FitConfig, arms: Sequence[str] = ()) -> Obser
 
 
 def admit(
-    runs: "Table", config: FitConfig, arms: Sequence[str] = ()
+    runs: "Table", config: FitConfig, parts: Sequence[str] = ()
 ) -> tuple["Table", Observations]:
     """The rows of the runs that a fit may use, and each as a point, in one order. BadInput."""
-    reasons = _reasons(runs, config, arms)
+    reasons = _reasons(runs, config, parts)
     lacking = incomplete_rows(runs, np.array([reason is None for reason in reasons], dtype=bool))
     if config.incomplete == "refuse":
         refuse_incomplete(runs, lacking)
@@ -167,19 +160,22 @@ def admitted(runs: "Table", config: FitConfig, observations: Observations) -> di
     }
 
 
-def _reasons(runs: "Table", config: FitConfig, arms: Sequence[str]) -> list[str | None]:
+def _reasons(runs: "Table", config: FitConfig, parts: Sequence[str]) -> list[str | None]:
     """Why each run is left out; None for those that are used."""
     reasons: list[str | None] = [None] * len(runs)
-    if not (config.exclude or runs.known("status").any() or runs.known("arm").any()):
+    role = part_column(runs.names)
+    if not (config.exclude or runs.known("status").any() or runs.known(role).any()):
         return reasons
-    texts = [runs.texts(name) for name in ("Name", "status", "reason", "arm")]
-    for row, (name, status, cause, arm) in enumerate(zip(*texts, strict=True)):
+    by_arm = "arm" in config.where
+    texts = [runs.texts(name) for name in ("Name", "status", "reason", role, "arm")]
+    for row, (name, status, cause, part, arm) in enumerate(zip(*texts, strict=True)):
         if {runs.run_name(row), name} & set(config.exclude):
             reasons[row] = "excluded by request"
         elif not is_done(status):
             reasons[row] = f"status {status}" + (f": {cause}" if cause else "")
-        elif "arm" not in config.where and arm not in arms and arm in _OTHER_ARMS:
-            reasons[row] = f"arm {arm}: {_OTHER_ARMS[arm]}"
+        # Of a sweep without arms where.arm= names the part.
+        elif part not in parts and not (role in config.where or (part == arm and by_arm)):
+            reasons[row] = why_no_point(role, part)
     return reasons
 
 
@@ -198,8 +194,8 @@ def _points(table: "Table", config: FitConfig) -> Observations:
     loss_se = columns.pop("loss_se", unknown)
     expected = f"at least 0 and at most {LOSS_MAX:g} nats"
     table.check(~((loss_se < 0) | (loss_se > LOSS_MAX)), "loss_se", loss_se, expected)
-    if "arm" in table.names:
-        columns["horizon"] = np.where(np.array(table.texts("arm")) == "horizons", 1.0, np.nan)
+    if (role := part_column(table.names)) in table.names:
+        columns["horizon"] = np.where(np.array(table.texts(role)) == "horizons", 1.0, np.nan)
     if config.convention.params not in (None, "given"):
         columns["params_given"] = params
         asked = f"convention.params={config.convention.params}"

@@ -40,7 +40,7 @@ from scaling.fit.results.laws import Law, Status
 from scaling.fit.table.columns import Table
 from scaling.fit.table.curves import shown_rows
 from scaling.fit.table.inputs import Sources, read_inputs, read_sources
-from scaling.fit.table.schema import DONE
+from scaling.fit.table.schema import DONE, part_column
 
 
 class NoUsableRun(BadInput):
@@ -79,8 +79,8 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         words = f"; expected a status of {', '.join(sorted(DONE))}, or none"
         cure = words if "status" in reasons and not own else ""
         raise NoUsableRun(f"runs: none of {of} can be used: {reasons[:300]}{cure}")
-    has_tuning = "tuning" in table.values("arm")
-    tuned = observe(table, config, arms=("tuning",)) if has_tuning else observations
+    has_tuning = "tuning" in table.values(part_column(table.names))
+    tuned = observe(table, config, parts=("tuning",)) if has_tuning else observations
     fits = fit_headline(observations, config, config.n_bootstrap)
     standing = fitted_laws(observations, fits.isoflop, fits.parametric)
     laws: dict[str, Law] = dict(fits.laws.items())

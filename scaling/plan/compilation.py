@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from common.numbers import duration
 from common.text import plural
-from scaling.plan.grid import Plan
 from scaling.plan.memory import Device
+from scaling.plan.plan import Plan
 from training.device.compilation import COMPILE_S, PAYS_FROM_S, START_S, compiles, graph_key
 from training.device.stated import StatedThroughput
 

@@ -5,15 +5,16 @@ configs/grid sets them, so that groups compose: grid=[isoflop_m,horizons].
 """
 
 import math
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from common.errors import BadInput, require, require_positive
 from scaling.plan.ladder import GROW, LadderName
 from scaling.plan.rules import BatchName, Beta2Name, InitName, LrName, WarmupName
 
-# Which part of a sweep a trial belongs to; fits use `grid` and `horizons`, and list the others.
-Arm = Literal["grid", "horizons", "tuning", "scout", "control_long_warmup", "control_long_cosine"]
+# What a trial of a sweep is for; fits use `grid` and `horizons`, and list the others.
+Part = Literal["grid", "horizons", "tuning", "scout", "control_long_warmup", "control_long_cosine"]
 
 MAX_TRIALS = 100_000
 
@@ -190,6 +191,9 @@ class GridConfig:
     seeds_at_centre  runs of the cell nearest the expected optimum
     seeds_at_lowest_budget  runs of every cell of the lowest budget, where the scatter is largest
     min_steps  a cell with fewer optimizer steps is left out: it would be warmed up, not trained
+    arms     recipes to compare, the first the baseline: by name what each changes of model,
+             optimizer, schedule, data, precision, rules or ladder, as {gpt2: {}, muon: {optimizer:
+             muon}}
 
     A cell that would see the training text more than data.max_epochs times is left out too.
     """
@@ -208,6 +212,7 @@ class GridConfig:
     scout: ScoutConfig | None = None
     tuning: TuningConfig | None = None
     controls: ControlsConfig | None = None
+    arms: dict[str, dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         budgets, counts = self.budgets, self._counts
@@ -230,6 +235,7 @@ class GridConfig:
             expected = f"one of grid.budgets, {known}"
             require(budget in budgets, "grid.controls.budgets", f"{budget:g}", expected)
         self._require_few_trials()
+        self._check_arms()
         require(
             self.rules.warmup != "parameters" or self.min_steps >= 200,
             "grid.min_steps",
@@ -245,6 +251,15 @@ class GridConfig:
     @property
     def _counts(self) -> tuple[int, ...]:
         return self.sizes if isinstance(self.sizes, tuple) else (self.sizes,) * len(self.budgets)
+
+    def _check_arms(self) -> None:
+        if self.arms is None:
+            return
+        require(len(self.arms) >= 2, "grid.arms", list(self.arms), "two or more, to compare")
+        for name in self.arms:
+            plain = re.fullmatch(r"[A-Za-z0-9][\w+-]*", name) and name not in get_args(Part)
+            expected = f"letters, digits, _, + and -, and none of {', '.join(get_args(Part))}"
+            require(bool(plain), "grid.arms", f"an arm called {name!r}", expected)
 
     def _require_few_trials(self) -> None:
         """Refuse what would be planned for hours and trained by nobody."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from scaling.plan.grid import Plan
+from scaling.plan.plan import Plan
 from training.config import TrainConfig
 
 # Tuning rounds steps to other batches, and a window is lost at the end of each shard.

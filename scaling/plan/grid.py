@@ -4,99 +4,21 @@ A trial depends on the base config, its budget, its shape, its seed and the rule
 part of the grid: editing a grid leaves the ids of the trials that stay as they were.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NoReturn
 
 from common.errors import BadInput
-from configs.schema import build
 from model.config import GPTConfig
 from model.flops import flops_per_token_exact
-from scaling.plan.config import Arm, CentreConfig, GridConfig
+from scaling.plan.arms import Arm, arms_of
+from scaling.plan.config import GridConfig, Part
 from scaling.plan.cost import TimeModel
 from scaling.plan.ladder import distance, rungs, shape_of, spread
+from scaling.plan.plan import NOTHING_LEARNED, Plan, SkippedCell, StageResults, Trial, merge_plans
 from scaling.plan.trial_config import cell_config, control_configs, reason_off_ladder, shapes_at
-from training.config import TrainConfig, as_mapping
+from training.config import TrainConfig
 from training.trial.identity import setting_digest, trial_id
-
-Stage = Literal["scout", "tuning", "grid"]
-# Of the arms that ask for one and the same trial the first has it.
-_ORDER: tuple[Arm, ...] = ("grid", "horizons", "tuning", "scout")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One run to make; `flops_budget` is what was asked, before rounding to whole batches."""
-
-    id: str
-    flops_budget: float
-    config: TrainConfig
-    predicted_s: float | None
-    arm: Arm = "grid"
-
-
-@dataclass(frozen=True)
-class SkippedCell:
-    """A cell of the grid that is not run, and why."""
-
-    flops_budget: float
-    n_layer: int
-    n_embd: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class StageResults:
-    """The results of the stages before the grid; `notes` are its lines for people.
-
-    centre                   where the scout found the optimum; None: as the grid supposes
-    lr_factor, batch_factor  what the tuning study multiplies the rules by
-    """
-
-    centre: CentreConfig | None = None
-    lr_factor: float = 1.0
-    batch_factor: float = 1.0
-    notes: tuple[str, ...] = ()
-
-    def applied(self, grid: GridConfig) -> GridConfig:
-        """The grid with what was learned in place of what was supposed."""
-        chosen = replace(
-            grid.rules,
-            lr_factor=grid.rules.lr_factor * self.lr_factor,
-            batch_factor=grid.rules.batch_factor * self.batch_factor,
-        )
-        return replace(grid, centre=self.centre or grid.centre, rules=chosen)
-
-    def has(self, stage: Stage) -> bool:
-        """Whether a sweep has gone through one of its early stages, whatever that found."""
-        return any(note.startswith(f"{stage}: ") for note in self.notes)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Trials in running order, longest first, and the cells that are not run.
-
-    grid     as it was asked for; `learned` holds what earlier stages corrected
-    stage    what its trials are for (stages.py): those of earlier stages are among them
-
-    dataset_tokens, step_time and memory_bytes are what it was planned by; None: not known.
-    """
-
-    setting: str
-    base: TrainConfig
-    grid: GridConfig
-    trials: tuple[Trial, ...]
-    left_out: tuple[SkippedCell, ...]
-    stage: Stage = "grid"
-    learned: StageResults = StageResults()
-    dataset_tokens: int | None = None
-    step_time: TimeModel | None = None
-    memory_bytes: int | None = None
-
-    @property
-    def corrected_grid(self) -> GridConfig:
-        """The grid with what earlier stages found in place of what was supposed."""
-        return self.learned.applied(self.grid)
 
 
 def plan_grid(
@@ -104,7 +26,7 @@ def plan_grid(
     grid: GridConfig,
     dataset_tokens: int | None,
     step_time: TimeModel | None = None,
-    learned: StageResults = StageResults(),
+    learned: StageResults = NOTHING_LEARNED,
 ) -> Plan:
     """The trials of `grid` and of its horizons and controls; what it does not set is as in `base`.
 
@@ -112,12 +34,40 @@ def plan_grid(
     `step_time` predicts seconds; without it the order is by budget, then by steps. A cell where a
     rule does not hold is left out. Raises BadInput when no cell is left.
     """
-    asked, grid = grid, learned.applied(grid)
-    made, middle = CellTrials(step_time), sorted(grid.budgets)[len(grid.budgets) // 2]
+    arms = arms_of(base, grid)
+    made = [_arm_trials(arm, arms[0], dataset_tokens, step_time, learned) for arm in arms]
+    for arm, found in zip(arms[1:], made[1:], strict=True):
+        _require_paired(arms[0].name, arm.name, made[0], found)
+    plan = Plan(
+        setting_digest(base),
+        base,
+        grid,
+        trials=(),
+        left_out=tuple(cell for found in made for cell in found.left_out),
+        learned=learned,
+        dataset_tokens=dataset_tokens,
+        step_time=step_time,
+    )
+    return merge_plans(plan, (trial for found in made for trial in found.trials))
+
+
+def _arm_trials(
+    arm: Arm,
+    baseline: Arm,
+    dataset_tokens: int | None,
+    step_time: TimeModel | None,
+    learned: StageResults,
+) -> "CellTrials":
+    """The cells of one arm, at each budget of sizes as near to the baseline's as it has them."""
+    base, grid = arm.base, learned.of(arm.name).applied(arm.grid)
+    like = learned.applied(baseline.grid)
+    made = CellTrials(step_time, arm.name)
+    middle = sorted(grid.budgets)[len(grid.budgets) // 2]
     for budget in sorted(grid.budgets):
         why = "" if isinstance(grid.ladder, tuple) else reason_off_ladder(base, grid, budget)
         cells = []
-        for shape in shapes_at(base, grid, budget):
+        sizes = shapes_at(baseline.base, like, budget) if arm is not baseline else ()
+        for shape in shapes_at(base, grid, budget, sizes):
             found = cell_config(base, grid, budget, shape, dataset_tokens)
             if isinstance(found, TrainConfig) and not why:
                 cells.append(found)
@@ -128,39 +78,29 @@ def plan_grid(
             made.add(budget, config.model, config, "grid")
         if grid.controls and budget in (grid.controls.budgets or (middle,)):
             for config in cells:
-                for arm, found in control_configs(config, grid.controls):
-                    made.add(budget, config.model, found, arm)
+                for part, found in control_configs(config, grid.controls):
+                    made.add(budget, config.model, found, part)
     made.require_any()
     for budget, shape in _horizons(base, grid):
         found = cell_config(base, grid, budget, shape, dataset_tokens)
         made.add(budget, shape, found, "horizons")
-    plan = Plan(
-        setting_digest(base),
-        base,
-        asked,
-        trials=(),
-        left_out=tuple(made.left_out),
-        learned=learned,
-        dataset_tokens=dataset_tokens,
-        step_time=step_time,
-    )
-    return merge_plans(plan, made.trials)
+    return made
 
 
 class CellTrials:
-    """The trials of a plan's cells, as they are added, and the cells that cannot be run."""
+    """The trials of an arm's cells, as they are added, and the cells that cannot be run."""
 
-    def __init__(self, step_time: TimeModel | None):
+    def __init__(self, step_time: TimeModel | None, arm: str | None = None):
         self.trials: list[Trial] = []
         self.left_out: list[SkippedCell] = []
-        self._step_time = step_time
+        self._step_time, self._arm = step_time, arm
 
-    def add(self, budget: float, shape: GPTConfig, found: TrainConfig | str, arm: Arm) -> None:
+    def add(self, budget: float, shape: GPTConfig, found: TrainConfig | str, part: Part) -> None:
         """A cell's config, or the reason why it has none."""
         if isinstance(found, TrainConfig):
-            self.trials.append(trial_of(found, budget, arm, self._step_time))
+            self.trials.append(trial_of(found, budget, part, self._step_time, self._arm))
         else:
-            self.left_out.append(SkippedCell(budget, shape.n_layer, shape.n_embd, found))
+            self.left_out.append(SkippedCell(budget, shape.n_layer, shape.n_embd, found, self._arm))
 
     def require_any(self) -> None:
         """BadInput where no cell can be run."""
@@ -168,34 +108,27 @@ class CellTrials:
             refuse_empty(self.left_out)
 
 
-def trial_of(config: TrainConfig, budget: float, arm: Arm, step_time: TimeModel | None) -> Trial:
+def trial_of(
+    config: TrainConfig,
+    budget: float,
+    part: Part,
+    step_time: TimeModel | None,
+    arm: str | None = None,
+) -> Trial:
     """The trial that runs `config`."""
     predicted_s = step_time.trial_s(config) if step_time else None
-    return Trial(trial_id(config), budget, config, predicted_s, arm)
-
-
-def merge_plans(plan: Plan, trials: Iterable[Trial]) -> Plan:
-    """The plan with these trials too, in running order, each id once and in its first arm.
-
-    A stage before the grid keeps the arms of its own trials: its results rest on all of them, even
-    on those that an earlier grid had.
-    """
-    merged = {trial.id: trial for trial in plan.trials} if plan.stage != "grid" else {}
-    own = set(merged)
-    for trial in (*plan.trials, *trials):
-        there = merged.get(trial.id)
-        if there is None or (trial.id not in own and _rank(trial.arm) < _rank(there.arm)):
-            merged[trial.id] = trial
-    return replace(plan, trials=tuple(sorted(merged.values(), key=_running_order)))
+    arms = ((arm, part),) if arm else ()
+    return Trial(trial_id(config), budget, config, predicted_s, part, arms)
 
 
 def refuse_empty(left_out: Sequence[SkippedCell]) -> NoReturn:
     """Say of the cell with the best chance why not even that one can be run."""
+    arm = f"grid.arms.{left_out[0].arm}: " if left_out[0].arm else ""
     worst = max(left_out, key=lambda cell: (cell.flops_budget, -cell.n_layer, -cell.n_embd))
     if worst.reason.startswith("grid.rules"):
-        raise BadInput(worst.reason)
+        raise BadInput(arm + worst.reason)
     raise BadInput(
-        f"grid.budgets: no size fits; at {worst.flops_budget:g} FLOP the smallest, "
+        f"{arm}grid.budgets: no size fits; at {worst.flops_budget:g} FLOP the smallest, "
         f"({worst.n_layer}, {worst.n_embd}): {worst.reason}"
     )
 
@@ -204,34 +137,6 @@ def seeds_of(grid: GridConfig, budget: float) -> int:
     """Runs of a cell of this budget that is not the one nearest the expected optimum."""
     lowest = budget == min(grid.budgets)
     return max(grid.seeds, grid.seeds_at_lowest_budget) if lowest else grid.seeds
-
-
-def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """The plan's part of plan.json, schema 1."""
-    values = as_mapping(plan)
-    values["config"] = values.pop("base")
-    return {"schema": 1, **values}
-
-
-def plan_from_json(values: Mapping[str, Any]) -> Plan:
-    """The plan in a parsed plan.json; raises BadInput where it is not one, or was edited by hand.
-
-    `data_digest` and `launcher`, which others keep in the same file, are not looked at.
-    """
-    if values.get("schema") != 1:
-        raise BadInput(f"plan.json: schema: found {values.get('schema')!r}, expected 1")
-    others = ("schema", "data_digest", "launcher")
-    fields = {key: value for key, value in values.items() if key not in others}
-    if "config" in fields:
-        fields["base"] = fields.pop("config")
-    plan = build(Plan, fields, "plan.json")
-    for trial in plan.trials:
-        if trial.id != trial_id(trial.config):
-            raise BadInput(
-                f"plan.json: trial {trial.id}: found a config of id {trial_id(trial.config)}; "
-                "plan.json is not to be edited, plan again instead"
-            )
-    return plan
 
 
 def _repeat(cells: list[TrainConfig], grid: GridConfig, budget: float) -> Iterator[TrainConfig]:
@@ -261,10 +166,17 @@ def _horizons(base: TrainConfig, grid: GridConfig) -> Iterator[tuple[float, GPTC
         yield from ((flops * horizon, shape) for horizon in tokens)
 
 
-def _rank(arm: Arm) -> int:
-    return _ORDER.index(arm) if arm in _ORDER else len(_ORDER)
-
-
-def _running_order(trial: Trial) -> tuple[float, float, int, str]:
-    steps = trial.config.schedule.steps
-    return (-(trial.predicted_s or 0.0), -trial.flops_budget, -steps, trial.id)
+def _require_paired(
+    baseline: str | None, name: str | None, theirs: CellTrials, found: CellTrials
+) -> None:
+    """BadInput for an arm that has no cell at a budget where the baseline has one."""
+    cells, budgets = (
+        {trial.flops_budget for trial in one.trials if trial.part == "grid"}
+        for one in (theirs, found)
+    )
+    if not cells & budgets:
+        reason = next((f": {cell.reason}" for cell in found.left_out), "")
+        raise BadInput(
+            f"grid.arms.{name}: found no cell at a budget where the baseline {baseline} has one"
+            f"{reason}; expected one or more, else nothing can be compared"
+        )

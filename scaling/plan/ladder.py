@@ -109,11 +109,19 @@ def spread(shapes: Sequence[GPTConfig], low: float, high: float, count: int) -> 
 
     The row runs from an N_effective of `low` to `high`; all shapes, where there are no more.
     """
-    shapes = sorted(shapes, key=params_effective)
-    if count >= len(shapes):
-        return shapes
     step = (high / low) ** (1 / max(1, count - 1))
     row = [low * step**index for index in range(count)] if count > 1 else [math.sqrt(low * high)]
+    return matched(shapes, row)
+
+
+def matched(shapes: Sequence[GPTConfig], row: Sequence[float]) -> list[GPTConfig]:
+    """Different shapes, one for each N_effective of a rising `row`, nearest in squares of ln N.
+
+    All shapes, where there are no more.
+    """
+    shapes = sorted(shapes, key=params_effective)
+    if len(row) >= len(shapes):
+        return shapes
     # best[j]: the least sum, and its shapes, for the row so far, the last of them before shape j.
     best: list[tuple[float, tuple[GPTConfig, ...]]] = [(0.0, ())] * (len(shapes) + 1)
     for target in row:

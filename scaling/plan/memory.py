@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from common.numbers import byte_size
 from model.flops import params_allocated
-from scaling.plan.grid import Plan, SkippedCell, refuse_empty
+from scaling.plan.grid import refuse_empty
+from scaling.plan.plan import Plan, SkippedCell
 from training.config import TrainConfig
 from training.device.memory import Kind, run_bytes, state_bytes, usable_bytes
 
@@ -77,18 +78,22 @@ def drop_oversized_cells(plan: Plan) -> Plan:
     memory = plan.memory_bytes
     if memory is None:
         return plan
-    # By (FLOP asked for, layers, width), as a skipped cell is named.
+    # By (FLOP asked for, layers, width, arm), as a skipped cell is named.
     needed = {
-        (t.flops_budget, t.config.model.n_layer, t.config.model.n_embd): state_bytes(t.config)
+        (t.flops_budget, t.config.model.n_layer, t.config.model.n_embd, arm): state_bytes(t.config)
         for t in plan.trials
+        for arm, _ in t.arms or ((None, t.part),)
     }
     oversized = tuple(
         SkippedCell(
-            *cell,
+            budget,
+            n_layer,
+            n_embd,
             f"{byte_size(size)} of weights, gradients and moments, expected at most the device's "
             f"{byte_size(memory)}",
+            arm,
         )
-        for cell, size in needed.items()
+        for (budget, n_layer, n_embd, arm), size in needed.items()
         if size > memory
     )
     if not oversized:

@@ -9,9 +9,10 @@ from model.config import GPTConfig
 from model.flops import params_effective
 from scaling.fit.isoflop import Profile, find_profiles, minima
 from scaling.fit.observations import Observations
-from scaling.plan.config import Arm, CentreConfig, GridConfig, ScoutConfig
-from scaling.plan.grid import CellTrials, Plan
+from scaling.plan.config import CentreConfig, GridConfig, Part, ScoutConfig
+from scaling.plan.grid import CellTrials
 from scaling.plan.ladder import rungs, spread
+from scaling.plan.plan import Plan
 from scaling.plan.trial_config import cell_config
 from training.config import TrainConfig
 from training.trial.record import RunRecord
@@ -25,7 +26,7 @@ _EXPONENTS = (0.4, 0.6)
 
 def scout_trials(plan: Plan) -> CellTrials:
     """Coarse IsoFLOP curves at two budgets, wide about the centre that the grid supposes."""
-    grid, made = plan.corrected_grid, CellTrials(plan.step_time)
+    grid, made = plan.corrected_grid, CellTrials(plan.step_time, plan.arm)
     assert grid.scout
     ladder = rungs(grid.ladder, plan.base.model)
     for budget in scout_budgets(grid, grid.scout):
@@ -76,9 +77,9 @@ def scouted_centre(plan: Plan, records: Records) -> tuple[CentreConfig | None, s
     )
 
 
-def curves_of(plan: Plan, records: Records, arm: Arm) -> tuple[Profile, ...]:
-    """The curves of the budgets all of whose trials of an arm have ended, lowest budget first."""
-    trials = [trial for trial in plan.trials if trial.arm == arm]
+def curves_of(plan: Plan, records: Records, part: Part) -> tuple[Profile, ...]:
+    """The curves of the budgets all of whose trials of a part have ended, lowest budget first."""
+    trials = [trial for trial in plan.trials if trial.part == part]
     open_budgets = {trial.flops_budget for trial in trials if trial.id not in records}
     runs = [
         (trial, records[trial.id])
@@ -102,14 +103,14 @@ def curves_of(plan: Plan, records: Records, arm: Arm) -> tuple[Profile, ...]:
 
 
 def outer_cells(
-    plan: Plan, records: Records, arm: Arm
+    plan: Plan, records: Records, part: Part
 ) -> tuple[list[tuple[float, TrainConfig]], list[str]]:
-    """New cells on the open side of the arm's open curves; a line on each without a minimum.
+    """New cells on the open side of the part's open curves; a line on each without a minimum.
 
     A budget some of whose trials have not ended is left alone, and so is a curve with a minimum.
     """
     cells, notes, grid = [], [], plan.corrected_grid
-    for curve in curves_of(plan, records, arm):
+    for curve in curves_of(plan, records, part):
         if not curve.open_edge:
             if curve.reason:
                 notes.append(f"{curve.flops:.3g} FLOP: {curve.reason}; neither side is open")
@@ -118,7 +119,7 @@ def outer_cells(
         planned = [
             params_effective(trial.config.model)
             for trial in plan.trials
-            if trial.arm == arm and trial.flops_budget == curve.flops
+            if trial.part == part and trial.flops_budget == curve.flops
         ]
         found, why = [], "the ladder ends there"
         for shape in _beyond(rungs(grid.ladder, plan.base.model), planned, larger):

@@ -4,7 +4,8 @@
     tuning  learning rate x batch at a few cells corrects the rules' coefficients (tuning.py)
     grid    what was asked for, about that centre and by the corrected rules
 
-A grid has the first two only where it asks for them. What follows a stage is a pure function of its
+A grid has the first two only where it asks for them. The scout is the baseline's alone, since all
+arms have its sizes; each arm has its own tuning. What follows a stage is a pure function of its
 plan and its records, rounded where arithmetic might differ between machines: any worker may take
 the step, two that take it at once write the same, and one that is killed loses nothing.
 """
@@ -14,18 +15,10 @@ from dataclasses import replace
 
 from scaling.plan.config import GridConfig
 from scaling.plan.cost import TimeModel
-from scaling.plan.grid import (
-    Plan,
-    Stage,
-    StageResults,
-    Trial,
-    merge_plans,
-    plan_grid,
-    seeds_of,
-    trial_of,
-)
+from scaling.plan.grid import plan_grid, seeds_of, trial_of
 from scaling.plan.memory import drop_oversized_cells
 from scaling.plan.pilot import Records, outer_cells, scout_budgets, scout_trials, scouted_centre
+from scaling.plan.plan import Plan, Stage, StageResults, Trial, by_arm, merge_plans
 from scaling.plan.tuning import extend_sweep, tuning_results, tuning_trials
 from training.config import TrainConfig
 from training.trial.identity import science
@@ -54,7 +47,8 @@ def plan_stages(
     sweep, holds is not run again. Cells that no device of `memory_bytes` can hold are left
     out. Raises BadInput where the grid itself, as supposed, could not be run.
     """
-    whole = plan_grid(base, grid, dataset_tokens, step_time, learned or StageResults())
+    known = (learned or StageResults()).for_arms(grid)
+    whole = plan_grid(base, grid, dataset_tokens, step_time, known)
     whole = drop_oversized_cells(replace(whole, memory_bytes=memory_bytes))
     early = _ahead(grid, whole.learned)[:-1]
     return [*(_enter(replace(whole, trials=()), stage) for stage in early), whole]
@@ -72,18 +66,24 @@ def next_plan(plan: Plan, records: Records) -> Plan | None:
     """
     if plan.stage == "grid" or any(trial.id not in records for trial in plan.trials):
         return None
-    grid = plan.corrected_grid
     if plan.stage == "scout":
-        more = list(_scout_outward(plan, grid, records))
+        baseline = by_arm(plan)[0]
+        more = list(_scout_outward(baseline, baseline.corrected_grid, records))
         if more:
             return _with(plan, more)
-        centre, note = scouted_centre(plan, records)
+        centre, note = scouted_centre(baseline, records)
         learned = replace(plan.learned, centre=centre, notes=(*plan.learned.notes, note))
-        return _enter(replace(plan, learned=learned), _ahead(grid, learned)[0])
-    more = extend_sweep(plan, records)
+        return _enter(replace(plan, learned=learned), _ahead(plan.grid, learned)[0])
+    untuned = [arm for arm in by_arm(plan) if not plan.learned.has("tuning", arm.arm)]
+    more = [trial for arm in untuned for trial in extend_sweep(arm, records)]
     if more:
         return _with(plan, more)
-    return _enter(replace(plan, learned=tuning_results(plan, records)), "grid")
+    learned = plan.learned
+    for arm in untuned:
+        found = tuning_results(arm, records)
+        notes = found.notes[len(plan.learned.notes) :]
+        learned = learned.with_tuning(arm.arm, found, notes)
+    return _enter(replace(plan, learned=learned), "grid")
 
 
 def add_outer_sizes(plan: Plan, records: Records) -> tuple[Plan, list[str]]:
@@ -91,19 +91,20 @@ def add_outer_sizes(plan: Plan, records: Records) -> tuple[Plan, list[str]]:
 
     Only budgets all of whose trials have ended are judged.
     """
-    grid = plan.corrected_grid
-    cells, notes = outer_cells(plan, records, "grid")
-    trials = [
-        trial_of(replace(config, seed=config.seed + repeat), budget, "grid", plan.step_time)
-        for budget, config in cells
-        for repeat in range(seeds_of(grid, budget))
-    ]
+    trials, notes = [], []
+    for arm in by_arm(plan):
+        grid = arm.corrected_grid
+        cells, found = outer_cells(arm, records, "grid")
+        notes += [f"{arm.arm}: {note}" if arm.arm else note for note in found]
+        for budget, config in cells:
+            repeats = (replace(config, seed=config.seed + n) for n in range(seeds_of(grid, budget)))
+            trials += [trial_of(one, budget, "grid", plan.step_time, arm.arm) for one in repeats]
     return drop_oversized_cells(merge_plans(plan, trials)), notes
 
 
 def requested_ids(plan: Plan) -> set[str]:
     """Ids of the trials that the plan's stage asks for, and of earlier stages; others are stale."""
-    early = {trial.id for trial in plan.trials if trial.arm in ("scout", "tuning")}
+    early = {trial.id for trial in plan.trials if trial.part in ("scout", "tuning")}
     if plan.stage != "grid":
         return early
     own = plan_grid(plan.base, plan.grid, plan.dataset_tokens, plan.step_time, plan.learned)
@@ -112,12 +113,18 @@ def requested_ids(plan: Plan) -> set[str]:
 
 def is_request_of(plan: Plan, base: TrainConfig, grid: GridConfig) -> bool:
     """Whether a stored plan, at whatever stage, came of this very request."""
-    return plan.grid == grid and science(plan.base) == science(base)
+    baselines = [list(one.arms or ())[:1] for one in (plan.grid, grid)]
+    is_same_grid = plan.grid == grid and baselines[0] == baselines[1]
+    return is_same_grid and science(plan.base) == science(base)
 
 
 def _ahead(grid: GridConfig, learned: StageResults) -> list[Stage]:
     """The stages of a grid that are still to come."""
-    return [stage for stage in stages_of(grid) if stage == "grid" or not learned.has(stage)]
+
+    def is_done(stage: Stage) -> bool:
+        return stage != "grid" and all(learned.has(stage, arm) for arm in grid.arms or (None,))
+
+    return [stage for stage in stages_of(grid) if not is_done(stage)]
 
 
 def _with(plan: Plan, more: Sequence[Trial]) -> Plan:
@@ -130,8 +137,15 @@ def _enter(plan: Plan, stage: Stage) -> Plan:
     if stage == "grid":
         own = plan_grid(plan.base, plan.grid, plan.dataset_tokens, plan.step_time, plan.learned)
     else:
-        made = (scout_trials if stage == "scout" else tuning_trials)(plan)
-        own = merge_plans(replace(plan, trials=(), left_out=tuple(made.left_out)), made.trials)
+        arms = by_arm(plan)
+        if stage == "scout":
+            made = [scout_trials(arms[0])]
+        else:
+            untuned = (arm for arm in arms if not plan.learned.has("tuning", arm.arm))
+            made = [tuning_trials(arm) for arm in untuned]
+        left_out = tuple(cell for one in made for cell in one.left_out)
+        trials = (trial for one in made for trial in one.trials)
+        own = merge_plans(replace(plan, trials=(), left_out=left_out), trials)
     own = replace(own, stage=stage, memory_bytes=plan.memory_bytes)
     return merge_plans(drop_oversized_cells(own), plan.trials)
 
@@ -141,9 +155,9 @@ def _scout_outward(plan: Plan, grid: GridConfig, records: Records) -> Iterator[T
     assert grid.scout
     limit = _SCOUT_GROWTH * grid.scout.sizes
     tried = {
-        budget: sum(t.arm == "scout" and t.flops_budget == budget for t in plan.trials)
+        budget: sum(t.part == "scout" and t.flops_budget == budget for t in plan.trials)
         for budget in scout_budgets(grid, grid.scout)
     }
     for budget, config in outer_cells(plan, records, "scout")[0]:
         if tried[budget] < limit:
-            yield trial_of(config, budget, "scout", plan.step_time)
+            yield trial_of(config, budget, "scout", plan.step_time, plan.arm)

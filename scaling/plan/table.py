@@ -18,8 +18,8 @@ from common.text import plural
 from data.prepare import Estimate
 from model.flops import params_effective
 from scaling.plan.cost import StatedThroughput, TimeModel, flops_exact, makespan_s
-from scaling.plan.grid import Plan, Trial
 from scaling.plan.memory import Device, Disk
+from scaling.plan.plan import Plan, Trial, by_arm
 
 _COLUMNS = (
     *("FLOP", "L x d", "N_eff", "tokens", "tok/N", "batch", "steps", "lr"),
@@ -185,6 +185,17 @@ def price_line(cost: Totals, devices: int, price_per_hour: float) -> Sequence[st
     ]
 
 
+def arm_lines(plan: Plan, parallel: int, step_time: TimeModel | None) -> Iterator[str]:
+    """What each arm costs alone, with its early stages; nothing of a plan without arms."""
+    whole = sum(flops_exact(trial.config) for trial in plan.trials)
+    for arm in by_arm(plan) if plan.grid.arms else ():
+        cost = totals(arm, parallel, step_time)
+        hours = "" if cost.work_s is None else f", {duration(cost.work_s)} in all"
+        role = " (baseline)" if arm.arm == next(iter(plan.grid.arms or {})) else ""
+        share = f"{cost.flops:.3g} FLOP ({cost.flops / whole:.0%})"
+        yield f"arm {arm.arm}{role}: {plural(cost.trials, 'trial')}, {share}{hours}"
+
+
 def _table(
     cells: Sequence[Sequence[Trial]],
     dataset_tokens: int | None,
@@ -193,19 +204,22 @@ def _table(
 ) -> Table:
     style = box.SIMPLE_HEAD if is_terminal else None
     table = Table(box=style, pad_edge=False, padding=(0, 1 if style else 2, 0, 0))
-    armed = len({trials[0].arm for trials in cells}) > 1
+    firsts = [trials[0] for trials in cells]
+    has_parts, has_arms = len({t.part for t in firsts}) > 1, any(t.arms for t in firsts)
     names = [name for name in _COLUMNS if dataset_tokens or name != "epochs"]
-    for name in (*names, *(["memory"] if device else []), *(["arm"] if armed else [])):
+    names += ["memory"] * bool(device) + ["part"] * has_parts + ["arm"] * has_arms
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     before = None
     for trials in cells:
         first = trials[0]
-        here = first.arm, first.flops_budget
+        here = first.arms, first.part, first.flops_budget
         if before not in (None, here) and is_terminal:
             table.add_section()
         before = here
         memory = [byte_size(device.run_bytes(first.config)).replace(" ", "")] if device else []
-        table.add_row(*_row(trials, dataset_tokens), *memory, *([first.arm] if armed else []))
+        kinds = [first.part] * has_parts + [_names(first)] * has_arms
+        table.add_row(*_row(trials, dataset_tokens), *memory, *kinds)
     return table
 
 
@@ -230,23 +244,29 @@ def _row(trials: Sequence[Trial], dataset_tokens: int | None) -> list[str]:
 
 
 def _by_budget(cells: Sequence[Sequence[Trial]]) -> Iterator[str]:
-    """A line for each arm and budget."""
+    """A line for each part, arm and budget."""
     groups = defaultdict(list)
     for trials in cells:
-        groups[trials[0].arm, trials[0].flops_budget].append(trials)
-    for (arm, budget), found in groups.items():
+        kind = " of ".join(filter(None, (trials[0].part, _names(trials[0]))))
+        groups[kind, trials[0].flops_budget].append(trials)
+    for (kind, budget), found in groups.items():
         ends = [trials[0].config.model for trials in (found[0], found[-1])]
         shapes = " to ".join(dict.fromkeys(f"{m.n_layer}x{m.n_embd}" for m in ends))
         n_trials = sum(map(len, found))
-        yield f"{budget:.3g} FLOP, {arm}: {len(found)} cells, {shapes}, {n_trials} trials"
+        yield f"{budget:.3g} FLOP, {kind}: {len(found)} cells, {shapes}, {n_trials} trials"
 
 
 def _cells(trials: Sequence[Trial]) -> list[list[Trial]]:
-    """Trials that differ by seed alone, by budget and size; those of the grid first."""
+    """Trials that differ by seed alone, by arm, budget and size; those of the grid first."""
     cells = defaultdict(list)
     for trial in trials:
         config = trial.config
-        rest = config.optimizer.lr, config.schedule.batch_tokens, trial.arm
+        rest = config.optimizer.lr, config.schedule.batch_tokens, trial.part
         place = trial.flops_budget, params_effective(config.model)
-        cells[trial.arm != "grid", *place, *rest].append(trial)
+        # Arms may differ in what no column shows; they stand in the order of the plan.
+        cells[trial.part != "grid", _names(trial), *place, *rest].append(trial)
     return [cells[key] for key in sorted(cells)]
+
+
+def _names(trial: Trial) -> str:
+    return "+".join(name for name, _ in trial.arms)

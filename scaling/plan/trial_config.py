@@ -1,20 +1,27 @@
 """One cell of a grid: its budget and shape to a complete TrainConfig, or the reason why not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from common.errors import BadInput
 from model.config import GPTConfig
 from model.flops import flops_per_token_exact, params_effective
 from scaling.plan import rules
-from scaling.plan.config import Arm, ControlsConfig, GridConfig
-from scaling.plan.ladder import nearest, rungs, spread
+from scaling.plan.config import ControlsConfig, GridConfig, Part
+from scaling.plan.ladder import matched, nearest, rungs, spread
 from training.config import TrainConfig
 
 
-def shapes_at(base: TrainConfig, grid: GridConfig, budget: float) -> list[GPTConfig]:
-    """The shapes that the grid asks for at one of its budgets, smallest first."""
+def shapes_at(
+    base: TrainConfig, grid: GridConfig, budget: float, like: Sequence[GPTConfig] = ()
+) -> list[GPTConfig]:
+    """The shapes that the grid asks for at one of its budgets, smallest first.
+
+    With `like`, another arm's, they are the rungs nearest to those in N_effective, each once.
+    """
     ladder = rungs(grid.ladder, base.model)
+    if like:
+        return matched(ladder, [params_effective(shape) for shape in like])
     expected, count = grid.centre.n_effective(budget), grid.sizes_by_budget[budget]
     if grid.span is None:
         return nearest(ladder, expected, count)
@@ -86,7 +93,7 @@ def cell_config(
 
 def control_configs(
     config: TrainConfig, controls: ControlsConfig
-) -> Iterator[tuple[Arm, TrainConfig | str]]:
+) -> Iterator[tuple[Part, TrainConfig | str]]:
     """A cell once more for each mistake asked for, or why it is too short to make it."""
     schedule, steps = config.schedule, controls.long_warmup_steps
     if steps is not None:

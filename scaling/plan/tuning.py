@@ -18,9 +18,10 @@ import numpy as np
 from model.config import GPTConfig
 from scaling.fit.other_laws import best_value
 from scaling.plan.config import GridConfig
-from scaling.plan.grid import CellTrials, Plan, StageResults, Trial
+from scaling.plan.grid import CellTrials
 from scaling.plan.ladder import nearest, rungs, shape_of
 from scaling.plan.pilot import Records
+from scaling.plan.plan import Plan, StageResults, Trial
 from scaling.plan.rules import LEARNING_RATES, STABLE_LR
 from scaling.plan.trial_config import cell_config, reason_off_ladder, shapes_at
 from training.config import TrainConfig
@@ -117,7 +118,7 @@ class Study:
 
 def tuning_trials(plan: Plan) -> CellTrials:
     """Every learning rate with every batch at each cell of the study."""
-    grid, made = plan.corrected_grid, CellTrials(plan.step_time)
+    grid, made = plan.corrected_grid, CellTrials(plan.step_time, plan.arm)
     assert grid.tuning
     for budget, shape in _cells(plan, grid):
         for pair in itertools.product(grid.tuning.lr_factors, grid.tuning.batch_factors):
@@ -131,7 +132,7 @@ def extend_sweep(plan: Plan, records: Records) -> list[Trial]:
     grid = plan.corrected_grid
     assert grid.tuning
     asked = {"lr": grid.tuning.lr_factors, "batch": grid.tuning.batch_factors}
-    made = CellTrials(plan.step_time)
+    made = CellTrials(plan.step_time, plan.arm)
     for study in studies(plan, records):
         for knob in _NAMES:
             end, (factors, _), known = study.open_end(knob), study.row(knob), asked[knob]
@@ -143,7 +144,7 @@ def extend_sweep(plan: Plan, records: Records) -> list[Trial]:
                 pair[_INDEX[knob]] = factors[end] * step**power
                 found = _config(plan, grid, study.budget, study.shape, *pair)
                 made.add(study.budget, study.shape, found, "tuning")
-    planned = {trial.id for trial in plan.trials if trial.arm == "tuning"}
+    planned = {trial.id for trial in plan.trials if trial.part == "tuning"}
     return [trial for trial in made.trials if trial.id not in planned]
 
 
@@ -166,7 +167,8 @@ def tuning_results(plan: Plan, records: Records) -> StageResults:
             + (f"x{factor:.2g}" if reason is None else f"does not count, {reason}")
             for study, factor, reason in found
         )
-        text = f"tuning: {name} x{mean:g} of the rule" if best else f"tuning: {name} as the rule"
+        study = f"tuning: {plan.arm}: " if plan.arm else "tuning: "
+        text = f"{study}{name} x{mean:g} of the rule" if best else f"{study}{name} as the rule"
         text += f" ({cells})" if cells else " (one value was tried)"
         if best and max(best) > _DISAGREE * min(best):
             text += (
@@ -190,7 +192,7 @@ def studies(plan: Plan, records: Records) -> list[Study]:
     cells: dict[tuple[float, int, int], list[Trial]] = {}
     for trial in sorted(plan.trials, key=lambda trial: trial.id):
         record, model = records.get(trial.id), trial.config.model
-        if trial.arm == "tuning" and record and record.status in ("done", "diverged"):
+        if trial.part == "tuning" and record and record.status in ("done", "diverged"):
             cells.setdefault((trial.flops_budget, model.n_layer, model.n_embd), []).append(trial)
     found = []
     for (budget, *_), trials in sorted(cells.items()):

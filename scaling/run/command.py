@@ -13,9 +13,11 @@ from configs.load import compose_config
 from configs.overrides import Keys, key_of
 from configs.schema import build
 from scaling.fit.config import FitConfig
+from scaling.plan.arms import RULED, arms_of
 from scaling.plan.config import GridConfig
 from scaling.plan.precision.assumed_law import PrecisionConfig
 from scaling.run import store
+from scaling.run.arm_groups import resolved
 from scaling.run.config import LauncherConfig
 from training.config import TrainConfig, as_mapping
 
@@ -87,18 +89,6 @@ class Request:
     foresight: PrecisionConfig
 
 
-# What the grid sets of each trial, whatever its files say, and what changes it.
-_RULED = {
-    "model.n_head": "grid.ladder",
-    "model.n_embd": "grid.ladder",
-    "model.init_std": "grid.rules.init",
-    "optimizer.lr": "grid.rules.lr and grid.rules.lr_factor",
-    "schedule.tokens": "grid.budgets",
-    "schedule.batch_tokens": "grid.rules.batch and grid.rules.batch_factor",
-    "schedule.warmup_tokens": "grid.rules.warmup",
-}
-
-
 KEYS = Keys(
     {
         "": (SweepCommand, TrainConfig),
@@ -107,7 +97,7 @@ KEYS = Keys(
         "foresight": PrecisionConfig,
         "fit": FitConfig,
     },
-    notes={name: f"The grid sets it; change {ruled}" for name, ruled in _RULED.items()},
+    notes={name: f"The grid sets it; change {ruled}" for name, ruled in RULED.items()},
 )
 
 
@@ -134,13 +124,16 @@ def read_request(arguments: Arguments) -> Request:
         fit = fit_config(command, changes, stored.fit)
         return Request(command, base, None, launcher, fit, stored.fit, foresight)
     for override in arguments.overrides:
-        if (key := key_of(override)) in _RULED:
-            raise BadInput(f"{override}: the grid sets {key} of each trial; change {_RULED[key]}")
-    asked = build(GridConfig, grid, "grid")
+        if (key := key_of(override)) in RULED:
+            raise BadInput(f"{override}: the grid sets {key} of each trial; change {RULED[key]}")
+    asked = resolved(build(GridConfig, grid, "grid"), arguments, KEYS)
+    asked = asked if command.tune else replace(asked, tuning=None)
+    base = build(TrainConfig, values)
+    arms_of(base, asked)  # refused here, an arm costs nothing
     return Request(
         command,
-        build(TrainConfig, values),
-        asked if command.tune else replace(asked, tuning=None),
+        base,
+        asked,
         build(LauncherConfig, launcher, "launcher"),
         fit_config(command, changes, {}),
         changes,

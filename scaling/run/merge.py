@@ -27,7 +27,7 @@ from configs.schema import build
 from configs.typed_words import refuse_slips
 from configs.yaml_check import check_yaml
 from scaling.fit.table.sweep_directory import write_runs_csv
-from scaling.plan.grid import Trial, merge_plans
+from scaling.plan.plan import RuleFactors, StageResults, Trial, merge_plans
 from scaling.run import failures, store, trial_states
 from scaling.run.progress import count_line, name
 from scaling.run.store import StoredPlan
@@ -107,7 +107,7 @@ def _require_same_study(first: Path, one: StoredPlan, source: Path, other: Store
             f"{one.data_digest} as in {first}; runs on other data belong to no common fit"
         )
     learned = [stored.plan.learned for stored in (one, other)]
-    ours, theirs = ((found.lr_factor, found.batch_factor) for found in learned)
+    ours, theirs = (_tuned(found) for found in learned)
     if one.plan.stage == other.plan.stage == "grid" and ours != theirs:
         raise BadInput(
             f"{source / store.PLAN}: learned: its tuning multiplies learning rate and batch by "
@@ -115,12 +115,19 @@ def _require_same_study(first: Path, one: StoredPlan, source: Path, other: Store
         )
 
 
+def _tuned(learned: StageResults) -> str:
+    """What tuning multiplies learning rate and batch by, of each arm."""
+    arms = {f"{name}: ": factors for name, factors in learned.arms.items()}
+    found = arms or {"": RuleFactors(learned.lr_factor, learned.batch_factor)}
+    return ", ".join(f"{arm}({f.lr_factor}, {f.batch_factor})" for arm, f in found.items())
+
+
 def _merged(plans: Sequence[StoredPlan]) -> StoredPlan:
     """All trials in one running order; stale is what no directory asks for any more."""
     plan = merge_plans(plans[0].plan, (trial for one in plans[1:] for trial in one.plan.trials))
     asked = {t.id for stored in plans for t in stored.plan.trials if t.id not in stored.stale}
     left_out = {
-        (cell.flops_budget, cell.n_layer, cell.n_embd): cell
+        (cell.flops_budget, cell.n_layer, cell.n_embd, cell.arm): cell
         for stored in reversed(plans)
         for cell in stored.plan.left_out
     }

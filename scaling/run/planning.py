@@ -13,8 +13,8 @@ from scaling.plan import table
 from scaling.plan.compilation import Compilations, compilations
 from scaling.plan.cost import TimeModel
 from scaling.plan.data_needs import is_bounded_by_plan, tokens_needed
-from scaling.plan.grid import Plan, StageResults, merge_plans
 from scaling.plan.memory import disk
+from scaling.plan.plan import Plan, StageResults, by_arm, merge_plans
 from scaling.plan.precision.assumed_law import assume_law
 from scaling.plan.precision.result import ExpectedPrecision, precision_lines
 from scaling.plan.stages import plan_stages
@@ -168,6 +168,7 @@ def _answer(
     source = base.data.path or base.data.name
     return [
         cost.line,
+        *table.arm_lines(every, parallel, whole.step_time),
         table.time_line(whole.step_time),
         *([compiled.line] if compiled else []),
         *table.price_line(cost, target.devices, launcher.price_per_hour),
@@ -235,6 +236,7 @@ def precision_of(request: Request, plan: Plan) -> ExpectedPrecision:
     from scaling.plan.precision.simulate import design_of, expect_precision
 
     config, out = request.foresight, request.command.out
+    plan = by_arm(plan)[0]  # the others have its design
     assumed = assume_law(plan, config, Path(out) if out else None)
     target = config.target_flops or 10 * max(plan.grid.budgets)
     cells = design_of(plan)

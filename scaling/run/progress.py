@@ -14,7 +14,7 @@ from rich.text import Text
 from common.numbers import duration
 from common.text import plural
 from scaling.plan.cost import makespan_s
-from scaling.plan.grid import Trial
+from scaling.plan.plan import Trial
 from scaling.run.store import PLAN, StoredPlan
 from scaling.run.trial_states import TrialState
 from scaling.run.workers.processes import TrialProcess
@@ -117,10 +117,16 @@ class Progress:
 
 
 def name(trial: Trial) -> str:
-    """A trial in a few words: its budget, shape, seed, and its arm if that is not the grid."""
+    """A trial in a few words: its budget, shape, seed, arms, and its part if not the grid."""
     model, seed = trial.config.model, trial.config.seed
     text = f"{trial.flops_budget:.2g} FLOP {model.n_layer}x{model.n_embd} seed {seed}"
-    return text if trial.arm == "grid" else f"{text} {trial.arm}"
+    text = " ".join([text, "+".join(name for name, _ in trial.arms)]).rstrip()
+    return text if trial.part == "grid" else f"{text} {trial.part}"
+
+
+def tags_of(trial: Trial) -> tuple[str, ...]:
+    """What whoever tracks a trial may group it by."""
+    return f"{trial.flops_budget:.3g} FLOP", trial.part, *dict(trial.arms)
 
 
 def count_line(counts: dict[str, int]) -> str:

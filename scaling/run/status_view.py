@@ -2,7 +2,7 @@
 
 import textwrap
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from typing import Literal
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from common.errors import ExitStatus
 from common.numbers import duration
 from scaling.fit.table.sweep_directory import write_runs_csv
-from scaling.plan.grid import Stage
+from scaling.plan.plan import Plan, Stage
 from scaling.run import store, trial_states
 from scaling.run.command import Request
 from scaling.run.config import LauncherConfig
@@ -101,6 +101,15 @@ def _total_lines(total: Overview, launcher: LauncherConfig, stage: Stage) -> lis
     return [count_line(total.counts), "; ".join(parts)]
 
 
+def _arm_lines(plan: Plan, views: Sequence[TrialView]) -> Iterator[str]:
+    """How far each arm is; nothing of a sweep without arms."""
+    for arm in plan.grid.arms or ():
+        own = [item for item in views if arm in dict(item.state.trial.arms)]
+        sums = overview(own)
+        share = sums.flops_trained / sums.flops_planned if sums.flops_planned else 1.0
+        yield f"arm {arm}: {count_line(sums.counts)}; {share:.0%} of {sums.flops_planned:.3g} FLOP"
+
+
 def _problems(views: Iterable[TrialView]) -> list[str]:
     return [
         f"{item.state.trial.id}  {name(item.state.trial)}  {item.state.state}: {item.problem}"
@@ -132,7 +141,8 @@ def _print_plain(
 
 def _notes(stored: store.StoredPlan, views: Sequence[TrialView]) -> list[str]:
     """What holds of the sweep as a whole."""
-    lines = [stale_line(stored)] if stored.stale else []
+    lines = [*_arm_lines(stored.plan, views)]
+    lines += [stale_line(stored)] if stored.stale else []
     shared = [item.sharing.is_mps for item in views if item.sharing]
     how = {True: "sharing a GPU by MPS", False: "taking turns on a GPU (time-slicing, no MPS)"}
     lines += [f"{shared.count(kind)} running {how[kind]}" for kind in how if kind in shared]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import StopRequested
 from scaling.plan.cost import CPU_REFERENCE, LEAST_TO_FIT, Measured, StepTime, calibrate
-from scaling.plan.grid import Plan, Trial
+from scaling.plan.plan import Plan, Trial
 from scaling.run import trial_states
 from scaling.run.config import LauncherConfig
 from scaling.run.workers.packing import Packing

@@ -30,7 +30,8 @@ from common.files import (
     write_once,
 )
 from configs.schema import build
-from scaling.plan.grid import Plan, merge_plans, plan_from_json, plan_to_json
+from scaling.plan.plan import Plan, by_arms_of, merge_plans
+from scaling.plan.plan_json import plan_from_json, plan_to_json
 from scaling.plan.stages import is_request_of
 from scaling.run.config import LauncherConfig
 from training.config import TrainConfig, as_mapping
@@ -157,8 +158,9 @@ def asks_for_more(out: Path, stored: StoredPlan, asked: Plan, extend: bool) -> b
         )
     here = _ids(asked)
     # What early stages ran is asked for by none but them, and is never stale.
-    there = {t.id for t in stored.plan.trials if t.id in here or t.arm not in ("scout", "tuning")}
-    if here in (there, there - set(stored.stale)):
+    there = {t.id for t in stored.plan.trials if t.id in here or t.part not in ("scout", "tuning")}
+    is_renamed = list(asked.grid.arms or ()) != list(stored.plan.grid.arms or ())
+    if here in (there, there - set(stored.stale)) and not is_renamed:
         return False
     if not extend:
         raise BadInput(
@@ -180,8 +182,8 @@ def check_data(out: Path, stored: StoredPlan, data_digest: str) -> None:
 
 
 def _merged(stored: StoredPlan, asked: StoredPlan) -> StoredPlan:
-    plan = merge_plans(asked.plan, stored.plan.trials)
-    early = {trial.id for trial in plan.trials if trial.arm in ("scout", "tuning")}
+    plan = merge_plans(asked.plan, by_arms_of(asked.plan.grid, stored.plan))
+    early = {trial.id for trial in plan.trials if trial.part in ("scout", "tuning")}
     kept = _ids(asked.plan) | early
     stale = tuple(trial.id for trial in plan.trials if trial.id not in kept)
     return replace(asked, plan=plan, stale=stale)

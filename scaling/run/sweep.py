@@ -62,7 +62,7 @@ def join(request: Request) -> Sequence[TrialState]:
 def outcome(states: Sequence[TrialState]) -> ExitStatus:
     """DONE if every planned trial is done; a study is to find where a learning rate diverges."""
     ended = {"tuning": ("done", "diverged"), "scout": ("done", "diverged")}
-    done = all(state.state in ended.get(state.trial.arm, ("done",)) for state in states)
+    done = all(state.state in ended.get(state.trial.part, ("done",)) for state in states)
     return ExitStatus.DONE if done else ExitStatus.NO_RESULT
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import BadInput
-from scaling.plan.grid import Plan, Trial
+from scaling.plan.plan import Plan, Trial
 from training.trial.attempt import RECORD, Claimed, Watch, attempts
 from training.trial.record import (
     DAMAGED,

@@ -148,7 +148,7 @@ def plan(name: str) -> Any:
     sys.path.insert(0, str(ROOT))
     from configs.cli import Arguments
     from configs.load import CONFIG_DIR
-    from scaling.plan.grid import plan_to_json
+    from scaling.plan.plan_json import plan_to_json
     from scaling.run.command import read_request
     from scaling.run.planning import plan_for
     from scaling.run.target import target_of

@@ -1,13 +1,14 @@
 """Grids of the experiments, and the stages of one on runs made up from known laws."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 
 from configs.load import compose_config
 from configs.schema import build
 from model.flops import params_effective
 from scaling.plan.config import GridConfig, ScoutConfig, TuningConfig
-from scaling.plan.grid import Plan
+from scaling.plan.plan import Plan
 from scaling.plan.stages import (
     next_plan,
     plan_stages,
@@ -98,7 +99,5 @@ def through(plan: Plan, law=valley) -> list[Plan]:
     return plans
 
 
-def arms(plan: Plan) -> dict[str, int]:
-    return {
-        arm: sum(t.arm == arm for t in plan.trials) for arm in sorted({t.arm for t in plan.trials})
-    }
+def parts(plan: Plan) -> dict[str, int]:
+    return dict(sorted(Counter(trial.part for trial in plan.trials).items()))

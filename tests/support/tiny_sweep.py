@@ -11,7 +11,7 @@ from configs.cli import Arguments
 from configs.load import CONFIG_DIR, compose_config
 from configs.schema import build
 from scaling.plan.config import GridConfig
-from scaling.plan.grid import Plan, Trial
+from scaling.plan.plan import Plan, Trial
 from scaling.run import trial_states
 from scaling.run.command import Request, read_request
 from scaling.run.config import LauncherConfig

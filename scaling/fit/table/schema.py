@@ -23,6 +23,16 @@ NUMBERS = tuple(_NUMBER_NAMES.split())
 TEXTS = ("run_id", "status", "dataset")
 OURS = (*NEEDED, *NUMBERS, *TEXTS)
 
+# What a run of a sweep is for (scaling/plan/config.py: Part), in the column `part`, or `arm` where
+# there is none: which runs are no points of its laws, and why.
+OTHER_PARTS = {
+    "scout": "its rate and batch are not tuned yet",
+    "tuning": "learning rate or batch off the rule",
+    "control_long_warmup": "its warm-up is too long on purpose",
+    "control_long_cosine": "its cosine does not end at the budget, on purpose",
+}
+PARTS = frozenset(("grid", "horizons", *OTHER_PARTS))
+
 # A letter after a count, as in 1.5M.
 LETTERS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
@@ -65,6 +75,16 @@ def is_missing(text: str | None, with_infinity: bool = True) -> bool:
         return True
     plain = text.strip().lower()
     return plain in _NOTHING or (with_infinity and plain in _INFINITE)
+
+
+def part_column(names: Iterable[str]) -> str:
+    """The column that says what a run of a sweep is for."""
+    return "part" if "part" in set(names) else "arm"
+
+
+def why_no_point(role: str, part: str | None) -> str | None:
+    """Why a run of that part, by its column `role`, is no point of the laws; None if it is one."""
+    return f"{role} {part}: {OTHER_PARTS[part]}" if part in OTHER_PARTS else None
 
 
 def is_done(status: str | None) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import BadInput
 from scaling.fit.config import FitConfig
-from scaling.fit.table.schema import is_loss
+from scaling.fit.table.schema import PARTS, is_loss
 
 if TYPE_CHECKING:  # plans import this file and launchers plans: see columns.py
     from scaling.fit.table.columns import Table
@@ -18,7 +18,7 @@ _OUTCOME_NAMES = """
     run_id seed status reason attempts wall_s train_s first_step_s tokens_per_s mfu peak_memory
     train_loss step steps is_final stale id schema weights_digest config_digest bitwise started
     ended torch device threads world_size code_commit code_dirty spikes spike_step spike_nats epochs
-    arm digest sdpa
+    part digest sdpa
     Name ID State Notes User Tags Created Updated Runtime Hostname Sweep _step _runtime _timestamp
 """
 OUTCOMES = frozenset(_OUTCOME_NAMES.split())  # ours, then those of a Weights & Biases export
@@ -84,8 +84,14 @@ def seeds_of(
 
 def settings(table: "Table", config: FitConfig) -> list[str]:
     """The columns that say what a run was. One that is mapped counts once, under our name."""
-    skipped = OUTCOMES | set(config.columns.values())
+    skipped = _outcomes(table) | set(config.columns.values())
     return [name for name in table.names if name not in skipped and not is_loss(name)]
+
+
+def _outcomes(table: "Table") -> frozenset[str]:
+    """With `arm`, where that says what a run of a sweep is for, and names nothing to compare."""
+    names_parts = "arm" in table.names and set(table.distinct("arm")[1]) <= PARTS
+    return OUTCOMES | {"arm"} if names_parts else OUTCOMES
 
 
 def repeated(params: np.ndarray, tokens: np.ndarray) -> list[list[int]]:
@@ -106,8 +112,9 @@ def told_apart_by(
     Not what names each run, nor what a run led to.
     """
     kinds: dict[str, int] = {}
+    outcomes = _outcomes(table)
     for name in table.names if repeats else ():
-        if name in OUTCOMES or name in config.columns.values():
+        if name in outcomes or name in config.columns.values():
             continue
         values, number = table.values(name), table.numbers_or_nan(name)
         texts = [

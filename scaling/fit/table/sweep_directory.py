@@ -29,6 +29,7 @@ _RUN_TABLE_NAMES = """
     run_id params tokens loss flops flops_budget params_total params_non_embedding params_matmul
     params_effective flops_6nd flops_exact loss_se n_layer n_head n_embd vocab_size block_size
     batch_tokens lr warmup_tokens seed status wall_s dataset loss_bpb train_loss epochs reason arm
+    part
 """
 RUN_TABLE = tuple(_RUN_TABLE_NAMES.split())
 _SCHEMA = 1
@@ -36,6 +37,9 @@ _SCHEMA = 1
 
 def read_sweep(folder: Path) -> "Table":
     """The run table of a sweep directory, one row per planned trial and per stale record.
+
+    `part` says what a trial is for. Of a sweep with arms `arm` is the arm, the baseline's rows come
+    first, and a trial that several arms ask for has a row in each; else `arm` is the part.
 
     A trial without a record has status `unfinished` and no loss; one whose record is damaged has
     status `damaged` and none; one that the plan no longer asks for is marked stale=1 and read all
@@ -109,12 +113,19 @@ def _read_plan(folder: Path) -> dict[str, Any]:
 def _sweep_rows(folder: Path, plan: Mapping[str, Any]) -> list[_Row]:
     plan_path, stale = folder / "plan.json", set(plan.get("stale") or ())
     paths = {path.parent.name: path for path in sorted((folder / "trials").glob(f"*/{RECORD}"))}
-    rows = []
+    arms, rows = list(_part(_part(plan, "grid"), "arms")), []
     for trial in plan["trials"]:
         path = paths.pop(trial["id"], None)
-        rows.append(_sweep_row(path or plan_path, trial, path, trial["id"] in stale))
+        place, values = _sweep_row(path or plan_path, trial, path, trial["id"] in stale)
+        own = trial.get("arms")
+        role = trial.get("arm", "grid")
+        named = own if isinstance(own, dict) else {None if arms else role: role}
+        for arm, part in named.items():
+            rows.append((place, values | _purpose(trial, arm, part)))
+    rows.sort(key=lambda row: arms.index(row[1]["arm"]) if row[1]["arm"] in arms else len(arms))
     for name, path in sorted(paths.items()):
-        rows.append(_sweep_row(path, {"id": name}, path, stale=True))
+        place, values = _sweep_row(path, {"id": name}, path, stale=True)
+        rows.append((place, values | _purpose({}, None if arms else "grid", "grid")))
     if not rows:
         raise BadInput(f"{plan_path}: no trials; expected at least one")
     return rows
@@ -140,11 +151,15 @@ def _sweep_row(place: Path, trial: Mapping[str, Any], path: Path | None, stale: 
         values["params"] = record.get("params_effective")
         values["flops"] = record.get("flops_exact")
     values["run_id"] = trial["id"]
-    values["arm"] = arm = trial.get("arm", "grid")
-    # A horizon was asked for in tokens; its FLOP are its own, and no budget shared with others.
-    values["flops_budget"] = None if arm == "horizons" else trial.get("flops_budget")
     values["stale"] = int(stale)
     return place, values
+
+
+def _purpose(trial: Mapping[str, Any], arm: str | None, part: str) -> dict[str, Any]:
+    """Which arm asks for a trial, and as which part of the sweep."""
+    # A horizon was asked for in tokens; its FLOP are its own, and no budget shared with others.
+    budget = None if part == "horizons" else trial.get("flops_budget")
+    return {"arm": arm, "part": part, "flops_budget": budget}
 
 
 def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -181,11 +196,16 @@ def _skipped_cells(folder: Path, plan: Mapping[str, Any]) -> Iterator[Cell]:
         if not all(isinstance(given.get(name), kind) for name, kind in kinds.items()):
             found = f"found {str(cell)[:60]!r}, expected a cell with {', '.join(kinds)}"
             raise BadInput(f"{folder / 'plan.json'}: left_out: {found}")
-        yield given["flops_budget"], given["n_layer"], given["n_embd"], given["reason"]
+        arm = f"{given['arm']}: " if given.get("arm") else ""
+        yield given["flops_budget"], given["n_layer"], given["n_embd"], arm + given["reason"]
 
 
 def _grid_budgets(plan: Mapping[str, Any]) -> set[float]:
-    grid = [trial for trial in plan["trials"] if trial.get("arm", "grid") == "grid"]
+    grid = [
+        trial
+        for trial in plan["trials"]
+        if "grid" in (_part(trial, "arms").values() or (trial.get("arm", "grid"),))
+    ]
     budgets = (trial.get("flops_budget") for trial in grid)
     return {budget for budget in budgets if isinstance(budget, int | float)}
 

@@ -20,7 +20,7 @@ from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.numerics import FEWEST_RESAMPLES
 from scaling.fit.results import FitDocument
 from scaling.plan.config import CentreConfig
-from scaling.plan.grid import Plan
+from scaling.plan.plan import Plan
 
 SURFACES = {name: law for name, law in PUBLISHED.items() if isinstance(law, Surface)}
 

@@ -24,7 +24,7 @@ from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows, estimate, generator, identify
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import ALPHA, BETA, LOWER, UPPER, A, B, refit, width
-from scaling.plan.grid import Plan
+from scaling.plan.plan import Plan
 from scaling.plan.precision.assumed_law import AssumedLaw
 from scaling.plan.precision.result import ExpectedPrecision, LawPrecision
 
@@ -53,7 +53,7 @@ def design_of(plan: Plan) -> Design:
             trial.config.schedule.tokens_planned,
         )
         for trial in plan.trials
-        if trial.arm == "grid"
+        if trial.part == "grid"
     )
     rows = sorted(counts)
     budget, params, tokens = np.array(rows, dtype=float).T

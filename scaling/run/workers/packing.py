@@ -16,7 +16,7 @@ from pathlib import Path
 from common.errors import BadInput
 from common.files import read_json, to_json, write_atomic
 from model.flops import params_total
-from scaling.plan.grid import Plan
+from scaling.plan.plan import Plan
 from scaling.run.config import MOST_BY_SIZE, LauncherConfig
 from training.config import RuntimeConfig, TrainConfig
 from training.trial.attempt import Attempt

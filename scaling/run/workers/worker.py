@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import MAKE_ROOM, BadInput, StopRequested, is_disk_full
-from scaling.plan.grid import Trial
+from scaling.plan.plan import Trial
 from scaling.run import cleanup, failures, trial_states
 from scaling.run.config import LauncherConfig
-from scaling.run.progress import Ended, Progress, Running
+from scaling.run.progress import Ended, Progress, Running, tags_of
 from scaling.run.trial_states import read_or_set_aside
 from scaling.run.workers.packing import Packing
 from scaling.run.workers.processes import DISK_FULL, STOP_SIGNALS, STOPPED, Task, TrialProcess
@@ -156,7 +156,7 @@ class Worker:
                 runtime = packing.share(claimed, trial.config, runtime) if packing else runtime
                 config = replace(trial.config, runtime=runtime)
                 write_config(folder, config)
-                labels = self._out.absolute().name, (f"{trial.flops_budget:.3g} FLOP", trial.arm)
+                labels = self._out.absolute().name, tags_of(trial)
                 identity = str(folder), claimed.number, as_mapping(config), shape
                 self._start(Task(*identity, *labels, self._data))
                 self._look_ahead(process)

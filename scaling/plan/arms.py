@@ -1,0 +1,109 @@
+"""Arms: recipes that one sweep compares, each a set of changes of its trials.
+
+`grid.arms: {gpt2: {}, muon: {optimizer.name: muon}}`; the first is the baseline. Arms share
+budgets, seeds, order of data and held-out windows, and have their own rules, ladder and tuning
+study: runs of one budget and seed differ in what is compared and in nothing else.
+"""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from common.errors import BadInput
+from configs.schema import build
+from configs.suggest import cure
+from scaling.plan.config import GridConfig, RulesConfig
+from training.config import TrainConfig, as_mapping
+from training.trial.identity import first_difference, science, setting
+
+# What an arm may change of a trial; `rules` and `ladder` are the grid's.
+GROUPS = ("model", "optimizer", "schedule", "data", "precision", "rules", "ladder")
+# What the grid sets of each trial, whatever its files say, and what changes it.
+RULED = {
+    "model.n_head": "grid.ladder",
+    "model.n_embd": "grid.ladder",
+    "model.init_std": "grid.rules.init",
+    "optimizer.lr": "grid.rules.lr and grid.rules.lr_factor",
+    "schedule.tokens": "grid.budgets",
+    "schedule.batch_tokens": "grid.rules.batch and grid.rules.batch_factor",
+    "schedule.warmup_tokens": "grid.rules.warmup",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One recipe: base and grid as if it were swept alone; `name` is None in a sweep of one."""
+
+    name: str | None
+    base: TrainConfig
+    grid: GridConfig
+
+
+def arms_of(base: TrainConfig, grid: GridConfig) -> tuple[Arm, ...]:
+    """The arms of a grid, the baseline first; the grid itself where it names none. BadInput."""
+    if grid.arms is None:
+        return (Arm(None, base, grid),)
+    plain = replace(grid, arms=None)
+    arms = tuple(_arm(name, base, plain, changes) for name, changes in grid.arms.items())
+    for index, arm in enumerate(arms):
+        for other in arms[:index]:
+            if other.grid == arm.grid and science(other.base) == science(arm.base):
+                raise BadInput(
+                    f"grid.arms: found {other.name} and {arm.name} equal, expected arms that "
+                    "differ; change one of them or leave it out"
+                )
+    return arms
+
+
+def flat(changes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Fields by their dotted names, however they are nested."""
+    for key, value in changes.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _arm(name: str, base: TrainConfig, grid: GridConfig, changes: Mapping[str, Any]) -> Arm:
+    where = f"grid.arms.{name}"
+    values = as_mapping(base) | {"rules": as_mapping(grid.rules), "ladder": grid.ladder}
+    for field, value in flat(changes):
+        group, _, rest = field.partition(".")
+        if group not in GROUPS:
+            raise BadInput(f"{where}.{field}: unknown key; {cure(group, GROUPS)}")
+        if field in RULED:
+            cures = RULED[field].replace("grid.", f"{where}.") if "budgets" not in field else ""
+            hint = f"; change {cures}" if cures and field != "schedule.tokens" else ""
+            raise BadInput(f"{where}.{field}: the grid sets it of each trial{hint}")
+        _set(values, field, value)
+    rules, ladder = values.pop("rules"), values.pop("ladder")
+    try:
+        own_rules = build(RulesConfig, rules, "rules")
+        # By the strict loader, which takes a list from a file for a tuple.
+        own_grid = build(GridConfig, as_mapping(grid) | {"ladder": ladder}, "grid")
+        own_base = build(TrainConfig, values)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from None
+    _require_one_setting(where, base, own_base)
+    return Arm(name, own_base, replace(own_grid, rules=own_rules))
+
+
+def _set(values: dict[str, Any], field: str, value: Any) -> None:
+    *groups, name = field.split(".")
+    for group in groups:
+        below = values.get(group)
+        values[group] = below if isinstance(below, dict) else {}
+        values = values[group]
+    values[name] = deepcopy(value)
+
+
+def _require_one_setting(where: str, base: TrainConfig, arm: TrainConfig) -> None:
+    """BadInput for an arm whose loss is not on the scale of the others, or on other text."""
+    if setting(arm) != setting(base):
+        field, old, new = first_difference(base, arm)
+        raise BadInput(
+            f"{where}.{field}: found {new!r}, expected {old!r} as all arms: losses over other "
+            "tokens or other held-out text give no multiplier, unless in bits per byte; sweep it "
+            "with an out of its own, then fit.py compare= with columns.loss=loss_bpb loss_unit=bpb"
+        )
