@@ -211,7 +211,7 @@ def test_a_part_ends_with_the_check(tmp_path: Path) -> None:
     pid = int(owner.stdout.readline())
     owner.kill()
     owner.communicate()
-    eventually(lambda: not alive(pid), 60)
+    eventually(lambda: not alive(pid))
 
 
 def test_every_part_has_its_function() -> None:

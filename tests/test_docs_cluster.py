@@ -34,7 +34,7 @@ def test_the_commands_do_what_the_page_says(cluster, tmp_path):  # noqa: F811
             ran.append(words[0])
             if words[0] == "scancel":
                 folder = tmp_path / "x" / "trials"
-                eventually(lambda folder=folder: list(folder.glob("*/*/checkpoints/*")), 120)
+                eventually(lambda folder=folder: list(folder.glob("*/*/checkpoints/*")))
                 cluster.call("scancel", jobs[words[1]])
                 cluster.wait_until_idle()
                 continue

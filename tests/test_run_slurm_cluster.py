@@ -49,7 +49,7 @@ def undisturbed(tmp_path_factory):
 def slurm(cluster, monkeypatch):  # noqa: F811
     """The cluster, reached from this process too, and empty afterwards."""
     monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
-    eventually(cluster.is_ready, 60)
+    eventually(cluster.is_ready)
     yield cluster
     cluster.call("scancel", "--user=root", check=False)
     cluster.wait_until_idle()
@@ -80,9 +80,9 @@ def test_slurm_stop_cancel_and_resubmit_gives_same_weights(slurm, undisturbed, t
     assert f"its job {job} is with Slurm still" in capsys.readouterr().err
 
     # What the time limit does: the batch shell is told, passes it on, and queues again.
-    eventually(lambda: saved(out), 60)
+    eventually(lambda: saved(out))
     slurm.call("scancel", "--batch", "--signal=TERM", f"{job}_0")
-    eventually(lambda: slurm.tasks() and list(out.glob("trials/*/attempt-002/owner.json")), 90)
+    eventually(lambda: slurm.tasks() and list(out.glob("trials/*/attempt-002/owner.json")))
     assert "Restarts=1 " in slurm.call("scontrol", "show", "job", f"{job}_0")
     assert "stopped: the same command resumes the sweep" in logs(out)
 
@@ -106,7 +106,7 @@ def test_slurm_lost_node_costs_only_its_claim(slurm, undisturbed, tmp_path):
     folder, expected = undisturbed
     out = tmp_path / "out"
     assert call(*overrides(folder, out, *GRID, *SLURM)) == 0
-    eventually(lambda: hosts(out) == set(NODES), 60)
+    eventually(lambda: hosts(out) == set(NODES))
     slurm.lose_node("n1")
     try:
         slurm.wait_until_idle()
@@ -147,7 +147,7 @@ def test_slurm_paused_node_runs_nothing_twice(slurm, undisturbed, tmp_path):
     out = tmp_path / "out"
     more = ["launcher.slurm.workers=1", "launcher.lease_s=20", "grid.seeds=4"]
     assert call(*overrides(folder, out, *GRID, *SLURM, *more)) == 0
-    eventually(lambda: hosts(out), 60)
+    eventually(lambda: hosts(out))
     (node,) = hosts(out)
     slurm.lose_node(node, only_daemon=True)
     try:

@@ -64,7 +64,7 @@ def test_measure_interrupted_leaves_nothing(tmp_path):
             start_new_session=True,
         )
         logs = "measure-*/trials/*/attempt-001/log.txt"  # which a child begins
-        eventually(lambda: list(temporary.glob(logs)), 60)
+        eventually(lambda: list(temporary.glob(logs)))
         children = child_pids(process.pid)
         assert 1 <= len(children) <= 2
         os.killpg(process.pid, signal.SIGINT)

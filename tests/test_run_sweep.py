@@ -36,12 +36,12 @@ def test_work_killed_and_continued_gives_same_bits(undisturbed, tmp_path):
     for _ in range(5):
         sweeper = fork(lambda: work(asked, stored), tmp_path / "sweeper.log")
         # It trains by now, or all was trained before this kill.
-        eventually(lambda pid=sweeper.pid: child_pids(pid) or not alive(pid), 60)
+        eventually(lambda pid=sweeper.pid: child_pids(pid) or not alive(pid))
         time.sleep(times.uniform(0.05, 0.5))
         children = child_pids(sweeper.pid)
         sweeper.kill()
         sweeper.wait()
-        eventually(lambda children=children: not any(map(alive, children)), 10)
+        eventually(lambda children=children: not any(map(alive, children)))
     states = work(asked, stored)
     assert digests(states) == expected
     assert all(state.record.bitwise for state in states)

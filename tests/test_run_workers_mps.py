@@ -195,4 +195,4 @@ def test_shared_has_two_processes_served_by_nvidias_own_daemon():
         for client in clients:
             client.communicate("\n", timeout=60)
     if sharing.environment:  # its own, and not the cluster's
-        eventually(lambda: not alive(int(server)), limit_s=30)
+        eventually(lambda: not alive(int(server)))

@@ -65,7 +65,7 @@ class _nothing:
 
 def until_started(folder: Path, seed: int) -> int:
     """The process in which the trial of a seed trains."""
-    eventually(lambda: (folder / f"pid{seed}").exists() and (folder / f"pid{seed}").read_text(), 60)
+    eventually(lambda: (folder / f"pid{seed}").exists() and (folder / f"pid{seed}").read_text())
     return int((folder / f"pid{seed}").read_text())
 
 
@@ -76,7 +76,7 @@ def test_next_shapes_process_is_there_before_the_trial_ends(tmp_path, plan, owne
     assert child_pids(child.pid) == [first]  # the next trial is of the same shape
     (tmp_path / "go0").touch()
     assert until_started(tmp_path, 1) == first
-    eventually(lambda: len(child_pids(child.pid)) == 2, 60)
+    eventually(lambda: len(child_pids(child.pid)) == 2)
     (waiting,) = set(child_pids(child.pid)) - {first}
     assert not (tmp_path / "pid2").exists()
     (tmp_path / "go1").touch()
@@ -96,7 +96,7 @@ def test_stop_ends_the_process_that_waits(tmp_path, plan, owner, number):
     (tmp_path / "go0").touch()
     child = owner()
     until_started(tmp_path, 1)
-    eventually(lambda: len(child_pids(child.pid)) == 2, 60)
+    eventually(lambda: len(child_pids(child.pid)) == 2)
     both = child_pids(child.pid)
     os.kill(child.pid, number)
     assert child.wait(60) == (0 if number == signal.SIGTERM else -signal.SIGKILL)

@@ -122,7 +122,7 @@ def test_run_mode_stops_with_75_and_resumes(tmp_path):
     line = [sys.executable, "sweep.py", *overrides(tmp_path, out, *more)]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
-        eventually(lambda: list(out.glob("trials/*/attempt-001/checkpoints/step-*")), 60)
+        eventually(lambda: list(out.glob("trials/*/attempt-001/checkpoints/step-*")))
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(120) == 75, (tmp_path / "log").read_text()
     assert "stopped: the same command resumes the sweep" in (tmp_path / "log").read_text()

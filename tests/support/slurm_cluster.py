@@ -83,7 +83,7 @@ class Cluster:
         self._start("slurmctld", "-D")
         for node in NODES:
             self.start_node(node)
-        eventually(self.is_ready, 60)
+        eventually(self.is_ready)
 
     def is_ready(self) -> bool:
         """Whether both nodes are idle."""
