@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from common.text import listed, plural
+from scaling.fit.checks.schedules import short_schedules
 from scaling.fit.config import FitConfig
 from scaling.fit.dispatch import HeadlineFits, fit_headline
 from scaling.fit.flags import Flag
@@ -42,6 +43,7 @@ def warnings(
         text = f"{plural(int((epochs > 1).sum()), 'run')} saw the data more than once"
         yield Flag("repeated_data", text)
     yield from _jumps(runs)
+    yield from short_schedules(observations, fits, config)
     yield from _slipped_unit(observations)
     if config.units:
         counted = ", ".join(f"{name} x {unit:g}" for name, unit in config.units.items())
