@@ -1,11 +1,12 @@
 """Fits the laws of the registry that a config asks for, each standing or refused."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scaling.fit.config import FitConfig
+from scaling.fit.envelope.lower_envelope import Trace
 from scaling.fit.isoflop import IsoflopFit
 from scaling.fit.observations import Observations
 from scaling.fit.other_laws import varied
@@ -46,11 +47,15 @@ def fit_headline(observations: Observations, config: FitConfig, resamples: int) 
 
 
 def fit_other_laws(
-    observations: Observations, config: FitConfig, tuned: Observations | None = None
+    observations: Observations,
+    config: FitConfig,
+    tuned: Observations | None = None,
+    traces: Sequence[Trace] = (),
 ) -> dict[str, Law]:
     """The laws asked for beside the headline and the envelope, in the order of fit.json.
 
-    `tuned` are the runs with those of a sweep's tuning, on which laws with a `column` rest.
+    `tuned` are the runs with those of a sweep's tuning, on which laws with a `column` rest;
+    `traces` the training curves.
     """
     found = {}
     for name in config.asked:
@@ -60,8 +65,10 @@ def fit_other_laws(
             (entry.column and not varied(runs, entry.column))
             or not set(entry.needs) <= set(runs.columns)
         )
-        if not (entry.headline or entry.curves or said_nothing):
-            found[name] = fit_law(name, runs, config, config.n_bootstrap)
+        if entry.headline or said_nothing or name == "envelope":
+            continue
+        data = {"traces": traces} if entry.curves else {}
+        found[name] = fit_law(name, runs, config, config.n_bootstrap, **data)
     return found
 
 

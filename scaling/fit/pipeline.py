@@ -86,15 +86,15 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     laws: dict[str, Law] = dict(fits.laws.items())
     runs = admitted(table, config, observations) if inputs.curves else {}
     beside = []
+    traces = traces_of(inputs.curves, runs)
     if "envelope" in (config.laws or ()) or ("envelope" in config.asked and inputs.curves):
-        traces = traces_of(inputs.curves, runs)
         envelope: EnvelopeFit = fit_law(
             "envelope", observations, config, config.n_bootstrap, traces=traces
         )
         laws["envelope"] = envelope.law
         if envelope.frontier is not None:
             beside = [over_runs("envelope", envelope.frontier, observations)]
-    laws |= fit_other_laws(observations, config, tuned)
+    laws |= fit_other_laws(observations, config, tuned, traces)
     checked = diagnostics(observations, fits, config)
     outliers = outlier_warning(checked.outliers, laws, observations)
     laws = name_outliers(laws, checked.outliers, len(observations))

@@ -154,6 +154,16 @@ LAWS: Mapping[str, LawEntry] = {
         result="scaling.fit.results.other_laws:LearningCurveLaw",
         figures=("learning_curve",),
     ),
+    "critical_batch": LawEntry(
+        label="critical batch size",
+        equation="(S/S_min - 1)(E/E_min - 1) = 1, B_crit = E_min/S_min = B*/L^(1/alpha_B)",
+        source="McCandlish et al. 2018; Kaplan et al. 2020",
+        fit="scaling.fit.other_laws.critical_batch:fit_critical_batch",
+        result="scaling.fit.results.other_laws:CriticalBatchLaw",
+        estimates={"B_star": "B*", "alpha_B": "alpha_B"},
+        named=True,
+        curves=True,
+    ),
     "lr": LawEntry(
         label="learning rate",
         equation="best rate = c N^p D^q",

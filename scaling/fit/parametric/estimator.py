@@ -7,23 +7,17 @@ resamples.
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from scaling.fit.config import Objective, SurfaceConfig
 from scaling.fit.data_flags import (
-    E_AT_BOUND,
     collinear,
-    data_flags,
     poor_design,
     too_few_points,
     unidentified,
     unsteady,
-    wide_floor,
-    wide_interval,
 )
-from scaling.fit.flags import Flag
 from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows, estimates, generator, identify, robust_sd
 from scaling.fit.observations import Observations
@@ -36,6 +30,7 @@ from scaling.fit.parametric.bootstrap import (
     resampling_scheme,
 )
 from scaling.fit.parametric.criterion import PLAIN, absolute, rows_of
+from scaling.fit.parametric.flags import surface_flags
 from scaling.fit.parametric.form_laws import fit_chosen_form
 from scaling.fit.parametric.minimum import NAMES, PointFit, minimise, width
 from scaling.fit.parametric.newton import A, B
@@ -43,8 +38,6 @@ from scaling.fit.parametric.profile_likelihood import profile_flags, profile_lik
 from scaling.fit.parametric.result import ParametricFit
 from scaling.fit.results.estimate import Estimate, Identifiability
 from scaling.fit.results.laws import ParametricLaw, judged
-
-_FEW_LOST = 0.01  # share of the resamples in which a term may vanish unsaid
 
 
 def fit_parametric(
@@ -106,7 +99,7 @@ def fit_parametric(
     if rows.E is not None:
         found["E"] = Estimate(rows.E, held=True)
     found |= {name: Estimate(None, bound=side) for name, side in point.at_bound.items()}
-    flags = (*collinear(identified, observations), *_flags(observations, found, point, lost))
+    flags = (*collinear(identified, observations), *surface_flags(observations, found, point, lost))
     profile = None
     if profiled:
         profile = profile_likelihood(rows, point.theta, point.objective, delta, found["a"])
@@ -152,19 +145,3 @@ def _identified(point: PointFit, rows: Rows, residuals: np.ndarray) -> Identifia
     free = [i for i in fitted if NAMES[i] not in point.at_bound]
     names = [NAMES[i] for i in free]
     return identify(names, jacobian[:, free], point.theta[free], robust_sd(residuals, len(free)))
-
-
-def _flags(
-    observations: Observations, found: dict[str, Any], point: PointFit, lost: np.ndarray
-) -> tuple[Flag, ...]:
-    flags: list[Flag] = []
-    if point.at_bound:
-        flags = [
-            Flag("term_at_bound", E_AT_BOUND),
-            Flag("floor_unidentified", "the irreducible loss E is not identified; do not quote it"),
-        ]
-    flags += wide_floor(found["E"])
-    if lost.size and lost.mean() > _FEW_LOST:
-        text = f"in {lost.mean():.0%} of the resamples a term vanished"
-        flags.append(Flag("term_at_bound", text))
-    return (*flags, *wide_interval(found["a"]), *data_flags(observations))

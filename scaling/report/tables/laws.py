@@ -11,6 +11,7 @@ from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.forms import form_of, other_form
 from scaling.fit.results.laws import EnvelopeLaw, FormLaw, IsoflopLaw, Law, ParametricLaw
 from scaling.fit.results.other_laws import (
+    CriticalBatchLaw,
     DataConstrainedLaw,
     KaplanLaws,
     KaplanOneVariable,
@@ -25,7 +26,7 @@ from scaling.report.text.estimates import in_counts, in_loss, with_interval
 
 _FLOPS = {"given": "given", "exact": "exact", "6nd": "6 N D"}
 _SCALES = ("A", "B", "n_coef", "d_coef")  # over decades: three digits
-_OTHER_SCALES = ("a_prime", "b_prime", "c", "N_c", "D_c", "C_c")
+_OTHER_SCALES = ("B_star", "a_prime", "b_prime", "c", "N_c", "D_c", "C_c")
 _KAPLAN = {
     "L_N": ("L(N)", "(N_c/N)^alpha"),
     "L_D": ("L(D)", "(D_c/D)^alpha"),
@@ -146,7 +147,14 @@ def _other_laws(document: FitDocument) -> Iterator[tuple[str, str, Law]]:
                     yield name, f"L = {form}", size
             case LearningCurveLaw():
                 yield labels.law_name(key), "", law
-            case OverTrainingLaw() | TunedLaw() | DataConstrainedLaw() | FormLaw() | MinimaLaw():
+            case (
+                OverTrainingLaw()
+                | TunedLaw()
+                | DataConstrainedLaw()
+                | FormLaw()
+                | MinimaLaw()
+                | CriticalBatchLaw()
+            ):
                 yield labels.law_name(key), LAWS[key].equation, law
 
 

@@ -1,0 +1,284 @@
+"""The critical batch: what steps and examples to one loss cost at batches of several sizes.
+
+    (S/S_min - 1)(E/E_min - 1) = 1,  B_crit = E_min/S_min      McCandlish et al. 2018, eq. 2.11
+    S = S_min (1 + B_crit/B)                                   the same, with E = B S
+    B_crit(L) = B* / L^(1/alpha_B)                             Kaplan et al. 2020, eq. 1.4
+
+A training curve says in how many steps S its batch B reached a loss, for each loss of a ladder that
+all curves of one size reach. At each loss S_min and B_crit are fitted by themselves; B* and alpha_B
+by all losses and sizes together, each loss with an S_min of its own. Losses scatter by an error of
+each run, the same along its curve, and by one of each point: in log S either is divided by the
+slope of the curve there, so it is residuals in nats that are squared, and redrawn. Shapes: n points
+(a run at a loss), R resamples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from common.text import plural
+from scaling.fit.data_flags import unsteady, wide_share
+from scaling.fit.envelope.lower_envelope import Trace
+from scaling.fit.flags import Flag
+from scaling.fit.numerics import RESAMPLE, Solved, estimate, generator, normal_draws, solve
+from scaling.fit.numerics.levenberg_marquardt import POINT
+from scaling.fit.observations import Observations
+from scaling.fit.results.estimate import Estimate
+from scaling.fit.results.laws import judged
+from scaling.fit.results.other_laws import CriticalBatchLaw, CriticalLevel
+
+FEWEST_BATCHES = 3
+LEVELS = 6  # losses of one size
+_EARLY_ROWS, _EARLY_SHARE = 10, 0.05  # of a curve, in which warm-up and the first fall are
+_MOST_RESAMPLES = 1000
+_BEYOND = np.log(1e3)  # a critical batch this far from those tried does not show
+_STEEPEST = 50.0  # 1/alpha_B
+_SAME_BATCH = 1.02  # steps that were rounded
+
+
+@dataclass(frozen=True)
+class Points:
+    """Curves at the losses of a ladder, one row a run and loss.
+
+    run     (n,) which run; runs of one size share `size` (n,) of parameters
+    level   (n,) which pair of size and loss
+    log_s   (n,) log of the steps to that loss
+    slope   (n,) nats by which the curve falls in one unit of log S there
+    """
+
+    run: np.ndarray
+    size: np.ndarray
+    level: np.ndarray
+    loss: np.ndarray
+    log_b: np.ndarray
+    log_s: np.ndarray
+    slope: np.ndarray
+
+    def take(self, keep: np.ndarray) -> "Points":
+        """Some of the rows."""
+        return Points(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+
+
+def fit_critical_batch(
+    observations: Observations, resamples: int, seed: int, traces: Sequence[Trace]
+) -> CriticalBatchLaw:
+    """The law of the sizes trained at three batches or more; refuses rather than raises."""
+    points = points_of(traces)
+    if isinstance(points, str):
+        return CriticalBatchLaw(**judged(reason=points))
+    runs, sizes = len(np.unique(points.run)), len(np.unique(points.size))
+    dof = runs - sizes - 2
+    if dof < 1:
+        text = f"{plural(runs, 'run')} of {plural(sizes, 'size')}, expected {sizes + 3} at least"
+        return CriticalBatchLaw(**judged(reason=text))
+    centre = float(np.log(points.loss).mean())
+    joint = _Fit(points, centre)
+    theta = joint.best()
+    low, high = joint.bounds
+    if theta is None or not (low < theta).all() or not (theta < high).all():
+        return CriticalBatchLaw(**judged(reason="these batches do not show a critical one"))
+    if theta[1] <= 0:
+        text = "the critical batch does not grow as the loss falls, so that no B*, alpha_B is"
+        return CriticalBatchLaw(**judged(reason=text))
+    fitted, misfit = joint.fitted(theta)
+    errors = _errors(points, misfit * points.slope, dof)
+    resamples, rng = min(resamples, _MOST_RESAMPLES), generator(seed, "critical_batch")
+    noise = _noise(points, errors, dof, resamples, rng) / points.slope
+    samples = joint.refit(theta, fitted + noise)
+    failed = int(np.isnan(samples[:, 0]).sum())
+    if reason := unsteady(failed, resamples):
+        return CriticalBatchLaw(**judged(reason=reason))
+    with np.errstate(all="ignore"):
+        scale, scales = (np.exp(t[..., 0] + t[..., 1] * centre) for t in (theta, samples))
+        grows = np.where(samples[:, 1] > 0, samples[:, 1], np.nan)
+        alpha = estimate(1 / theta[1], 1 / grows)
+    rows = [np.flatnonzero(points.level == one) for one in np.unique(points.level)]
+    levels = tuple(_level(points.take(at), noise[:, at], centre) for at in rows)
+    return CriticalBatchLaw(
+        **judged(_flags(traces, points, alpha, levels)),
+        B_star=estimate(float(scale), scales),
+        alpha_B=alpha,
+        levels=levels,
+        runs=runs,
+        run_sd=errors[0],
+        point_sd=errors[1],
+        failed_resamples=failed,
+    )
+
+
+def points_of(traces: Sequence[Trace]) -> Points | str:
+    """The points of every size that was trained at three batches, or why there are none."""
+    batch = np.array([trace.tokens[-1] / trace.step[-1] for trace in traces])
+    parts: list[tuple[Any, ...]] = []
+    levels = 0
+    for size in np.unique([trace.params for trace in traces]):
+        mine = [run for run, trace in enumerate(traces) if trace.params == size]
+        if _batches(batch[mine]) < FEWEST_BATCHES:
+            continue
+        curves = [_falling(traces[run]) for run in mine]
+        least = max(loss[-1] for _, loss in curves)
+        most = min(loss[0] for _, loss in curves)
+        if least >= most:
+            continue
+        ladder = np.geomspace(most, least, LEVELS + 2)
+        for run, (log_s, loss) in zip(mine, curves, strict=True):
+            at = np.interp(-ladder, -loss, log_s)
+            slope = -np.gradient(ladder, at)
+            parts += [
+                (run, size, levels + place, ladder[1 + place], np.log(batch[run]), s, g)
+                for place, (s, g) in enumerate(zip(at[1:-1], slope[1:-1], strict=True))
+            ]
+        levels += LEVELS
+    if not parts:
+        return f"no size has curves of {FEWEST_BATCHES} batches that pass through the same losses"
+    return Points(*(np.array(column) for column in zip(*parts, strict=True)))
+
+
+def _batches(batch: np.ndarray) -> int:
+    """How many there are, sizes but for the rounding of steps being one."""
+    return 1 + int((np.diff(np.sort(np.log(batch))) > np.log(_SAME_BATCH)).sum())
+
+
+def _falling(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """(log S, loss) of a curve without its beginning, as the falling curve of least squares."""
+    from scipy.optimize import isotonic_regression  # here: a third of a second to import
+
+    start = max(_EARLY_ROWS, int(_EARLY_SHARE * trace.step.size))
+    start = min(start, trace.step.size - 2)
+    log_s = np.log(trace.step[start:])
+    found = isotonic_regression(trace.loss[start:], increasing=False)
+    first = found.blocks[:-1]
+    # A level stretch of it is one point, at the middle of its steps.
+    middle = np.add.reduceat(log_s, first) / np.diff(found.blocks)
+    return middle, found.x[first]
+
+
+class _Fit:
+    """Critical batches of points, each level with an S_min of its own that falls out of the fit.
+
+    theta (S, 2) is log B_crit at the mean log loss `centre`, and 1/alpha_B; of one level (S, 1).
+    """
+
+    def __init__(self, points: Points, centre: float, constants: int = 2) -> None:
+        same = points.level[:, None] == points.level
+        weight = np.where(same, points.slope**2, 0.0)
+        self.within = np.eye(len(same)) - weight / weight.sum(axis=1, keepdims=True)
+        self.points, self.constants = points, constants
+        self.x = np.log(points.loss) - centre
+        low, high = points.log_b.min() - _BEYOND, points.log_b.max() + _BEYOND
+        self.bounds = np.array([[low, -_STEEPEST], [high, _STEEPEST]])[:, :constants]
+
+    def rise(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log(1 + B_crit/B) (S, n), and its derivatives (S, n, P)."""
+        at = theta[:, [0]] - self.points.log_b
+        if self.constants == 2:
+            at = at - theta[:, [1]] * self.x
+        share = expit(at)
+        slopes = np.stack([share, -share * self.x], axis=2)[..., : self.constants]
+        return np.logaddexp(0.0, at), slopes
+
+    def model(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same about the mean of each level, which is what the data show."""
+        value, slopes = self.rise(theta)
+        return value @ self.within.T, np.einsum("ij,sjp->sip", self.within, slopes)
+
+    def best(self) -> np.ndarray | None:
+        """theta (P,) of least squares; None where no start settles."""
+        ends = self.points.log_b.min() - 1, self.points.log_b.max() + 1
+        steep = (0.0, 2.0, 5.0, 10.0)[: 1 + 3 * (self.constants == 2)]
+        starts = np.array([(b, m) for b in np.linspace(*ends, 6) for m in steep])
+        found = self._solve(starts[:, : self.constants], self.points.log_s)
+        best = found.best()
+        return np.asarray(found.theta[best]) if found.converged[best] else None
+
+    def fitted(self, theta_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log S (n,) of the fit, and what it misses."""
+        rise = self.rise(theta_P[None])[0][0]
+        fitted = rise + (self.points.log_s - rise) - self.within @ (self.points.log_s - rise)
+        return fitted, self.points.log_s - fitted
+
+    def refit(self, theta_P: np.ndarray, drawn_Rn: np.ndarray) -> np.ndarray:
+        """theta (R, P) of each resample; nan where it has none inside the bounds."""
+        starts = np.repeat(theta_P[None], len(drawn_Rn), axis=0)
+        found = self._solve(starts, drawn_Rn, RESAMPLE)
+        inside = ((found.theta > self.bounds[0]) & (found.theta < self.bounds[1])).all(axis=1)
+        return np.where((found.converged & inside)[:, None], found.theta, np.nan)
+
+    def steps(self, theta: np.ndarray, log_s: np.ndarray) -> np.ndarray:
+        """log S_min (S,) of a fit to one level."""
+        weight = self.points.slope**2 / (self.points.slope**2).sum()
+        return np.asarray((log_s - self.rise(theta)[0]) @ weight)
+
+    def _solve(self, starts: np.ndarray, log_s: np.ndarray, tight: float = POINT) -> Solved:
+        weights = (self.points.slope**2)[None]
+        target = log_s @ self.within.T
+        return solve(self.model, starts, target, weights, self.bounds[0], self.bounds[1], tight)
+
+
+def _level(points: Points, noise_Rn: np.ndarray, centre: float) -> CriticalLevel:
+    """S_min, E_min and B_crit at one loss of one size, from its own points alone."""
+    fit = _Fit(points, centre, 1)
+    found = CriticalLevel(
+        params=float(points.size[0]), loss=float(points.loss[0]), runs=len(points.run)
+    )
+    theta = fit.best()
+    if theta is None or not fit.bounds[0] < theta < fit.bounds[1]:
+        return found
+    drawn = fit.fitted(theta)[0] + noise_Rn
+    samples = fit.refit(theta, drawn)
+    batch, batches = theta[0], samples[:, 0]
+    steps = float(fit.steps(theta[None], points.log_s)[0])
+    least = fit.steps(samples, drawn)
+    with np.errstate(over="ignore"):
+        return replace(
+            found,
+            B_crit=estimate(float(np.exp(batch)), np.exp(batches)),
+            S_min=estimate(float(np.exp(steps)), np.exp(least)),
+            E_min=estimate(float(np.exp(steps + batch)), np.exp(least + batches)),
+        )
+
+
+def _errors(points: Points, nats: np.ndarray, dof: int) -> tuple[float, float]:
+    """Standard deviations in nats: of a run, along its whole curve, and of a point about that."""
+    runs, index = np.unique(points.run, return_inverse=True)
+    mean = np.bincount(index, nats) / np.bincount(index)
+    spare = max(len(nats) - len(runs), 1)
+    return (
+        float(np.sqrt((mean**2).sum() / dof)),
+        float(np.sqrt(((nats - mean[index]) ** 2).sum() / spare)),
+    )
+
+
+def _noise(
+    points: Points, errors: tuple[float, float], dof: int, resamples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Errors (R, n) in nats, with the uncertainty of that of the runs."""
+    runs, index = np.unique(points.run, return_inverse=True)
+    of_runs = normal_draws(errors[0], len(runs), dof, resamples, rng)
+    return of_runs[:, index] + errors[1] * rng.standard_normal((resamples, len(index)))
+
+
+def _flags(
+    traces: Sequence[Trace], points: Points, alpha: Estimate, levels: Sequence[CriticalLevel]
+) -> tuple[Flag, ...]:
+    flags = list(wide_share(alpha, "alpha_B"))
+    log_b = points.log_b
+    known = [np.log(one.B_crit.value) for one in levels if one.B_crit.value is not None]
+    outside = sum(not log_b.min() <= b <= log_b.max() for b in known) + len(levels) - len(known)
+    if outside:
+        text = (
+            f"at {outside} of {len(levels)} losses the critical batch lies outside the batches "
+            f"tried, {np.exp(log_b.min()):.3g} to {np.exp(log_b.max()):.3g} tokens"
+        )
+        flags.append(Flag("edge_optimum", text))
+    used = np.unique(points.run).astype(int)
+    if early := sum(traces[run].settled_from > 0 for run in used):
+        text = (
+            f"{plural(early, 'run')} of {len(used)} had a falling learning rate, so that a loss "
+            "inside its schedule is not that of so many steps"
+        )
+        flags.append(Flag("unsettled_schedule", text))
+    return tuple(flags)
