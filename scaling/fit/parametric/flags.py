@@ -15,7 +15,7 @@ _FEW_LOST = 0.01  # share of the resamples in which a term may vanish unsaid
 def surface_flags(
     observations: Observations, found: dict[str, Any], point: PointFit, lost: np.ndarray
 ) -> tuple[Flag, ...]:
-    """Bounds, intervals that are wide, terms that resamples lost, and what the runs themselves have."""
+    """Bounds, wide intervals, terms that resamples lost, and what the runs themselves have."""
     flags: list[Flag] = []
     if point.at_bound:
         flags = [
