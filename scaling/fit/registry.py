@@ -159,7 +159,7 @@ LAWS: Mapping[str, LawEntry] = {
         equation="(S/S_min - 1)(E/E_min - 1) = 1, B_crit = E_min/S_min = B*/L^(1/alpha_B)",
         source="McCandlish et al. 2018; Kaplan et al. 2020",
         fit="scaling.fit.other_laws.critical_batch:fit_critical_batch",
-        result="scaling.fit.results.other_laws:CriticalBatchLaw",
+        result="scaling.fit.results.critical_batch:CriticalBatchLaw",
         estimates={"B_star": "B*", "alpha_B": "alpha_B"},
         named=True,
         curves=True,

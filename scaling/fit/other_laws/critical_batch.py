@@ -26,9 +26,9 @@ from scaling.fit.flags import Flag
 from scaling.fit.numerics import RESAMPLE, Solved, estimate, generator, normal_draws, solve
 from scaling.fit.numerics.levenberg_marquardt import POINT
 from scaling.fit.observations import Observations
+from scaling.fit.results.critical_batch import CriticalBatchLaw, CriticalLevel
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.laws import judged
-from scaling.fit.results.other_laws import CriticalBatchLaw, CriticalLevel
 
 FEWEST_BATCHES = 3
 LEVELS = 6  # losses of one size

@@ -7,11 +7,11 @@ from typing import Any
 from common.numbers import compact, fixed
 from scaling.fit.registry import HEADLINE, LAWS
 from scaling.fit.results import FitDocument
+from scaling.fit.results.critical_batch import CriticalBatchLaw
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.forms import form_of, other_form
 from scaling.fit.results.laws import EnvelopeLaw, FormLaw, IsoflopLaw, Law, ParametricLaw
 from scaling.fit.results.other_laws import (
-    CriticalBatchLaw,
     DataConstrainedLaw,
     KaplanLaws,
     KaplanOneVariable,
