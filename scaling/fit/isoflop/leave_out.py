@@ -52,7 +52,8 @@ def exponents_without(
     """
     groups = budgets_at_one_flops(observations, tolerance)
     profiles = [profile_of(*group, width) for group in groups]
-    place = {int(row): at for at, (_, _, members) in enumerate(groups) for row in members}
+    asked = [np.intersect1d(rows, members) for _, _, members in groups]
+    place = {row: at for at, here in enumerate(asked) for row in here.tolist()}
     exponent = _METHODS[method](profiles)
     found, whole = [], exponent(None, None)
     for row in rows.tolist():

@@ -179,27 +179,26 @@ def _design(x: np.ndarray) -> np.ndarray:
 def _profile(
     observations: Observations, flops: float, members: np.ndarray, width: float
 ) -> Profile:
-    all_log_n = np.log(observations.params)
-    group = same_sizes(all_log_n[members])
+    # Of the members alone: a table has a million rows, and each budget some of them.
+    own_log_n = np.log(observations.params[members])
+    group = same_sizes(own_log_n)
     if (sizes := int(group.max()) + 1) > MOST_SIZES:
         group = group * MOST_SIZES // sizes
     count = np.bincount(group)
 
     def mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(group, weights=values[members]) / count
+        return np.bincount(group, weights=values) / count
 
     least = np.full(len(count), np.inf)
-    np.minimum.at(least, group, all_log_n[members])
-    apart = np.zeros(len(observations))
-    apart[members] = all_log_n[members] - least[group]
-    log_n, loss = least + mean(apart), mean(observations.loss)
+    np.minimum.at(least, group, own_log_n)
+    log_n, loss = least + mean(own_log_n - least[group]), mean(observations.loss[members])
     return Profile(
         flops=flops,
         log_n=log_n,
-        log_d=mean(np.log(observations.tokens)),
-        log_c=mean(np.log(observations.flops)),
+        log_d=mean(np.log(observations.tokens[members])),
+        log_c=mean(np.log(observations.flops[members])),
         loss=loss,
-        noise=np.sqrt(mean(observations.loss_se**2) / count),
+        noise=np.sqrt(mean(observations.loss_se[members] ** 2) / count),
         window=window(log_n, lowest_size(loss), width),
         n_points=len(members),
         width=width,
