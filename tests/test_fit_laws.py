@@ -134,13 +134,3 @@ def test_log_budget_inverts_the_optimum(name: str, flops: float) -> None:
     n, d = law.optimal_allocation(flops)
     assert np.exp(law.n_opt.log_budget(n)) == pytest.approx(flops, rel=1e-9)
     assert np.exp(law.d_opt.log_budget(d)) == pytest.approx(flops, rel=1e-9)
-
-
-def test_kaplan_law_is_least_along_a_budget_where_it_says():
-    """N* and D* of the closed form beside a search along 6 N D = C."""
-    law = PUBLISHED["kaplan"]
-    n, d = law.n_opt.at(1e21), law.d_opt.at(1e21)
-    assert 6 * n * d == pytest.approx(1e21)
-    sizes = n * np.geomspace(0.5, 2, 2001)
-    losses = law.predict_loss(sizes, 1e21 / (6 * sizes))
-    assert sizes[losses.argmin()] == pytest.approx(n, rel=1e-3)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scaling.fit.laws import PUBLISHED, Surface
+from scaling.fit.other_laws.answers import optimum_along_budgets
 from scaling.fit.results import FitDocument
 from scaling.fit.summary import summary
 from scaling.report.tables.predictions import answers as answers_table
@@ -123,3 +124,13 @@ def test_laws_of_both_variables_answer_beside_the_surface(tmp_path):
     joint = found["pair", "kaplan.L_ND"]
     assert joint.loss.value == pytest.approx(tied.predict_loss(1e9, 1e11), rel=0.05)
     assert "Kaplan's L(N, D)" in {row[1] for row in answers_table(document, "token").rows}
+
+
+def test_kaplan_law_is_least_along_a_budget_where_it_says():
+    """N* and D* of the closed form beside a search along 6 N D = C."""
+    law = PUBLISHED["kaplan"]
+    n, d = (power.at(1e21) for power in optimum_along_budgets(law))
+    assert 6 * n * d == pytest.approx(1e21)
+    sizes = n * np.geomspace(0.5, 2, 2001)
+    losses = law.predict_loss(sizes, 1e21 / (6 * sizes))
+    assert sizes[losses.argmin()] == pytest.approx(n, rel=1e-3)

@@ -164,18 +164,6 @@ class KaplanLaw:
         return self.alpha_N * self.alpha_D / (self.alpha_N + self.alpha_D)
 
     @property
-    def n_opt(self) -> PowerLaw:
-        """N of least loss along C = 6 N D, where its size term is alpha_D/alpha_N times D's."""
-        ratio = self.data_power
-        log_scale = np.log(ratio / 6) + ratio * self.log_N_c - self.log_D_c
-        return PowerLaw(self.a * log_scale, self.a)
-
-    @property
-    def d_opt(self) -> PowerLaw:
-        """D of least loss along C = 6 N D."""
-        return PowerLaw(-np.log(6) - self.n_opt.log_scale, self.b)
-
-    @property
     def data_power(self) -> Any:
         """p of the data against overfitting, D >= k N^p."""
         return self.alpha_N / self.alpha_D

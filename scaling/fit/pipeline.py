@@ -22,7 +22,7 @@ from scaling.fit.config import FitConfig
 from scaling.fit.dispatch import fit_headline, fit_law, fit_other_laws
 from scaling.fit.envelope import EnvelopeFit, traces_of
 from scaling.fit.observations import Observations, admitted, observe
-from scaling.fit.other_laws.answers import further_answers, over_training_law, unanswered
+from scaling.fit.other_laws.answers import further_answers, further_predictions, unanswered
 from scaling.fit.predict import answers, budgets_to_predict, fitted_laws, over_runs, predictions
 from scaling.fit.registry import HEADLINE
 from scaling.fit.results.document import (
@@ -101,9 +101,10 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     judged = _judged(laws, config)
     flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
     laws_of_optimum, asked = [*standing, *beside], config.predict.flops
-    predicted = tuple(predictions(flops, observations, laws_of_optimum, asked))
-    if asked and (law := over_training_law(laws, observations, config)):
-        predicted += tuple(predictions(asked, observations, [law], asked))
+    predicted = (
+        *predictions(flops, observations, laws_of_optimum, asked),
+        *further_predictions(laws, observations, config),
+    )
     answered = (
         *answers(config.predict, observations, standing),
         *further_answers(laws, observations, config),

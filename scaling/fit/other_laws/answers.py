@@ -17,12 +17,13 @@ import numpy as np
 from scaling.fit.config import FitConfig, PredictConfig
 from scaling.fit.flags import Flag
 from scaling.fit.frontier import Frontier
+from scaling.fit.laws import KaplanLaw, PowerLaw
 from scaling.fit.numerics import estimate, generator
 from scaling.fit.observations import Observations
 from scaling.fit.other_laws import kaplan_joint, over_training
 from scaling.fit.other_laws.learning_curve import best_runs
 from scaling.fit.other_laws.power_law import Form, Powers, fit_powers
-from scaling.fit.predict import FittedLaw, answers, over_runs
+from scaling.fit.predict import FittedLaw, answers, over_runs, predictions
 from scaling.fit.results.document import Answer, Prediction
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.laws import Law
@@ -71,12 +72,29 @@ def further_answers(
     if ask.pairs and isinstance(law, KaplanLaws) and law.L_ND.status != "refused":
         _, one, many = kaplan_joint.fit_with_samples(observations, config.n_bootstrap, config.seed)
         if one is not None and many is not None:
-            frontier = Frontier(one.n_opt, one.d_opt, many.n_opt, many.d_opt)
+            best, of_samples = optimum_along_budgets(one), optimum_along_budgets(many)
+            frontier = Frontier(*best, *of_samples)
             joint = over_runs("kaplan.L_ND", frontier, observations, one, many)
             found += answers(PredictConfig((), (), (), ask.pairs), observations, [joint])
     if over_trained := over_training_law(laws, observations, config):
         found += answers(ask, observations, [over_trained])
     return found
+
+
+def optimum_along_budgets(law: KaplanLaw) -> tuple[PowerLaw, PowerLaw]:
+    """N and D of least loss along C = 6 N D, as powers of C."""
+    ratio = law.data_power
+    n = PowerLaw(law.a * (np.log(ratio / 6) + ratio * law.log_N_c - law.log_D_c), law.a)
+    return n, PowerLaw(-np.log(6) - n.log_scale, law.b)
+
+
+def further_predictions(
+    laws: Mapping[str, Law], observations: Observations, config: FitConfig
+) -> list[Prediction]:
+    """What the law of over-training says of the budgets that `config.predict` asks for."""
+    asked = config.predict.flops
+    law = over_training_law(laws, observations, config) if asked else None
+    return predictions(asked, observations, [law], asked) if law else []
 
 
 def over_training_law(
@@ -95,10 +113,10 @@ def over_training_law(
 
 
 def unanswered(
-    config: FitConfig, predictions: tuple[Prediction, ...], given: tuple[Answer, ...]
+    config: FitConfig, predicted: tuple[Prediction, ...], given: tuple[Answer, ...]
 ) -> tuple[Flag, ...]:
     """The flag that names what was asked and has no answer, if anything has none."""
-    known: set[tuple[Any, ...]] = {("flops", None, None, row.flops) for row in predictions}
+    known: set[tuple[Any, ...]] = {("flops", None, None, row.flops) for row in predicted}
     for row in given:
         n, d, c = row.params.value, row.tokens.value, row.flops.value
         mine = {"params": (n, None, None), "tokens": (None, d, None), "flops": (None, None, c)}
