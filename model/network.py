@@ -9,6 +9,7 @@ vocabulary table, padded.
 import importlib
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import GPTConfig
@@ -47,6 +48,13 @@ class Network(nn.Module):
         if self.chunked_head and torch.is_grad_enabled():
             return head_and_cross_entropy(x_NE, self.lm_head.weight, targets_N, vocab_size)
         return cross_entropy(self.lm_head(x_NE), targets_N, vocab_size)
+
+    def loss_by_position(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss, to the bit that of `forward` without a gradient, and losses_BT apart."""
+        logits_NV, targets_N = self(tokens_BT).flatten(0, 1), targets_BT.flatten()
+        log_p_NV = logits_NV.float().log_softmax(-1)  # as F.cross_entropy begins
+        losses_N = -log_p_NV.gather(1, targets_N[:, None])[:, 0]
+        return F.nll_loss(log_p_NV, targets_N), losses_N.view_as(targets_BT)
 
 
 def build_network(config: GPTConfig, generator: torch.Generator | None) -> Network:

@@ -16,7 +16,7 @@ from model.gpt import GPT
 from tests.support.tiny_training import alone, prepared_config, tiny_config
 from training.dataset import open_data
 from training.device.backends import compiled
-from training.evaluate import evaluate
+from training.evaluate import by_distance, evaluate
 
 
 @pytest.fixture
@@ -96,3 +96,34 @@ def test_evaluate_compiled_is_the_same_with_few_chunk_sizes(model, windows, monk
         found = evaluate(model, windows[:k], alone(), nullcontext, network)
         assert found == pytest.approx(expected, abs=1e-6)
     assert counter.frame_count == graphs
+
+
+def test_evaluate_by_position_has_the_same_mean_to_the_bit(model, windows, monkeypatch):
+    """Each position's loss by hand; their mean is the loss; the loss is that of no such request."""
+    monkeypatch.setattr(training.evaluate, "safe_micro_batch_tokens", lambda *_: 80)
+    losses_T = torch.zeros(16, dtype=torch.float64)
+    found = evaluate(model, windows, alone(), nullcontext, losses_T=losses_T)
+    assert found == evaluate(model, windows, alone(), nullcontext)
+    assert losses_T.mean().item() == pytest.approx(found, rel=1e-7)
+    tokens = torch.from_numpy(windows)
+    with torch.no_grad():
+        log_p_BTV = model(tokens[:, :-1])[..., :256].log_softmax(-1)
+        expected_T = -log_p_BTV.gather(-1, tokens[:, 1:, None])[..., 0].double().mean(0)
+    torch.testing.assert_close(losses_T, expected_T, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("positions", [1, 2, 7, 16, 1000, 1024])
+def test_evaluate_by_distance_leaves_no_position_out(positions):
+    """Ranges follow each other up to the last position; weighted by length they have the mean."""
+    losses_T = torch.arange(positions, dtype=torch.float64) ** 0.5
+    found = by_distance(losses_T)
+    lasts = [last for last, _ in found]
+    assert (
+        lasts == sorted(set(lasts))
+        and lasts[-1] == positions
+        and lasts[:3] == [1, 2, 3][: min(3, positions)]
+    )
+    lengths = np.diff([0, *lasts])
+    assert max(lengths[3:] / lasts[3:], default=0) <= 0.5
+    mean = np.dot(lengths, [loss for _, loss in found]) / positions
+    assert mean == pytest.approx(losses_T.mean().item())

@@ -35,6 +35,9 @@ def test_loop_trains_a_family_and_resumes_it_to_the_same_bits(tmp_path, family):
         with pytest.raises(StopRequested):
             train_once(config, tmp_path / "stopped", stopping)
     resumed = train_once(config, tmp_path / "stopped")
+    lasts = [last for last, _ in whole.loss_by_position]
+    assert lasts == [1, 2, 3, 4, 6, 8, 12, 16]
+    assert resumed.loss_by_position == whole.loss_by_position
     assert resumed.weights_digest == whole.weights_digest and resumed.loss == whole.loss
 
     found = read_pretrained(str(tmp_path / "whole"))

@@ -50,6 +50,7 @@ class TrainState:
     bitwise: bool
     step: int = 0
     loss: float | None = None
+    loss_by_position: tuple[tuple[int, float], ...] | None = None
     train_s: float = 0.0
     started: str = field(default_factory=utc_now)
     earlier_wall_s: float = 0.0
@@ -134,6 +135,7 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "loss": self.loss,
+            "loss_by_position": self.loss_by_position,
             "train_s": self.train_s,
             "wall_s": self.wall_s,
             "started": self.started,
@@ -164,6 +166,7 @@ class TrainState:
             torch.cuda.set_rng_state(values["cuda_rng"], self.ranks.device)
         self.step, self.loss, self.train_s = values["step"], values["loss"], values["train_s"]
         self.earlier_wall_s, self.started = values["wall_s"], values["started"]
+        self.loss_by_position = values.get("loss_by_position")
         self.noise = NoiseScale(**values.get("noise", {}))  # older checkpoints have none
         changes = self.environment.changes_since(found.meta.environment)
         self.bitwise &= found.meta.bitwise and not changes

@@ -33,6 +33,7 @@ def describe(
     return replace(
         blank_record(config, attempt.number, status, reason),
         loss=loss,
+        loss_by_position=state.loss_by_position if status == "done" else None,
         loss_bpb=loss * eval_tokens / bits if loss and bits else None,
         train_loss=sum(recent) / len(recent) if recent else None,
         eval_tokens=eval_tokens,

@@ -49,6 +49,7 @@ class RunRecord:
 
     loss            held-out loss of the final weights; loss_bpb the same in bits per byte of
                     the text that the evaluated tokens stand for
+    loss_by_position  the mean of `loss` over ranges of positions in context, each by its last
     train_loss      mean of the last logged training losses
     params_*        the counts of model/flops.py, without the vocabulary's padding
     flops_6nd       6 params_total tokens; flops_exact: the count of flops_per_token_exact
@@ -103,6 +104,7 @@ class RunRecord:
     loss: float | None = None
     loss_bpb: float | None = None
     train_loss: float | None = None
+    loss_by_position: tuple[tuple[int, float], ...] | None = None
     tokens: int = 0
     steps: int = 0
     epochs: float | None = None
