@@ -4,7 +4,14 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Literal
 
 from common.errors import require, require_positive
-from model.families import FAMILIES, Family, matched_inner_width
+from model.families import (
+    FAMILIES,
+    Family,
+    matched_inner_width,
+    require_base,
+    require_own_fields,
+    without_family,
+)
 
 VOCAB_MULTIPLE = 128
 LAYER_NORM_EPS = 1e-5
@@ -29,6 +36,10 @@ class GPTConfig:
     n_kv_head   llama: heads of keys and values, a divisor of n_head; null: n_head
     n_inner     llama: hidden width of the MLP; null: that with the weights of GPT-2's
     tied_head   llama: whether the head is the table of tokens, as in the other families
+    parametrization  standard; mup or completep: rates and initial weights are those of the base,
+                     and carry over to this width, or to this width and depth
+    base_width       of mup and completep: n_embd at which rate and init_std were chosen
+    base_depth       of completep: n_layer at which they were
     """
 
     n_layer: int
@@ -42,12 +53,15 @@ class GPTConfig:
     n_kv_head: int | None = None
     n_inner: int | None = None
     tied_head: bool = True
+    parametrization: Literal["standard", "mup", "completep"] = "standard"
+    base_width: int | None = None
+    base_depth: int | None = None
 
     def __post_init__(self) -> None:
         known = ", ".join(FAMILIES)
         require(self.family in FAMILIES, "model.family", repr(self.family), f"one of {known}")
         require_positive("model", self, "n_layer", "n_embd", "block_size", "vocab_size", "init_std")
-        self._require_own_fields()
+        require_own_fields(self)
         if self.architecture.attends:
             require_positive("model", self, "n_head")
             divides = self.n_embd % self.n_head == 0
@@ -58,21 +72,13 @@ class GPTConfig:
             shares = self.kv_heads > 0 and self.n_head % self.kv_heads == 0
             expected = f"a divisor of n_head {self.n_head}"
             require(shares, "model.n_kv_head", self.n_kv_head, expected)
+        require_base(self)
         require(self.inner_width > 0, "model.n_inner", self.n_inner, "more than 0")
-
-    def _require_own_fields(self) -> None:
-        """Refuse what only other families have, unless it has the value of one that lacks it."""
-        for name, value in _without_family().items():
-            owners = [key for key, family in FAMILIES.items() if name in family.fields]
-            fits = self.family in owners or getattr(self, name) == value
-            found = f"{_yaml(getattr(self, name))} with model.family {self.family}"
-            expected = f"{_yaml(value)}: it is a field of {' and '.join(owners)} alone"
-            require(fits, f"model.{name}", found, expected)
 
     def as_family(self, family: str) -> "GPTConfig":
         """The same shape in another architecture, less what that lacks (its heads, say)."""
         own = FAMILIES[family].fields if family in FAMILIES else frozenset()
-        absent = {name: value for name, value in _without_family().items() if name not in own}
+        absent = {k: value for k, value in without_family(self).items() if k not in own}
         return replace(self, family=family, **absent)
 
     @property
@@ -106,15 +112,3 @@ class GPTConfig:
     def padded_vocab_size(self) -> int:
         """Rows of the embedding table: `vocab_size` rounded up to a multiple of 128."""
         return -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
-
-
-def _without_family() -> dict[str, Any]:
-    """The fields that only some families have, with their values in the others."""
-    owned = frozenset().union(*(family.fields for family in FAMILIES.values()))
-    known = {field.name: field.default for field in fields(GPTConfig)} | {"n_head": 0}
-    return {name: value for name, value in known.items() if name in owned}
-
-
-def _yaml(value: Any) -> str:
-    """A value as it is typed."""
-    return "null" if value is None else str(value).lower()

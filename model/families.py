@@ -6,8 +6,10 @@ those that do not, and what stands outside the layers beside the table of tokens
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from common.errors import require
 
 
 class Shape(Protocol):
@@ -86,6 +88,8 @@ def _llama_matrices(shape: Shape) -> int:
     return 2 * d * d + 2 * d * head * shape.kv_heads + 3 * d * shape.inner_width
 
 
+_OF_A_TRANSFORMER = frozenset({"n_head", "residual", "parametrization", "base_width", "base_depth"})
+
 # Bytes kept by a layer of width d and hidden width F, in bf16 and in float32 (counted by
 # tests/test_training_device_memory.py). GPT-2, compiled, by torch 2.13: the normalised input of
 # both LayerNorms (2 x 4; 2 x 4), what the products read of them (2 x 2; 2 x 4), queries, keys and
@@ -102,7 +106,7 @@ FAMILIES: dict[str, Family] = {
         vectors=lambda s: 13 * s.n_embd,
         ends=lambda s: s.block_size * s.n_embd + 2 * s.n_embd,
         kept=lambda s: (36 * s.n_embd, 64 * s.n_embd),
-        fields=frozenset({"n_head", "residual"}),
+        fields=_OF_A_TRANSFORMER,
         learns_positions=True,
     ),
     "llama": Family(
@@ -114,7 +118,7 @@ FAMILIES: dict[str, Family] = {
             22 * s.n_embd + 7 * s.inner_width,
             36 * s.n_embd + 14 * s.inner_width,
         ),
-        fields=frozenset({"n_head", "residual", "n_kv_head", "n_inner", "tied_head"}),
+        fields=_OF_A_TRANSFORMER | {"n_kv_head", "n_inner", "tied_head"},
         head_multiple=2,  # components turn in pairs
     ),
     "lstm": Family(
@@ -127,3 +131,36 @@ FAMILIES: dict[str, Family] = {
         deepest=2,  # Kaplan's had 1 to 4 layers; nothing leads past a layer here
     ),
 }
+
+
+def without_family(shape: Any) -> dict[str, Any]:
+    """The fields that only some families have, with their values in the others."""
+    owned = frozenset().union(*(family.fields for family in FAMILIES.values()))
+    known = {field.name: field.default for field in fields(shape)} | {"n_head": 0}
+    return {name: value for name, value in known.items() if name in owned}
+
+
+def require_own_fields(shape: Any) -> None:
+    """BadInput for what only other families have, unless as in those that lack it."""
+    for name, value in without_family(shape).items():
+        owners = [key for key, family in FAMILIES.items() if name in family.fields]
+        fits = shape.family in owners or getattr(shape, name) == value
+        found = f"{_yaml(getattr(shape, name))} with model.family {shape.family}"
+        expected = f"{_yaml(value)}: it is a field of {' and '.join(owners)} alone"
+        require(fits, f"model.{name}", found, expected)
+
+
+def require_base(shape: Any) -> None:
+    """BadInput for a parametrization without the base that it is relative to, or with another."""
+    name = shape.parametrization
+    for field, owners in (("base_width", ("mup", "completep")), ("base_depth", ("completep",))):
+        value = getattr(shape, field)
+        found = f"{_yaml(value)} with model.parametrization {name}"
+        fits = value is not None and value > 0 if name in owners else value is None
+        expected = "more than 0" if name in owners else "null"
+        require(fits, f"model.{field}", found, expected)
+
+
+def _yaml(value: Any) -> str:
+    """A value as it is typed."""
+    return "null" if value is None else str(value).lower()

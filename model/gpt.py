@@ -6,33 +6,32 @@ Shape key: B sequences, T positions, N = B T positions of all sequences, E embed
 K head size, F hidden width 4E, V rows of the vocabulary table, padded.
 """
 
-import hashlib
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import LAYER_NORM_EPS, GPTConfig
-from model.network import Network
+from model.network import Network, scaled
+from model.parametrization import scales
 
 
 class Attention(nn.Module):
-    """Causal self-attention with scale 1/sqrt(K)."""
+    """Causal self-attention with scale 1/sqrt(K), or another parametrization's."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.n_head = config.n_head
+        self.scale = scales(config).attention
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
 
     def forward(self, x_NE: Tensor, positions: int) -> Tensor:
         """Mix the positions of each sequence: each looks at itself and those before it."""
         qkv_BTE = self.c_attn(x_NE).unflatten(0, (-1, positions))
-        return self.c_proj(attend(qkv_BTE, self.n_head).flatten(0, 1))
+        return self.c_proj(attend(qkv_BTE, self.n_head, self.scale).flatten(0, 1))
 
 
-def attend(qkv_BTE: Tensor, n_head: int) -> Tensor:
+def attend(qkv_BTE: Tensor, n_head: int, scale: float | None = None) -> Tensor:
     """Causal attention of `n_head` heads; queries, keys and values side by side in the last axis.
 
     By the kernel that torch's switches allow (training/device/backends.py).
@@ -41,15 +40,18 @@ def attend(qkv_BTE: Tensor, n_head: int) -> Tensor:
         part_BTE.unflatten(-1, (n_head, -1)).transpose(1, 2)
         for part_BTE in qkv_BTE.chunk(3, dim=-1)
     )
-    return attend_heads(q_BHTK, k_BHTK, v_BHTK).transpose(1, 2).flatten(-2)
+    return attend_heads(q_BHTK, k_BHTK, v_BHTK, scale).transpose(1, 2).flatten(-2)
 
 
-def attend_heads(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
+def attend_heads(
+    q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, scale: float | None = None
+) -> Tensor:
     """Causal attention; in float32 on a CPU, whose bf16 kernel is the slower one backwards."""
     if q_BHTK.device.type == "cpu" and q_BHTK.dtype is torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
-            return attend_heads(q_BHTK.float(), k_BHTK.float(), v_BHTK.float()).bfloat16()
-    return F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
+            parts = q_BHTK.float(), k_BHTK.float(), v_BHTK.float()
+            return attend_heads(*parts, scale).bfloat16()
+    return F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True, scale=scale)
 
 
 class MLP(nn.Module):
@@ -75,11 +77,12 @@ class Block(nn.Module):
         self.attn = Attention(config)
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
         self.mlp = MLP(config)
+        self.scale = scales(config).residual
 
     def forward(self, x_NE: Tensor, positions: int) -> Tensor:
         """The residual stream after this layer."""
-        x_NE = x_NE + self.attn(self.ln_1(x_NE), positions)
-        return x_NE + self.mlp(self.ln_2(x_NE))
+        x_NE = x_NE + scaled(self.attn(self.ln_1(x_NE), positions), self.scale)
+        return x_NE + scaled(self.mlp(self.ln_2(x_NE)), self.scale)
 
 
 class GPT(Network):
@@ -111,33 +114,25 @@ class GPT(Network):
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights (GPT-2, section 2.3).
+        """Draw the weights (GPT-2, section 2.3; other scales: model/parametrization.py).
 
         matrices and both embeddings   N(0, init_std)
         residual output projections    N(0, init_std / sqrt(2 n_layer))
         gains 1; biases and rows beyond the true vocabulary 0
         """
-        std = self.config.init_std
+        std, by_size = self.config.init_std, scales(self.config)
         for name, parameter in self.named_parameters():
             if name.endswith(".bias"):
                 parameter.zero_()
             elif parameter.ndim == 1:
                 parameter.fill_(1.0)
             elif name.endswith(".c_proj.weight"):
-                parameter.normal_(0, std / math.sqrt(2 * self.config.n_layer), generator=generator)
+                parameter.normal_(0, by_size.residual_std, generator=generator)
             elif name == "wte.weight":
                 # The pads take no draw, so that padding changes no other weight.
                 parameter[: self.config.vocab_size].normal_(0, std, generator=generator)
                 parameter[self.config.vocab_size :].zero_()
-            else:
+            elif name == "wpe.weight":
                 parameter.normal_(0, std, generator=generator)
-
-
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 over name, shape, dtype and bytes of every parameter, by name; tied ones once."""
-    sha = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
-        weight = parameter.detach().cpu().contiguous()
-        sha.update(f"{name} {tuple(weight.shape)} {weight.dtype}\n".encode())
-        sha.update(weight.flatten().view(torch.uint8).numpy().data)
-    return sha.hexdigest()
+            else:
+                parameter.normal_(0, by_size.hidden_std, generator=generator)

@@ -132,6 +132,10 @@ def write(
     if config.family not in forms:
         expected = f"{' or '.join(forms)}: transformers has no other of ours"
         raise BadInput(f"checkpoint: found model.family {config.family}, expected {expected}")
+    if config.parametrization != "standard":
+        expected = "standard: transformers has no multipliers"
+        found = f"found model.parametrization {config.parametrization}"
+        raise BadInput(f"checkpoint: {found}, expected {expected}")
     try:
         from safetensors.torch import save_file
     except ImportError:

@@ -8,15 +8,14 @@ Shape key: B sequences, T positions, N = B T positions of all sequences, E embed
 G heads of keys and values, K head size, F hidden width, V rows of the vocabulary table, padded.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import LAYER_NORM_EPS, ROPE_THETA, GPTConfig
 from model.gpt import attend_heads
-from model.network import Network
+from model.network import Network, scaled
+from model.parametrization import scales
 
 
 class RMSNorm(nn.Module):
@@ -50,11 +49,12 @@ def rotate(x_BHTK: Tensor, turn_TK: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Causal self-attention with scale 1/sqrt(K); H / G heads of queries share keys and values."""
+    """Causal self-attention as GPT-2's; H / G heads of queries share keys and values."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.n_head, self.kv_heads = config.n_head, config.kv_heads
+        self.scale = scales(config).attention
         kv_width = config.n_embd // config.n_head * config.kv_heads
         self.q_proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
         self.k_proj = nn.Linear(config.n_embd, kv_width, bias=False)
@@ -73,7 +73,7 @@ class Attention(nn.Module):
         if (sharing := self.n_head // self.kv_heads) > 1:
             k_BGTK = k_BGTK.repeat_interleave(sharing, dim=1)
             v_BGTK = v_BGTK.repeat_interleave(sharing, dim=1)
-        y_BTE = attend_heads(q_BHTK, k_BGTK, v_BGTK).transpose(1, 2).flatten(-2)
+        y_BTE = attend_heads(q_BHTK, k_BGTK, v_BGTK, self.scale).transpose(1, 2).flatten(-2)
         return self.o_proj(y_BTE.flatten(0, 1))
 
 
@@ -101,11 +101,13 @@ class Block(nn.Module):
         self.self_attn = Attention(config)
         self.post_attention_layernorm = RMSNorm(config.n_embd)
         self.mlp = MLP(config)
+        self.scale = scales(config).residual
 
     def forward(self, x_NE: Tensor, positions: int, turn_TK: tuple[Tensor, Tensor]) -> Tensor:
         """The residual stream after this layer."""
-        x_NE = x_NE + self.self_attn(self.input_layernorm(x_NE), positions, turn_TK)
-        return x_NE + self.mlp(self.post_attention_layernorm(x_NE))
+        y_NE = self.self_attn(self.input_layernorm(x_NE), positions, turn_TK)
+        x_NE = x_NE + scaled(y_NE, self.scale)
+        return x_NE + scaled(self.mlp(self.post_attention_layernorm(x_NE)), self.scale)
 
 
 class Llama(Network):
@@ -138,13 +140,13 @@ class Llama(Network):
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights, by GPT-2's rule, so that arms begin alike.
+        """Draw the weights, by GPT-2's rule, so that arms begin alike (see model/gpt.py).
 
         matrices, table of tokens and head   N(0, init_std)
         residual output projections          N(0, init_std / sqrt(2 n_layer))
         gains 1; rows beyond the true vocabulary 0
         """
-        std, rows = self.config.init_std, self.config.vocab_size
+        std, rows, by_size = self.config.init_std, self.config.vocab_size, scales(self.config)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
                 parameter.fill_(1.0)
@@ -153,7 +155,6 @@ class Llama(Network):
                 parameter[:rows].normal_(0, std, generator=generator)
                 parameter[rows:].zero_()
             elif name.endswith((".o_proj.weight", ".down_proj.weight")):
-                scaled = std / math.sqrt(2 * self.config.n_layer)
-                parameter.normal_(0, scaled, generator=generator)
+                parameter.normal_(0, by_size.residual_std, generator=generator)
             else:
-                parameter.normal_(0, std, generator=generator)
+                parameter.normal_(0, by_size.hidden_std, generator=generator)

@@ -6,6 +6,7 @@ Shape key: B sequences, T positions, N = B T positions of all sequences, E embed
 vocabulary table, padded.
 """
 
+import hashlib
 import importlib
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from model.config import GPTConfig
 from model.loss import cross_entropy, forbid_pads, head_and_cross_entropy
+from model.parametrization import scales
 
 
 class Network(nn.Module):
@@ -41,6 +43,7 @@ class Network(nn.Module):
         The loss is taken in float32 over the true vocabulary.
         """
         vocab_size = self.config.vocab_size
+        x_NE = scaled(x_NE, scales(self.config).output)
         if targets_BT is None:
             logits_NV = forbid_pads(self.lm_head(x_NE), vocab_size)
             return logits_NV.unflatten(0, (-1, positions))
@@ -57,8 +60,23 @@ class Network(nn.Module):
         return F.nll_loss(log_p_NV, targets_N), losses_N.view_as(targets_BT)
 
 
+def scaled(x: Tensor, factor: float) -> Tensor:
+    """The product; by 1 the tensor itself, so that no graph has an operation more."""
+    return x if factor == 1 else x * factor
+
+
 def build_network(config: GPTConfig, generator: torch.Generator | None) -> Network:
     """The network of a shape, with weights drawn from `generator` where there is one."""
     module, name = config.architecture.network.split(":")
     network: Network = getattr(importlib.import_module(module), name)(config, generator)
     return network
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 over name, shape, dtype and bytes of every parameter, by name; tied ones once."""
+    sha = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        weight = parameter.detach().cpu().contiguous()
+        sha.update(f"{name} {tuple(weight.shape)} {weight.dtype}\n".encode())
+        sha.update(weight.flatten().view(torch.uint8).numpy().data)
+    return sha.hexdigest()

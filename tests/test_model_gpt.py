@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from model.config import GPTConfig
-from model.gpt import GPT, weights_digest
+from model.gpt import GPT
+from model.network import weights_digest
 
 TINY = GPTConfig(n_layer=2, n_head=2, n_embd=32, block_size=16, vocab_size=250, init_std=0.02)
 

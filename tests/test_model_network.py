@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from model.config import GPTConfig
 from model.families import FAMILIES
-from model.gpt import weights_digest
-from model.network import Network, build_network
+from model.network import Network, build_network, weights_digest
 
 TINY = GPTConfig(n_layer=2, n_head=2, n_embd=32, block_size=16, vocab_size=250, init_std=0.02)
 LLAMA = replace(TINY, family="llama")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from model.gpt import weights_digest
+from model.network import weights_digest
 from tests.support.tiny_training import prepared_config, together
 from training.config import TrainConfig
 from training.dataset import open_data

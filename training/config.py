@@ -197,6 +197,10 @@ class TrainConfig:
         require(is_known, "precision", "bf16 with runtime.device=mps", "float32")
         rounds = self.model.residual == "bf16" and self.precision == "float32"
         require(not rounds, "model.residual", "bf16 with precision=float32", "float32")
+        parametrization = self.model.parametrization
+        holds = parametrization == "standard" or self.optimizer.name == "adamw"
+        found = f"{self.optimizer.name} with model.parametrization {parametrization}"
+        require(holds, "optimizer.name", found, "adamw: Muon's rate carries over by other rules")
         can_compile = self.model.architecture.compiles or not self.runtime.compile
         found = f"true with model.family {self.model.family}"
         expected = "null or false: torch does not compile it"

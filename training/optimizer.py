@@ -3,12 +3,14 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from model.network import Network
+from model.parametrization import scales
 from training.config import OptimizerConfig
 
 MUON_MOMENTUM = 0.95
@@ -128,16 +130,43 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
            serve both; AdamW for embeddings and head, gains and biases. What is one matrix in a
            network (GPT-2's queries, keys and values) is orthogonalised as one
     """
+    if isinstance(model, Network) and model.config.parametrization != "standard":
+        return _adamw_by_size(model, config)
     if config.name == "adamw":
         return _adamw(list(model.parameters()), config)
-    tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
-    if isinstance(model, Network):
-        tables.add(id(model.lm_head.weight))
-    hidden = [p for p in model.parameters() if p.ndim == 2 and id(p) not in tables]
+    hidden = _hidden(model)
     taken = {id(parameter) for parameter in hidden}
     muon = Muon(hidden, config.lr, config.weight_decay)
     rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
     return MuonAndAdamW(muon, _adamw(rest, config))
+
+
+def _hidden(model: nn.Module) -> list[nn.Parameter]:
+    """The matrices of the layers: neither embeddings nor head."""
+    tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
+    if isinstance(model, Network):
+        tables.add(id(model.lm_head.weight))
+    return [p for p in model.parameters() if p.ndim == 2 and id(p) not in tables]
+
+
+def _adamw_by_size(model: Network, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW whose hidden matrices have a rate and a decay of their own (model/parametrization.py).
+
+    `lr_scale` in a group multiplies the rate of each step.
+    """
+    by_size, hidden = scales(model.config), _hidden(model)
+    taken = {id(parameter) for parameter in hidden}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
+    optimizer = _adamw(rest, replace(config, eps=config.eps * by_size.eps))
+    optimizer.add_param_group(
+        {
+            "params": hidden,
+            "weight_decay": config.weight_decay * by_size.hidden_decay,
+            "lr": config.lr * by_size.hidden_lr,
+            "lr_scale": by_size.hidden_lr,
+        }
+    )
+    return optimizer
 
 
 def _adamw(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.AdamW:

@@ -104,7 +104,7 @@ def begin_step(state: TrainState, stop: bool = False, save: bool = False) -> Pen
     config = state.config
     lr = learning_rate(state.step, config.optimizer.lr, config.schedule)
     for group in state.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)  # of muP (training/optimizer.py)
     probe = state.noise_probe()
     with probe.gradients() if probe else nullcontext():
         loss = accumulate_gradients(

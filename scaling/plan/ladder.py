@@ -98,6 +98,13 @@ def shape_of(text: str, base: GPTConfig) -> GPTConfig:
     return _shape(base, n_layer, n_head, d)
 
 
+def base_shape(shape: GPTConfig) -> GPTConfig:
+    """The network at which rate and initial weights are chosen: of the base, where there is one."""
+    width, depth = shape.base_width or shape.n_embd, shape.base_depth or shape.n_layer
+    same = (width, depth) == (shape.n_embd, shape.n_layer)
+    return shape if same else shape_of(f"{depth}x{width}", shape)
+
+
 def nearest(shapes: Sequence[GPTConfig], size: float, count: int) -> list[GPTConfig]:
     """The `count` shapes nearest to an N_effective of `size` in ln N, smallest first."""
     by_distance = sorted(shapes, key=lambda shape: distance(shape, size))

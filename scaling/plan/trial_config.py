@@ -8,7 +8,7 @@ from model.config import GPTConfig
 from model.flops import flops_per_token_exact, params_effective
 from scaling.plan import rules
 from scaling.plan.config import ControlsConfig, GridConfig, Part
-from scaling.plan.ladder import matched, nearest, rungs, spread
+from scaling.plan.ladder import base_shape, matched, nearest, rungs, spread
 from training.config import TrainConfig
 
 
@@ -63,8 +63,9 @@ def cell_config(
     try:
         factor, multiple = chosen.batch_factor * batch_factor, chosen.batch_multiple or 1
         batch = rules.batch_tokens(chosen.batch, case, factor, multiple)
-        lr = lr_factor * rules.learning_rate(chosen.lr, case, chosen.lr_factor)
-        init_std = rules.init_std(chosen.init, case)
+        at_base = rules.Case(base_shape(shape), tokens, budget)
+        lr = lr_factor * rules.learning_rate(chosen.lr, at_base, chosen.lr_factor)
+        init_std = rules.init_std(chosen.init, at_base)
     except BadInput as error:  # outside a rule's range
         return str(error)
     steps = round(tokens / batch)

@@ -23,6 +23,7 @@ from scaling.plan.ladder import nearest, rungs, shape_of
 from scaling.plan.pilot import Records
 from scaling.plan.plan import Plan, StageResults, Trial
 from scaling.plan.rules import LEARNING_RATES, STABLE_LR
+from scaling.plan.transfer import Optimum, transfer
 from scaling.plan.trial_config import cell_config, reason_off_ladder, shapes_at
 from training.config import TrainConfig
 from training.trial.record import RunRecord
@@ -37,13 +38,14 @@ _DISAGREE = 2.0  # between the corrections of two cells: then the rule's exponen
 class Study:
     """The runs of a cell: (factor of the rule's learning rate, of its batch, loss); inf: diverged.
 
-    Where the rule's learning rate is `capped`, its optimum says nothing about the coefficient.
+    Where the rule's learning rate `lr` is `capped`, its optimum says nothing about the coefficient.
     """
 
     budget: float
     shape: GPTConfig
     runs: tuple[tuple[float, float, float], ...]
     capped: bool = False
+    lr: float = math.nan
 
     @property
     def name(self) -> str:
@@ -175,12 +177,22 @@ def tuning_results(plan: Plan, records: Records) -> StageResults:
                 f"; the cells differ by x{max(best) / min(best):.2g}: the rule's exponents are off"
             )
         notes.append(text)
+        if knob == "lr" and plan.base.model.parametrization != "standard":
+            optima = [_optimum(study, factor) for study, factor, reason in found if reason is None]
+            if verdict := transfer(optima):
+                notes.append(f"tuning: {plan.base.model.parametrization}: {verdict.text}")
     return replace(
         plan.learned,
         lr_factor=corrections["lr"],
         batch_factor=corrections["batch"],
         notes=tuple(notes),
     )
+
+
+def _optimum(study: Study, factor: float) -> Optimum:
+    factors, _ = study.row("lr")
+    step = min(high / low for low, high in itertools.pairwise(factors))
+    return Optimum(study.shape.n_embd, factor * study.lr, step)
 
 
 def studies(plan: Plan, records: Records) -> list[Study]:
@@ -201,7 +213,7 @@ def studies(plan: Plan, records: Records) -> list[Study]:
         if isinstance(rule, TrainConfig):
             runs = tuple(_run(trial.config, rule, records[trial.id]) for trial in trials)
             capped = rule.optimizer.lr >= LEARNING_RATES[grid.rules.lr].cap
-            found.append(Study(budget, shape, runs, capped))
+            found.append(Study(budget, shape, runs, capped, rule.optimizer.lr))
     return found
 
 

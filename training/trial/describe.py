@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from model.flops import flops_per_token_exact, params_total
-from model.gpt import weights_digest
+from model.network import weights_digest
 from training.device.mfu import mfu
 from training.environment import peak_memory
 from training.state import TrainState

@@ -55,7 +55,7 @@ class RunRecord:
     flops_6nd       6 params_total tokens; flops_exact: the count of flops_per_token_exact
     tokens          trained so far; tokens_planned: what the schedule asks for
     epochs          tokens over the training tokens there are
-    weights_digest  of the final weights (model.gpt.weights_digest)
+    weights_digest  of the final weights (model.network.weights_digest)
     bitwise         whether an uninterrupted run would have ended in the same bits
                     (Environment.is_deterministic)
     config_digest   of the whole config, `runtime` included (id leaves that out)
@@ -100,6 +100,9 @@ class RunRecord:
     n_kv_head: int | None = None
     n_inner: int | None = None
     tied_head: bool = True
+    parametrization: str = "standard"
+    base_width: int | None = None
+    base_depth: int | None = None
     # The result.
     loss: float | None = None
     loss_bpb: float | None = None
