@@ -13,6 +13,8 @@ python fit.py runs=T.csv where.flops=">=1e18"             rows that compare so; 
 python fit.py runs=T.csv exclude=[r3,r10]                 without these runs
 python fit.py runs=T.csv reduce=best                      of one (N, D) the lowest loss
 python fit.py runs=T.csv by=recipe                        one fit a value: fits/T/<value>
+python fit.py runs=T.csv by=recipe baseline=plain         and each value's compute multiplier
+python fit.py runs=T.csv by=recipe multiplier.E=1.7       above that irreducible loss
 python fit.py runs=T.csv laws=[isoflop,parametric]        these laws; each must stand
 python fit.py runs=T.csv require=[]                       no law must, for exit status 0
 python fit.py runs=T.csv holdout=3e18                     runs from that FLOP on validate
@@ -71,7 +73,7 @@ def main(arguments: Arguments) -> int:
             raise BadInput(f"out: {folder}: {error.strerror}; choose another folder") from None
         print(f"{summary(fitted.document)}\nreport: {page} (all numbers: fit.md, fit.json)\n")
     for value, reason in found.skipped.items():
-        print(shown(f"{config.by}={value} is skipped: {reason}"))
+        print(shown(f"{found.by}={value} is skipped: {reason}"))
     for path in map(Path, config.paths):
         if path.is_dir():
             with suppress(OSError):  # derived, and an archived sweep may be read-only

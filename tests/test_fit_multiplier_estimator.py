@@ -170,6 +170,12 @@ def test_multipliers_refuse_fewer_than_three_minima():
     assert "new has a minimum at 2 budgets, expected at least 3" in one.reason
 
 
+def test_multipliers_refuse_minima_without_losses():
+    """Rows of optima alone, without losses, have no multiplier."""
+    (one,) = multipliers(Arm("plain", runs()), Arm("new", runs(noise=np.nan)), QUICK)
+    assert one.status == "refused" and one.reason == "new: the rows have no loss"
+
+
 def test_multipliers_refuse_losses_apart():
     """Losses that do not overlap tell no multiplier, which would be an extrapolation."""
     far = runs(1.0, noise=-1.5)
@@ -181,8 +187,8 @@ def test_multipliers_refuse_losses_apart():
 def test_multipliers_refuse_losses_of_other_tokens(column):
     """Arms of another tokenizer or text are refused per token, and fitted in bits per byte."""
     base, arm = arms(1.2, 0.005, 4)
-    base = replace(base, setting=((column, ("1",)),))
-    arm = replace(arm, setting=((column, ("2",)),))
+    base = replace(base, setting={column: ("1",)})
+    arm = replace(arm, setting={column: ("2",)})
     (one,) = multipliers(base, arm, QUICK)
     assert one.status == "refused"
     assert f"{column} (1 against 2)" in one.reason and "loss_unit=bpb" in one.reason

@@ -18,14 +18,18 @@ from typing import Any
 
 from common.errors import BadInput
 from common.files import read_json
+from common.text import either
+from scaling.fit.arms import arm_of, over_other, saved_arm
 from scaling.fit.config import FitConfig
 from scaling.fit.flags import Flag
+from scaling.fit.multiplier import Arm
 from scaling.fit.pipeline import Fit, fit
 from scaling.fit.results import FitDocument
 from scaling.fit.results.document import ComparedEstimate, Comparison, Constant, Laws, OtherFit
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.laws import Headline, Law, ParametricLaw
 from scaling.fit.table.inputs import Sources, read_sources
+from scaling.fit.table.paths import stem
 
 _COMPARED: Mapping[Headline, tuple[Constant, ...]] = {
     "isoflop": ("a", "b"),
@@ -66,7 +70,7 @@ def compared(fitted: Fit, config: FitConfig, read: FitDocument | Sources | None 
     if config.compare is None:
         return fitted
     mine = fitted.document
-    other, span = _other(read or read_other(config), config)
+    other, span, baseline = _other(read or read_other(config), config)
     entry = Comparison(
         this=" + ".join(config.paths),
         other=config.compare,
@@ -87,7 +91,17 @@ def compared(fitted: Fit, config: FitConfig, read: FitDocument | Sources | None 
             predictions=other.predictions,
         ),
     )
-    return replace(fitted, document=replace(mine, comparison=entry))
+    fitted = replace(fitted, document=replace(mine, comparison=entry))
+    return over_other(fitted, _name(config), baseline, config)
+
+
+def _name(config: FitConfig) -> str:
+    """A short name of this fit, which is not the other's."""
+    names = list(map(stem, config.paths))
+    chosen = [f"{name} {either(wanted)}" for name, wanted in config.where.items()]
+    if not chosen and names == [stem(config.compare or "")]:
+        names = list(config.paths)
+    return ", ".join([" + ".join(names), *chosen])
 
 
 def difference(x: Estimate, y: Estimate) -> Estimate:
@@ -129,17 +143,20 @@ def _of_other(config: FitConfig) -> FitConfig:
 
 def _other(
     read: FitDocument | Sources | None, config: FitConfig
-) -> tuple[FitDocument, tuple[float, float] | None]:
-    """The other fit and the FLOP its runs span: as saved, else fitted."""
+) -> tuple[FitDocument, tuple[float, float] | None, Arm]:
+    """The other fit, the FLOP its runs span, and it as an arm: as saved, else fitted."""
+    asked = config.compare or ""
+    name = asked if Path(asked).name == "fit.json" else stem(asked)
     if isinstance(read, FitDocument):
         inside = [row.flops for row in read.predictions if row.beyond is None]
-        return read, (min(inside), max(inside)) if inside else None
+        span = (min(inside), max(inside)) if inside else None
+        return read, span, saved_arm(name, read)
     try:
         found = fit(_of_other(config), read)
     except BadInput as error:
         raise BadInput(f"compare: {error}") from None
     flops = found.observations.flops
-    return found.document, (float(flops.min()), float(flops.max()))
+    return found.document, (float(flops.min()), float(flops.max())), arm_of(name, found)
 
 
 def _way(fit: FitDocument) -> str:

@@ -104,6 +104,20 @@ class SurfaceConfig:
 
 
 @dataclass(frozen=True)
+class MultiplierConfig:
+    """How a compute multiplier is taken.
+
+    E  the irreducible loss above which loss turns into compute; null: fitted to both arms
+    """
+
+    E: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.E is not None and not 0 <= self.E <= 50:
+            raise BadInput(f"multiplier.E: found {self.E:g}, expected 0 to 50, as 1.7, or null")
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """A fit, complete.
 
@@ -115,7 +129,10 @@ class FitConfig:
     columns      our name: the table's name
     units        our name: what one unit of the column is, as tokens: 1e9, B or billions
     derive       a column: the arithmetic over others that gives it, as tokens: steps*batch_tokens
-    by           a column; each of its values is fitted apart, into out/<value>
+    by           a column; each of its values is fitted apart, into out/<value>, and is set against
+                 the baseline; null: the column arm where there is one
+    baseline     the value of `by` that the others are measured by; null: the first arm of a sweep,
+                 else the value baseline, else the first by name
     laws         laws to fit, each of which must stand; null: all that the table shows
     require      laws of which one must stand, as far as `laws` asks for them; empty: none need.
                  So laws=[kaplan] needs no headline law: Kaplan's must stand, and nothing else
@@ -134,6 +151,7 @@ class FitConfig:
     surface      its form, an irreducible loss that is held, weights of the runs
     repeats_surface  of data_constrained: fitted with the rest, or a published one, held
     isoflop      how minima of IsoFLOP curves are taken
+    multiplier   how losses of two arms turn into compute
     budget_tolerance  relative spread in FLOP of one budget where flops_budget is not given
     """
 
@@ -145,6 +163,7 @@ class FitConfig:
     derive: dict[str, str]
     units: dict[str, Annotated[float, read_unit]]
     by: str | None
+    baseline: str | None
     laws: tuple[str, ...] | None
     require: tuple[str, ...]
     reduce: Literal["none", "best"]
@@ -162,6 +181,7 @@ class FitConfig:
     surface: SurfaceConfig
     repeats_surface: Literal["fitted", "hoffmann", "besiroglu", "muennighoff_c4"]
     isoflop: IsoflopConfig
+    multiplier: MultiplierConfig
     budget_tolerance: float
 
     def __post_init__(self) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common.errors import BadInput
+from scaling.fit.arms import baseline_of, by_arm, check_baseline, with_multipliers
 from scaling.fit.compare import compared, read_other
 from scaling.fit.config import FitConfig
 from scaling.fit.pipeline import Fit, NoUsableRun, fit
+from scaling.fit.results import FitDocument
 from scaling.fit.table.inputs import Sources, read_sources, values_of
 from scaling.fit.table.paths import stem
 
@@ -22,11 +24,13 @@ class Fits:
     fits     each with its folder
     skipped  why a value of `by` has no fit, by value
     stand    whether all the laws that must stand do; if not, the exit status is 4
+    by       the column that the runs were fitted by; None: they are one fit
     """
 
     fits: Sequence[tuple[Path, Fit]]
     skipped: Mapping[str, str]
     stand: bool
+    by: str | None = None
 
 
 def fit_all(config: FitConfig, sources: Sources) -> Fits:
@@ -36,22 +40,44 @@ def fit_all(config: FitConfig, sources: Sources) -> Fits:
     where no value has a usable run.
     """
     other = read_other(config)
+    config = by_arm(config, sources)
+    check_baseline(config)
     asked = parts(config, sources)
     for folder, _ in asked:
         _check_writable(folder)
-    fits, skipped = [], {}
-    for folder, part in asked:
+    if config.by is None:
+        ((folder, part),) = asked
+        fitted = compared(fit(part, sources), part, other)
+        return Fits([(folder, fitted)], {}, fitted.stands)
+    fits, skipped = _groups(config, config.by, asked, sources, other)
+    whole = not (skipped and config.require)
+    return Fits(fits, skipped, whole and all(fitted.stands for _, fitted in fits), config.by)
+
+
+def _groups(
+    config: FitConfig,
+    by: str,
+    asked: Sequence[tuple[Path, FitConfig]],
+    sources: Sources,
+    other: FitDocument | Sources | None,
+) -> tuple[list[tuple[Path, Fit]], dict[str, str]]:
+    """The fit of each group set against the baseline, and why others have none. BadInput."""
+    values = [str(part.where[by]) for _, part in asked]
+    baseline = baseline_of(values, config)
+    fits: dict[str, Fit] = {}
+    skipped: dict[str, str] = {}
+    for value, (_, part) in zip(values, asked, strict=True):
         try:
-            fits.append((folder, compared(fit(part, sources), part, other)))
+            fits[value] = compared(fit(part, sources), part, other)
         except NoUsableRun as error:
-            if config.by is None:
-                raise
-            skipped[str(part.where[config.by])] = str(error)
+            skipped[value] = str(error)
     if not fits:
         value, reason = next(iter(skipped.items()))
-        raise BadInput(f"by: no value of {config.by} has a usable run; of {value}: {reason}")
-    whole = not (skipped and config.require)
-    return Fits(fits, skipped, whole and all(fitted.stands for _, fitted in fits))
+        raise BadInput(f"by: no value of {by} has a usable run; of {value}: {reason}")
+    if len(fits) > 1 and baseline in fits:
+        fits = with_multipliers(fits, baseline, config)
+    folders = dict(zip(values, (folder for folder, _ in asked), strict=True))
+    return [(folders[value], fitted) for value, fitted in fits.items()], skipped
 
 
 def parts(config: FitConfig, sources: Sources | None = None) -> list[tuple[Path, FitConfig]]:

@@ -1,8 +1,8 @@
 """From runs to the document of fit.json: read, admit, fit each law, validate, predict."""
 
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,9 +19,9 @@ from scaling.fit.checks.outliers import name_outliers, outlier_warning
 from scaling.fit.checks.warnings import warnings
 from scaling.fit.chinchilla_table3 import ladder_table
 from scaling.fit.config import FitConfig
-from scaling.fit.dispatch import fit_headline, fit_law, fit_other_laws
-from scaling.fit.envelope import EnvelopeFit, traces_of
-from scaling.fit.observations import Observations, admitted, observe
+from scaling.fit.dispatch import HeadlineFits, fit_headline, fit_law, fit_other_laws
+from scaling.fit.envelope import EnvelopeFit, Trace, traces_of
+from scaling.fit.observations import TOGETHER, Observations, admitted, observe
 from scaling.fit.other_laws.answers import further_answers, further_predictions, unanswered
 from scaling.fit.predict import answers, budgets_to_predict, fitted_laws, over_runs, predictions
 from scaling.fit.registry import HEADLINE
@@ -55,12 +55,18 @@ class Fit:
     observations  the points behind it
     curves        rows of each run's training curve by run_id; {} where none is known
     stands        whether the laws that must stand do; if not, the exit status is 4
+    fits          the headline laws with their resamples
+    traces        the training curves, where they end with their schedules
+    setting       the values of the columns in which runs must agree (TOGETHER), by column
     """
 
     document: FitDocument
     observations: Observations
     curves: dict[str, list[dict[str, Any]]]
     stands: bool
+    fits: HeadlineFits = HeadlineFits()
+    traces: Sequence[Trace] = ()
+    setting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
@@ -85,7 +91,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     standing = fitted_laws(observations, fits.isoflop, fits.parametric)
     laws: dict[str, Law] = dict(fits.laws.items())
     runs = admitted(table, config, observations) if inputs.curves else {}
-    beside = []
+    beside, settled = [], []
     traces = traces_of(inputs.curves, runs)
     if "envelope" in (config.laws or ()) or ("envelope" in config.asked and inputs.curves):
         envelope: EnvelopeFit = fit_law(
@@ -94,6 +100,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         laws["envelope"] = envelope.law
         if envelope.frontier is not None:
             beside = [over_runs("envelope", envelope.frontier, observations)]
+            settled = traces
     laws |= fit_other_laws(observations, config, tuned, traces)
     checked = diagnostics(observations, fits, config)
     outliers = outlier_warning(checked.outliers, laws, observations)
@@ -149,7 +156,9 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     )
     rates = {name: run.flops / run.tokens for name, run in runs.items()}
     curves = shown_rows(inputs.curves, rates)
-    return Fit(document, observations, curves, _stands(judged, config))
+    setting = {name: tuple(sorted(map(str, table.distinct(name)[1]))) for name in TOGETHER}
+    stands = _stands(judged, config)
+    return Fit(document, observations, curves, stands, fits, settled, setting)
 
 
 def _judged(laws: Mapping[str, Law], config: FitConfig) -> dict[str, Law]:

@@ -46,6 +46,7 @@ def summary(document: FitDocument) -> str:
     for name, law in laws.items():
         lines += _law(name, law)
     lines += _first(_flags(laws), "flags")
+    lines += _multipliers(document)
     lines += _first([f"warning: {warning.text}" for warning in document.warnings], "warnings")
     lines += _first(_refused_counts(document), "refused counts")
     asked = isinstance(document.options.holdout, float)
@@ -146,6 +147,13 @@ def _refused_counts(document: FitDocument) -> list[str]:
         + reason
         for (of, reason), names in laws.items()
     ]
+
+
+def _multipliers(document: FitDocument) -> list[str]:
+    """What this arm is worth; the baseline's lines stand with the other arms."""
+    own = set(map(str, (document.inputs.where or {}).values()))
+    entries = [one for one in document.multipliers or () if one.baseline not in own]
+    return list(dict.fromkeys(f"compute: {one.trend.words}" for one in entries if one.trend))
 
 
 def _first(lines: list[str], what: str) -> list[str]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from scaling.report.figures.chart import Chart
 from scaling.report.study import Study
-from scaling.report.tables import checks, laws, predictions, runs
+from scaling.report.tables import checks, laws, multipliers, predictions, runs
 from scaling.report.tables.table import Table
 from scaling.report.text import forms
 from scaling.report.text.labels import axis_labels
 
 # The figures that a section of their own shows; the others stand with the other laws.
-_PLACED = ("allocation", "valleys", "surface", "residuals", "curves", "envelope")
+_PLACED = (*("allocation", "valleys", "surface", "residuals", "curves", "envelope", "multiplier"),)
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def sections(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:
             "90%.",
             ("", laws.exponents(document)),
         ),
+        *_multipliers(study, charts),
         *_comparison(study),
         _section(
             ("allocation", "Compute-optimal allocation"),
@@ -133,6 +134,25 @@ def _section(
     folded: bool = False,
 ) -> Section:
     return Section(*name, lead, charts, tables, folded)
+
+
+def _multipliers(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:
+    """What each arm is worth in compute, where arms are compared."""
+    document = study.document
+    if not document.multipliers:
+        return ()
+    section = _section(
+        ("multiplier", "Compute multiplier"),
+        "k is the compute that the baseline needs for the loss which an arm reaches, over the "
+        "arm's own; in data and in size it compares the optimal D and N of both at that loss. "
+        "Intervals are 90%, the slope is that of log k in log C.",
+        ("", multipliers.in_words(document)),
+        ("Over all budgets", multipliers.over_all_budgets(document)),
+        ("What it rests on", multipliers.premises(document)),
+        ("At each budget", multipliers.at_each_budget(document)),
+        charts=(charts["multiplier"],),
+    )
+    return (section,)
 
 
 def _comparison(study: Study) -> tuple[Section, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import chdtri
 
 from common.text import listed
-from scaling.fit.data_flags import unsteady
+from scaling.fit.data_flags import ENOUGH_BUDGETS, unsteady
 from scaling.fit.flags import Flag
 from scaling.fit.multiplier.conversion import Conversion, convert
 from scaling.fit.multiplier.frontiers import Arm, Frontiers, frontiers
@@ -27,8 +27,8 @@ from scaling.fit.results.multipliers import Multiplier, Trend, TrendVerdict, Ver
 
 _SHOWN_AT = 0.05
 _FAR = 2.0  # steps between budgets: beyond the baseline's budgets its law is extrapolated
-# What bits per byte do not depend on: text is counted in bytes, whatever its tokens.
-_ON_ONE_SCALE_IN_BYTES = "bpb"
+# Losses per token are on one scale where these are one; bits per byte are whatever the tokens.
+_SAME_TEXT = ("tokenizer", "vocab_size", "dataset", "data_digest", "eval_tokens")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Asked:
 
 def multipliers(baseline: Arm, arm: Arm, asked: Asked) -> tuple[Multiplier, ...]:
     """One entry a budget of the arm, or one with the reason why there is none."""
-    reason = not_on_one_scale(baseline, arm)
+    reason = _without_loss(baseline, arm) or not_on_one_scale(baseline, arm)
     if reason is not None:
         return (_refused(baseline, arm, reason),)
     found = frontiers(baseline, arm, asked.resamples, asked.seed, asked.tolerance, asked.window)
@@ -61,17 +61,29 @@ def multipliers(baseline: Arm, arm: Arm, asked: Asked) -> tuple[Multiplier, ...]
     return tuple(_entries(baseline, arm, found, converted, asked))
 
 
+def _without_loss(*arms: Arm) -> str | None:
+    """Why arms of minima alone have no multiplier; None if their runs have losses."""
+    lacking = [a.name for a in arms if a.runs is not None and not np.isfinite(a.runs.loss).all()]
+    return f"{listed(lacking)}: the rows have no loss" if lacking else None
+
+
 def not_on_one_scale(baseline: Arm, arm: Arm) -> str | None:
     """Why the losses of two arms cannot be compared; None if they can."""
     if baseline.loss_unit != arm.loss_unit:
         return f"losses are in {baseline.loss_unit} and in {arm.loss_unit}"
-    if arm.loss_unit == _ON_ONE_SCALE_IN_BYTES:
+    if arm.loss_unit == "bpb":
         return None
-    mine = dict(arm.setting)
+    pairs = {name: (baseline.setting.get(name), arm.setting.get(name)) for name in _SAME_TEXT}
+    known = {name: pair for name, pair in pairs.items() if all(pair)}
+    equal = {name for name, (one, other) in known.items() if one == other}
+    if "data_digest" in equal:  # the name of a dataset says where the text lay
+        known.pop("dataset", None)
+    if "tokenizer" in equal:  # and a vocabulary may be padded
+        known.pop("vocab_size", None)
     apart = [
-        f"{name} ({listed(values[:3])} against {listed(mine[name][:3])})"
-        for name, values in baseline.setting
-        if name in mine and values != mine[name]
+        f"{name} ({listed(list(one or ())[:3])} against {listed(list(other or ())[:3])})"
+        for name, (one, other) in known.items()
+        if one != other
     ]
     if not apart:
         return None
@@ -106,12 +118,13 @@ def _entries(
     baseline: Arm, arm: Arm, found: Frontiers, converted: Conversion, asked: Asked
 ) -> Iterator[Multiplier]:
     trend = _trend(baseline, arm, found, converted, asked)
+    of_all = list(_flags(trend))
     c = found.flops[0]
     steps = np.diff(np.log(c)).mean() * _FAR
     for place, flops in enumerate(found.flops[1]):
         reach = float(np.log(flops) + converted.log_k[0, place])
         beyond = max(reach - float(np.log(c.max())), float(np.log(c.min())) - reach)
-        flags = []
+        flags = list(of_all)
         if beyond > steps:
             text = (
                 f"at {flops:.3g} FLOP the baseline would need {np.exp(beyond):.3g} times more or "
@@ -137,6 +150,18 @@ def _entries(
         yield Multiplier(**names, **judged(reason=reason), trend=trend)
 
 
+def _flags(trend: Trend) -> Iterator[Flag]:
+    if trend.budgets < ENOUGH_BUDGETS:
+        text = f"{trend.budgets} budgets, expected at least {ENOUGH_BUDGETS} for a trend to rely on"
+        yield Flag("few_budgets", text)
+    if trend.scatter > 0:
+        text = (
+            f"k scatters between budgets by {np.expm1(trend.scatter):.1%} beyond the noise of its "
+            "runs (rates or batches tuned unevenly, say); the intervals count it in"
+        )
+        yield Flag("scattered_budgets", text)
+
+
 def _trend(baseline: Arm, arm: Arm, found: Frontiers, converted: Conversion, asked: Asked) -> Trend:
     log_c, log_k = found.arm.log_c, converted.log_k
     variance, scatter = _spread(log_c[0], log_k)
@@ -151,6 +176,8 @@ def _trend(baseline: Arm, arm: Arm, found: Frontiers, converted: Conversion, ask
     k, with_c = _factor(mean), _of(slope)
     verdict, course = verdict_of(k), course_of(k, with_c)
     ends = float(found.flops[1].min()), float(found.flops[1].max())
+    low, high = (float(np.exp(log_k[0, i])) for i in (log_c[0].argmin(), log_c[0].argmax()))
+    at_ends = low, high
     pinned = asked.E is not None
     return Trend(
         k=k,
@@ -159,7 +186,7 @@ def _trend(baseline: Arm, arm: Arm, found: Frontiers, converted: Conversion, ask
         slope=with_c,
         verdict=verdict,
         with_compute=course,
-        words=in_words(arm.name, baseline.name, k, with_c, verdict, course, ends),
+        words=in_words(arm.name, baseline.name, k, with_c, verdict, course, ends, at_ends),
         flops=ends,
         budgets=len(found.flops[1]),
         frontier=found.source,

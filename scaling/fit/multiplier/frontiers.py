@@ -8,12 +8,12 @@ The first of these that both arms have is taken. Shapes: V budgets of an arm, R 
 of 1 + R rows is the runs themselves.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scaling.fit.envelope.lower_envelope import LowerEnvelope
+from scaling.fit.envelope import LowerEnvelope, Trace, lower_envelope
 from scaling.fit.isoflop import Profile, find_profiles
 from scaling.fit.isoflop.frontier import Minima, UsableProfiles, curve_minima
 from scaling.fit.isoflop.noise import noise_draws, profile_noise
@@ -41,16 +41,18 @@ _SAME_BUDGET = 1e-6
 class Arm:
     """An arm: its runs, and what else its frontier may come from; only minima of a saved fit.
 
+    traces   training curves that end with their schedules
+    surface  the fitted one, and its resamples
     setting  the values of what must be one for losses to be on one scale, by column
     """
 
     name: str
     runs: Observations | None = None
     minima: Sequence[IsoflopMinimum] = ()
-    envelope: LowerEnvelope | None = None
+    traces: Sequence[Trace] = ()
     surface: tuple[Surface, Surface] | None = None
     loss_unit: str = "nats"
-    setting: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    setting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,9 @@ def frontiers(
     own = [_own(one, tolerance, window) for one in (baseline, arm)]
     if all(len(one.flops) >= FEWEST_POINTS for one in own):
         return _of_curves(baseline, arm, own[0], own[1], resamples, seed, tolerance)
-    if baseline.envelope is not None and arm.envelope is not None:
-        found = _of_envelopes(baseline.envelope, arm.envelope, resamples, seed)
+    if baseline.traces and arm.traces:
+        envelopes = lower_envelope(baseline.traces), lower_envelope(arm.traces)
+        found = _of_envelopes(*envelopes, resamples, seed)
         if found is not None:
             return found
     if baseline.surface is not None and arm.surface is not None:

@@ -55,7 +55,7 @@ def seeds_of_cells(
     unknown = np.full(len(observations), np.nan)
     seed = observations.columns.get("seed", unknown)
     count = observations.columns.get("seeds", np.ones(len(observations)))
-    rows_of = dict(budgets(observations, tolerance))
+    rows_of = dict(budgets(observations, tolerance).groups)
     found: list[Seeds] = []
     for profile in profiles:
         rows = rows_of[profile.flops]

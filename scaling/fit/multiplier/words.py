@@ -1,7 +1,12 @@
 """A multiplier in words: how much compute an arm saves or costs, and how that changes."""
 
+import math
+
+from common.numbers import compact, fixed
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.multipliers import TrendVerdict, Verdict
+
+_LEAST, _MOST = 2, 4  # decimals
 
 
 def in_words(
@@ -12,37 +17,50 @@ def in_words(
     verdict: Verdict | None,
     course: TrendVerdict | None,
     flops: tuple[float, float],
+    at_ends: tuple[float, float],
 ) -> str:
-    """One sentence; the interval is the 90% one."""
-    over = f"from {flops[0]:.3g} to {flops[1]:.3g} FLOP"
+    """One sentence; `at_ends` is k at the least and the greatest budget. Intervals are 90%."""
+    over = f"from {compact(flops[0])} to {compact(flops[1])} FLOP"
     if k.value is None:
         return f"{arm}: no multiplier over {baseline}, {over}"
     if k.ci90 is None:
-        return f"{arm} over {baseline}: k = {k.value:.3g}, without an interval, {over}"
-    low, high = k.ci90
-    interval = f"90% interval {low:.3g} to {high:.3g}"
+        return f"{arm} over {baseline}: k = {fixed(k.value, 3)}, without an interval, {over}"
+    value, ends = k.value, k.ci90
     if verdict == "no difference shown":
-        said = f"no difference shown: {arm} over {baseline}, k = {k.value:.3g} ({interval})"
+        said, start = f"no difference shown: {arm} over {baseline}, k = ", "{}"
     elif verdict == "better":
-        said = (
-            f"{arm} reaches the loss of {baseline} with 1/{k.value:.3g} of the compute ({interval})"
-        )
+        said, start = f"{arm} reaches the loss of {baseline} with ", "1/{} of the compute"
     else:
-        said = (
-            f"{arm} reaches the loss of {baseline} with {1 / k.value:.3g} times the compute "
-            f"(90% interval {1 / high:.3g} to {1 / low:.3g})"
-        )
-    return f"{said}, {over}{_course(slope, course, verdict)}"
+        said, start = f"{arm} reaches the loss of {baseline} with ", "{} times the compute"
+        value, ends = 1 / value, (1 / ends[1], 1 / ends[0])
+    shown = _decimals(*ends)
+    low, high = (fixed(end, shown) for end in ends)
+    whole = f"{said}{start.format(fixed(value, shown))} (90% interval {low} to {high}), {over}"
+    return whole + _course(slope, course, verdict, at_ends)
 
 
-def _course(slope: Estimate, course: TrendVerdict | None, verdict: Verdict | None) -> str:
+def _course(
+    slope: Estimate,
+    course: TrendVerdict | None,
+    verdict: Verdict | None,
+    at_ends: tuple[float, float],
+) -> str:
     if course is None or slope.value is None or slope.ci90 is None:
         return ""
-    what = {"better": "the advantage", "worse": "the disadvantage"}.get(verdict or "", "k")
-    ends = f"slope {slope.value:+.2g} ({slope.ci90[0]:+.2g} to {slope.ci90[1]:+.2g})"
+    decimals = _decimals(*slope.ci90)
+    value, low, high = (f"{end:+.{decimals}f}" for end in (slope.value, *slope.ci90))
+    ends = f"d log k/d log C = {value} ({low} to {high})"
     if course == "constant":
         return f"; no trend with compute is shown, {ends}"
+    over = f"k from {fixed(at_ends[0], 2)} to {fixed(at_ends[1], 2)}, {ends}"
     if verdict == "no difference shown":
-        course_words = "rises" if slope.value > 0 else "falls"
-        return f"; k {course_words} with compute, {ends}"
-    return f"; {what} is {course} with compute, {ends}"
+        return f"; k {'rises' if slope.value > 0 else 'falls'} with compute, {over}"
+    what = "the advantage" if verdict == "better" else "the disadvantage"
+    return f"; {what} is {course} with compute, {over}"
+
+
+def _decimals(low: float, high: float) -> int:
+    """Decimals whose unit is at most a third of an interval."""
+    if not high > low:
+        return _LEAST + 1
+    return min(_MOST, max(_LEAST, -math.floor(math.log10((high - low) / 3))))

@@ -19,6 +19,7 @@ from scaling.fit.results.checks import Diagnostics, FormRow, Holdout
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.json_form import ByName, json_schema, optional, to_json
 from scaling.fit.results.laws import EnvelopeLaw, Headline, IsoflopLaw, Law, ParametricLaw, Status
+from scaling.fit.results.multipliers import Multiplier
 
 SCHEMA: Literal[1] = 1
 ParamsCount = Literal["given", "effective", "total", "matmul", "non_embedding"]
@@ -217,6 +218,7 @@ class FitDocument:
     holdout: Holdout
     forms: tuple[FormRow, ...] = ()
     comparison: Comparison | None = optional()
+    multipliers: tuple[Multiplier, ...] | None = optional()
 
     def law(self, name: str, kind: type[L]) -> L | None:
         """The law of that name, which is of `kind`; None where it was not asked for."""

@@ -138,15 +138,21 @@ def read_inputs(config: FitConfig, sources: Sources | None = None) -> Inputs:
 def values_of(sources: Sources, config: FitConfig) -> list[str]:
     """The values of the column `by` among the rows asked for, sorted. Raises BadInput."""
     assert config.by is not None
-    table = replace(sources.table, units=config.units)
-    check_known(config.by, "by", table.names)
-    keep = asked_rows(table, config.where)
-    index, values = table.distinct(config.by)
-    empty = keep & (index < 0)
-    if empty.any():
+    check_known(config.by, "by", sources.table.names)
+    found, empty = asked_values(sources, config, config.by)
+    if empty:
         wanted = "a value, since by= names this column"
-        raise table.refusal(int(np.argmax(empty)), config.by, "nothing", wanted)
-    return sorted({str(values[at]) for at in np.unique(index[keep])})
+        raise sources.table.refusal(empty[0], config.by, "nothing", wanted)
+    return found
+
+
+def asked_values(sources: Sources, config: FitConfig, name: str) -> tuple[list[str], Sequence[int]]:
+    """The values of a column among the rows asked for, sorted, and the rows that have none."""
+    table = replace(sources.table, units=config.units)
+    keep = asked_rows(table, config.where)
+    index, values = table.distinct(name)
+    here = np.unique(index[keep & (index >= 0)])
+    return sorted({str(values[at]) for at in here}), np.flatnonzero(keep & (index < 0)).tolist()
 
 
 def _read(path: Path) -> Table:

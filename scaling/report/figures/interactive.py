@@ -14,6 +14,7 @@ from scaling.report.figures.style import INKS, LOOKS, SHADES, SYMBOLS, Ink, Prop
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
 _CLEAR = "rgba(0,0,0,0)"
+_NARROW, _MARK_OF_LEGEND, _LETTER, _ROW_OF_LEGEND = 300, 46, 7, 20  # pixels
 _STOPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _READINGS = {  # what the page says of a place on an axis
     "flops": "C %{{{axis}:.3~g}} FLOP",
@@ -155,6 +156,8 @@ def _layout(chart: Chart, narrow: bool) -> go.Layout:
         "margin": {"l": 56, "r": 12, "t": 16, "b": 48},
         "legend": {"y": -0.12 if narrow and two else -0.2},
     }
+    if narrow and (rows := _legend_rows(chart)) > 2:  # or it would creep up over the axis
+        layout["height"] += _ROW_OF_LEGEND * (rows - 1)
     if chart.shade:
         layout["margin"] |= {"t": 60, "b": 64}
         layout["coloraxis"] = _colors(chart.shade, narrow)
@@ -174,6 +177,18 @@ def _layout(chart: Chart, narrow: bool) -> go.Layout:
             layout["margin"]["r"] = 44
             layout["annotations"] = [_note(note, panel) for note in panel.notes]
     return go.Layout(layout)
+
+
+def _legend_rows(chart: Chart) -> int:
+    """About how many rows the legend takes on a narrow screen."""
+    rows, left = 1, _NARROW
+    series = chart.panels[0].series if chart.panels else ()
+    for name in (s.name for s in series if isinstance(s, Points | Line) and s.name is not None):
+        width = _MARK_OF_LEGEND + _LETTER * len(plain(name))
+        if width > left:
+            rows, left = rows + 1, _NARROW
+        left -= width
+    return rows
 
 
 def _axis(axis: Axis, narrow: bool, wanted: int) -> Properties:

@@ -15,6 +15,7 @@ from scaling.fit.data_flags import ENOUGH_BUDGETS
 from scaling.fit.results import FitDocument
 from scaling.fit.results.checks import Holdout
 from scaling.report.study import Study
+from scaling.report.tables.multipliers import trends
 from scaling.report.text import labels
 from scaling.report.text.estimates import joined
 from scaling.report.text.headline import budgets, headline_laws, span
@@ -35,6 +36,8 @@ LEAST_DECADES = 2.0
 LEAST_STEPS = 500
 NGRAM_LOSS = 1.5
 """Nats per byte above which a byte model still learns short n-grams."""
+
+_TOLD = ("better", "worse")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def _shows(study: Study) -> Iterator[str]:
         )
     if held.loss_error is not None and not _missed(held):
         yield f"One step beyond its range: {_held_out(held)}."
+    yield from (f"{trend.words}." for _, trend in trends(document) if trend.verdict in _TOLD)
 
 
 def _cannot(study: Study) -> Iterator[str]:
@@ -83,6 +87,7 @@ def _cannot(study: Study) -> Iterator[str]:
             f"to within {SMALL_MISS:.0%}" if held.inside90 is not False else "not even one step"
         )
         yield f"What lies beyond its range, {within}: {_held_out(held)}."
+    yield from (f"{trend.words}." for _, trend in trends(document) if trend.verdict not in _TOLD)
     yield from _training_limits(study)
     yield from _convention_spread(document)
 
