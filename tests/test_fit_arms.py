@@ -99,6 +99,7 @@ def test_baseline_is_the_one_asked_for():
     asked = config("runs=x", "by=arm")
     assert baseline_of(["a", "b", "baseline"], asked) == "baseline"
     assert baseline_of(["a", "b"], asked) == "a"
+    assert baseline_of(["a", "b"], asked, first="b") == "b"
 
 
 def test_baseline_that_is_no_group_is_refused(tmp_path):

@@ -31,14 +31,23 @@ def by_arm(config: FitConfig, sources: Sources) -> FitConfig:
     return replace(config, by=ARM)
 
 
-def baseline_of(names: Sequence[str], config: FitConfig) -> str:
-    """The arm that the others are measured by. Raises BadInput where the one asked for is none."""
+def baseline_of(names: Sequence[str], config: FitConfig, first: str | None = None) -> str:
+    """The arm that the others are measured by, `first` if nothing is asked for.
+
+    Raises BadInput where the one asked for is none.
+    """
     if config.baseline is None:
-        return BASELINE if BASELINE in names else names[0]
+        wanted = (name for name in (first, BASELINE) if name in names)
+        return next(wanted, None) or names[0]
     if config.baseline not in names:
         known = one_of(config.baseline, names)
         raise BadInput(f"baseline: found {config.baseline!r}, expected {known}")
     return config.baseline
+
+
+def first_arm(sources: Sources, by: str) -> str | None:
+    """The arm of the first row of a sweep, whose rows begin with the baseline's; else None."""
+    return next(filter(None, sources.table.texts(by)), None) if sources.own else None
 
 
 def check_baseline(config: FitConfig) -> None:

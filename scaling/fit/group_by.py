@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common.errors import BadInput
-from scaling.fit.arms import baseline_of, by_arm, check_baseline, with_multipliers
+from scaling.fit.arms import baseline_of, by_arm, check_baseline, first_arm, with_multipliers
 from scaling.fit.compare import compared, read_other
 from scaling.fit.config import FitConfig
 from scaling.fit.pipeline import Fit, NoUsableRun, fit
@@ -63,7 +63,7 @@ def _groups(
 ) -> tuple[list[tuple[Path, Fit]], dict[str, str]]:
     """The fit of each group set against the baseline, and why others have none. BadInput."""
     values = [str(part.where[by]) for _, part in asked]
-    baseline = baseline_of(values, config)
+    baseline = baseline_of(values, config, first_arm(sources, by))
     fits: dict[str, Fit] = {}
     skipped: dict[str, str] = {}
     for value, (_, part) in zip(values, asked, strict=True):
