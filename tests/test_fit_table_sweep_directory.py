@@ -242,7 +242,8 @@ def test_read_sweep_refuses_a_damaged_plan(tmp_path, content, says):
 
 # What of a record says what the run was, or is read as its N, D, C and loss.
 SETTING = """
-    family n_kv_head n_inner tied_head n_layer n_head n_embd vocab_size block_size init_std residual
+    family n_kv_head n_inner tied_head parametrization base_width base_depth
+    n_layer n_head n_embd vocab_size block_size init_std residual
     batch_tokens lr warmup_tokens
     precision dataset tokenizer data_digest eval_tokens tokens_planned tokens loss loss_bpb
     flops_6nd flops_exact params_total params_non_embedding params_matmul params_effective
