@@ -255,10 +255,11 @@ def write_environment(attempt: Attempt, environment: Environment) -> None:
     write_atomic(attempt.folder / NAME, to_json(asdict(environment)))
 
 
-def earlier_environment(attempt: Attempt) -> Environment | None:
+def earlier_environment(attempt: Attempt, start: Path | None = None) -> Environment | None:
     """What the last attempt before this one decided, if any came so far.
 
-    With half the micro-batch if it ended by lack of memory.
+    With half the micro-batch if it ended by lack of memory. A run that begins with a checkpoint of
+    another (`start`) computes as that did.
     """
     for folder in reversed(attempts(attempt.trial)):
         if folder != attempt.folder and (folder / NAME).exists():
@@ -270,4 +271,6 @@ def earlier_environment(attempt: Attempt) -> Environment | None:
             if record is None or record.status != "oom":
                 return found
             return replace(found, micro_batch=max(1, found.micro_batch // 2))
+    if start is not None and (path := start.parent.parent / NAME).exists():
+        return build(Environment, read_json(path), str(path))
     return None

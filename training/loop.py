@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from common.errors import StopRequested
 from training.checkpointer import Checkpointer
@@ -27,8 +28,9 @@ def train(
     data: Data | None = None,
     quiet: bool = False,
     step_function: StepFunction = begin_step,
+    start: Path | None = None,
 ) -> RunRecord:
-    """Train a claimed trial to its end, from its newest checkpoint if it has one.
+    """Train a claimed trial to its end, from its newest checkpoint, or `start`, if it has one.
 
     `data` where the caller has opened it already; `quiet` keeps the terminal clean. Returns the
     record (done, diverged or oom) and publishes nothing but checkpoints. Raises BadInput for bad
@@ -39,7 +41,7 @@ def train(
     """
 
     def train_once(config: TrainConfig) -> RunRecord:
-        state = set_up(config, attempt, ranks, logger, data)
+        state = set_up(config, attempt, ranks, logger, data, start)
         with (
             Checkpointer(state, attempt, logger) as checkpointer,  # may end late: the faults first
             faults_handled(state, attempt) as stop,
@@ -127,6 +129,7 @@ def train_and_publish(
     data: Data | None = None,
     quiet: bool = False,
     step_function: StepFunction = begin_step,
+    start: Path | None = None,
 ) -> RunRecord:
     """`train`, and leave the record in the trial's folder: by rank 0, as a rule.
 
@@ -134,7 +137,7 @@ def train_and_publish(
     since its end is what frees the others. Raises StopRequested, too, when the attempt was taken
     over before it could publish.
     """
-    record = train(config, attempt, ranks, data, quiet, step_function)
+    record = train(config, attempt, ranks, data, quiet, step_function, start)
     is_alone = record.status == "oom" and ranks.world_size > 1
     if ranks.is_main or is_alone:
         published = publish(attempt, record)

@@ -50,6 +50,11 @@ def _fall(schedule: ScheduleConfig, warmup: int) -> tuple[int, int]:
     return warmup, steps
 
 
+def shared_steps(schedule: ScheduleConfig) -> int:
+    """Updates before the rate begins to fall: what runs of a constant rate have in common."""
+    return _fall(schedule, warmup_steps(schedule))[0]
+
+
 def warmup_steps(schedule: ScheduleConfig) -> int:
     """The warm-up in whole steps; at least one step is left for the fall."""
     return min(round(schedule.warmup_tokens / schedule.batch_tokens), schedule.steps - 1)

@@ -7,6 +7,7 @@ from common.errors import BadInput
 from configs.schema import build
 from data.manifest import Manifest, compare
 from model.pretrained import Pretrained, read_pretrained
+from training.branch import begin_branch, branch_point
 from training.config import TrainConfig
 from training.dataset import Data, open_data
 from training.device.micro_batch import autotune
@@ -26,11 +27,21 @@ from training.trial.logger import MetricsLogger
 
 
 def set_up(
-    config: TrainConfig, attempt: Attempt, ranks: Ranks, logger: MetricsLogger, data: Data | None
+    config: TrainConfig,
+    attempt: Attempt,
+    ranks: Ranks,
+    logger: MetricsLogger,
+    data: Data | None,
+    start: Path | None = None,
 ) -> TrainState:
-    """Everything up to the first step of this attempt; BadInput, on all ranks, for bad input."""
+    """Everything up to the first step of this attempt; BadInput, on all ranks, for bad input.
+
+    `start` is the checkpoint of a trunk, with which a run that has none of its own begins.
+    """
     data = data or open_data(config, ranks)
-    earlier = ranks.broadcast_from_rank0(lambda: (e := earlier_environment(attempt)) and asdict(e))
+    earlier = ranks.broadcast_from_rank0(
+        lambda: (e := earlier_environment(attempt, start)) and asdict(e)
+    )
     known = build(Environment, earlier) if earlier else None
     environment = decide(config, ranks, known, logger.note)
     state = build_state(config, ranks, environment, data)
@@ -49,6 +60,8 @@ def set_up(
         logger.note(f"resumed at step {state.step} from {found.path}")
         if changes := state.environment.changes_since(found.meta.environment):
             logger.note(f"not bitwise reproducible: {', '.join(changes)}")
+    elif start is not None and (trunk := branch_point(state, start, logger)):
+        begin_branch(state, trunk, logger)
     elif config.init_from is not None:
         initial = ranks.on_all_ranks(lambda: initial_weights(config, data.manifest))
         state.model.load_state_dict(initial.state)

@@ -58,6 +58,7 @@ class TrainState:
     noise: NoiseScale = field(default_factory=NoiseScale)
     autotune_s: float = 0.0
     first_step_s: float | None = None
+    branched_at: int = 0
     timing_start: tuple[int, float] = (0, 0.0)
     last_read_s: float = 0.0
     prefetched: tuple[int, tuple[Tensor, Tensor]] | None = None
@@ -141,6 +142,8 @@ class TrainState:
             "started": self.started,
             "noise": asdict(self.noise),
         }
+        if self.branched_at:
+            values["branched_at"] = self.branched_at
         if self.ranks.device.type == "cuda":
             values["cuda_rng"] = torch.cuda.get_rng_state(self.ranks.device)
         return values
@@ -168,6 +171,7 @@ class TrainState:
         self.earlier_wall_s, self.started = values["wall_s"], values["started"]
         self.loss_by_position = values.get("loss_by_position")
         self.noise = NoiseScale(**values.get("noise", {}))  # older checkpoints have none
+        self.branched_at = values.get("branched_at", 0)
         changes = self.environment.changes_since(found.meta.environment)
         self.bitwise &= found.meta.bitwise and not changes
 

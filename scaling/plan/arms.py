@@ -8,12 +8,14 @@ study: runs of one budget and seed differ in what is compared and in nothing els
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from common.errors import BadInput
+from common.text import either
 from configs.schema import build
 from configs.suggest import cure
 from scaling.plan.config import GridConfig, RulesConfig
+from scaling.plan.rules import of_size
 from training.config import TrainConfig, as_mapping
 from training.trial.identity import first_difference, science, setting
 
@@ -43,9 +45,12 @@ class Arm:
 def arms_of(base: TrainConfig, grid: GridConfig) -> tuple[Arm, ...]:
     """The arms of a grid, the baseline first; the grid itself where it names none. BadInput."""
     if grid.arms is None:
-        return (Arm(None, base, grid),)
-    plain = replace(grid, arms=None)
-    arms = tuple(_arm(name, base, plain, changes) for name, changes in grid.arms.items())
+        arms: tuple[Arm, ...] = (Arm(None, base, grid),)
+    else:
+        plain = replace(grid, arms=None)
+        arms = tuple(_arm(name, base, plain, changes) for name, changes in grid.arms.items())
+    for arm in arms if grid.trunk else ():
+        _require_one_trunk(arm)
     for index, arm in enumerate(arms):
         for other in arms[:index]:
             if other.grid == arm.grid and science(other.base) == science(arm.base):
@@ -96,6 +101,26 @@ def _set(values: dict[str, Any], field: str, value: Any) -> None:
         values[group] = below if isinstance(below, dict) else {}
         values = values[group]
     values[name] = deepcopy(value)
+
+
+def _require_one_trunk(arm: Arm) -> None:
+    """BadInput where the rate of an arm depends on the horizon before its cool-down."""
+    where, schedule, chosen = "grid.trunk", arm.base.schedule.name, arm.grid.rules
+    if arm.name:
+        where = f"grid.arms.{arm.name}: grid.trunk"
+    if schedule == "cosine":
+        raise BadInput(
+            f"{where}: found true with schedule.name cosine, whose rate depends on the horizon "
+            "from the first step; expected constant_sqrt or constant_linear, as schedule=constant"
+        )
+    kinds: tuple[Literal["lr", "batch", "warmup"], ...] = ("lr", "batch", "warmup")
+    for kind in kinds:
+        name, known = getattr(chosen, kind), of_size(kind)
+        if name not in known:
+            raise BadInput(
+                f"{where}: found true with rules.{kind} {name}, which depends on the horizon; "
+                f"expected {either(known)}, which depends on the size alone"
+            )
 
 
 def _require_one_setting(where: str, base: TrainConfig, arm: TrainConfig) -> None:

@@ -194,6 +194,8 @@ class GridConfig:
     arms     recipes to compare, the first the baseline: by name what each changes of model,
              optimizer, schedule, data, precision, rules or ladder, as {gpt2: {}, muon: {optimizer:
              muon}}
+    trunk    runs of one arm, size and seed share their constant rate up to each one's cool-down:
+             as schedule=constant has it, with rules that know no horizon
 
     A cell that would see the training text more than data.max_epochs times is left out too.
     """
@@ -213,6 +215,7 @@ class GridConfig:
     tuning: TuningConfig | None = None
     controls: ControlsConfig | None = None
     arms: dict[str, dict[str, Any]] | None = None
+    trunk: bool = False
 
     def __post_init__(self) -> None:
         budgets, counts = self.budgets, self._counts

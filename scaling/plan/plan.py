@@ -1,12 +1,13 @@
 """What a sweep is to run: trials in running order, what was learned, and the cells left out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from scaling.plan.arms import Arm, arms_of
 from scaling.plan.config import CentreConfig, GridConfig, Part
 from scaling.plan.cost import TimeModel
+from scaling.plan.trunks import branches_of
 from training.config import TrainConfig
 
 Stage = Literal["scout", "tuning", "grid"]
@@ -149,7 +150,10 @@ def merge_plans(plan: Plan, trials: Iterable[Trial]) -> Plan:
             merged[trial.id] = _of_both(there, trial, trial.id in own)
         elif trial.id not in own and _rank(trial.part) < _rank(there.part):
             merged[trial.id] = trial
-    return replace(plan, trials=tuple(sorted(merged.values(), key=_running_order)))
+    found = tuple(merged.values())
+    if plan.grid.trunk:
+        found = tuple(_predicted(found, plan.step_time))
+    return replace(plan, trials=tuple(sorted(found, key=_running_order)))
 
 
 def _of_both(there: Trial, trial: Trial, is_own: bool) -> Trial:
@@ -160,6 +164,18 @@ def _of_both(there: Trial, trial: Trial, is_own: bool) -> Trial:
         if known is None or (not is_own and _rank(part) < _rank(known)):
             arms[name] = part
     return replace(there, part=main_part(arms.values()), arms=tuple(arms.items()))
+
+
+def _predicted(trials: Sequence[Trial], step_time: TimeModel | None) -> Iterator[Trial]:
+    """Trials with the seconds that each takes itself, where others have a part of its steps."""
+    branches = branches_of((trial.id, trial.config) for trial in trials)
+    for trial in trials:
+        branch = branches.get(trial.id)
+        if branch is None or step_time is None:
+            yield trial
+        else:
+            own = 1 - branch.step / trial.config.schedule.steps
+            yield replace(trial, predicted_s=own * step_time.trial_s(trial.config))
 
 
 def main_part(parts: Iterable[Part]) -> Part:

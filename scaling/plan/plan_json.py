@@ -21,6 +21,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     del values["arm"]
     if plan.grid.arms is None:
         del values["grid"]["arms"]
+    if not plan.grid.trunk:
+        del values["grid"]["trunk"]
     if not plan.learned.arms:
         del values["learned"]["arms"]
     for trial in values["trials"]:

@@ -22,13 +22,13 @@ from typing import Literal
 
 from common.errors import BadInput
 from model.config import GPTConfig
-from model.flops import params_matmul, params_non_embedding
+from model.flops import params_effective, params_matmul, params_non_embedding
 from scaling.fit.other_laws import kaplan_learning_rate
 
 LrName = Literal["toy", "step_law", "deepseek", "porian", "kaplan", "gpt3"]
-BatchName = Literal["toy", "step_law", "step_porian", "deepseek", "porian", "gpt3"]
+BatchName = Literal["toy", "toy_size", "step_law", "step_porian", "deepseek", "porian", "gpt3"]
 Beta2Name = Literal["toy", "token_memory"]
-WarmupName = Literal["tenth", "parameters"]
+WarmupName = Literal["tenth", "parameters", "size"]
 InitName = Literal["width", "gpt2"]
 
 # GPT-2 has no QK-norm; its loss spikes above this learning rate. The published rules met it only
@@ -60,6 +60,11 @@ class Case:
     def n_matmul(self) -> int:
         """12 L d^2 + V d."""
         return params_matmul(self.model)
+
+    @property
+    def n_effective(self) -> int:
+        """Exact training FLOP of a token over 6."""
+        return params_effective(self.model)
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,8 @@ LEARNING_RATES: Mapping[str, Rule] = {
 BATCHES: Mapping[str, Rule] = {  # in tokens
     # A third of Step Law's, which costs 0.03 nats and more below 1 MB.
     "toy": Rule(lambda d: 0.2 * d**0.571, {"tokens": (1e3, 1e8)}),
+    # The same at D = 20 N whatever the horizon, so that runs of a size may share a trunk.
+    "toy_size": Rule(lambda n: 0.2 * (20 * n) ** 0.571, {"n_effective": (50, 5e6)}),
     "step_law": Rule(lambda d: 0.58 * d**0.571, {"tokens": (1e7, 1e13)}),
     # Between Step Law and Porian, in powers of two.
     "step_porian": Rule(lambda d: 2.0 ** round(math.log2(0.8 * d**0.571)), {"tokens": (1e7, 1e13)}),
@@ -144,7 +151,7 @@ def batch_tokens(name: BatchName, case: Case, factor: float = 1.0, multiple: int
     """
     block = case.model.block_size
     asked = round(factor * _apply("batch", BATCHES, name, case) / block)
-    asked = max(2 if name == "toy" else 1, asked)
+    asked = max(2 if name in ("toy", "toy_size") else 1, asked)
     sequences = multiple * max(1, round(asked / multiple))
     if max(sequences / asked, asked / sequences) > MOST_ROUNDING:
         raise BadInput(
@@ -163,10 +170,21 @@ def beta2(name: Beta2Name, batch_tokens: int) -> float:
 def warmup_tokens(name: WarmupName, case: Case, batch_tokens: int) -> int:
     """Tokens of linear warm-up: a tenth of D; or N_matmul tokens if fewer, yet at least 100 steps.
 
-    The second is Porian's remedy for a warm-up that eats the small models' whole run.
+    The second is Porian's remedy for a warm-up that eats the small models' whole run; `size` is the
+    same without the tenth, which depends on the horizon.
     """
+    if name == "size":
+        return max(case.n_matmul, 100 * batch_tokens)
     tenth = round(case.tokens / 10)
     return tenth if name == "tenth" else max(min(case.n_matmul, tenth), 100 * batch_tokens)
+
+
+def of_size(kind: Literal["lr", "batch", "warmup"]) -> list[str]:
+    """The rules of a kind that know the size alone, and neither the horizon nor the budget."""
+    if kind == "warmup":
+        return ["size"]
+    table = LEARNING_RATES if kind == "lr" else BATCHES
+    return [name for name, rule in table.items() if not {"tokens", "flops"} & set(rule.within)]
 
 
 def init_std(name: InitName, case: Case) -> float:

@@ -20,6 +20,7 @@ from model.flops import params_effective
 from scaling.plan.cost import StatedThroughput, TimeModel, flops_exact, makespan_s
 from scaling.plan.memory import Device, Disk
 from scaling.plan.plan import Plan, Trial, by_arm
+from scaling.plan.trunks import branches_of, flops_spent
 
 _COLUMNS = (
     *("FLOP", "L x d", "N_eff", "tokens", "tok/N", "batch", "steps", "lr"),
@@ -194,6 +195,19 @@ def arm_lines(plan: Plan, parallel: int, step_time: TimeModel | None) -> Iterato
         role = " (baseline)" if arm.arm == next(iter(plan.grid.arms or {})) else ""
         share = f"{cost.flops:.3g} FLOP ({cost.flops / whole:.0%})"
         yield f"arm {arm.arm}{role}: {plural(cost.trials, 'trial')}, {share}{hours}"
+
+
+def trunk_line(plan: Plan) -> str | None:
+    """What shared trunks save; None where no run has a part of another."""
+    branches = branches_of((t.id, t.config) for t in plan.trials) if plan.grid.trunk else {}
+    if not branches:
+        return None
+    whole = sum(flops_exact(trial.config) for trial in plan.trials)
+    spent = sum(flops_spent(trial.config, branches.get(trial.id)) for trial in plan.trials)
+    return (
+        f"trunks: {plural(len(branches), 'run')} begin with the state of a longer one: "
+        f"{spent:.3g} FLOP are spent instead of {whole:.3g} (-{1 - spent / whole:.0%})"
+    )
 
 
 def _table(

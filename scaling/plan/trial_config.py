@@ -74,6 +74,9 @@ def cell_config(
     if dataset_tokens is not None and steps * batch > base.data.max_epochs * dataset_tokens:
         epochs = steps * batch / dataset_tokens
         return f"{epochs:.3g} epochs, expected at most data.max_epochs {base.data.max_epochs:g}"
+    warmup = rules.warmup_tokens(chosen.warmup, case, batch)
+    if chosen.warmup == "size" and 2 * warmup > steps * batch:
+        return f"a warm-up of {warmup} tokens, expected at most half of {steps * batch}"
     beta2 = rules.beta2(chosen.beta2, batch)
     return replace(
         base,
@@ -87,7 +90,7 @@ def cell_config(
             base.schedule,
             tokens=tokens,
             batch_tokens=batch,
-            warmup_tokens=rules.warmup_tokens(chosen.warmup, case, batch),
+            warmup_tokens=warmup,
         ),
     )
 

@@ -169,6 +169,7 @@ def _answer(
     return [
         cost.line,
         *table.arm_lines(every, parallel, whole.step_time),
+        *filter(None, [table.trunk_line(every)]),
         table.time_line(whole.step_time),
         *([compiled.line] if compiled else []),
         *table.price_line(cost, target.devices, launcher.price_per_hour),

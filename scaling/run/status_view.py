@@ -13,6 +13,7 @@ from rich.text import Text
 
 from common.errors import ExitStatus
 from common.numbers import duration
+from common.text import plural
 from scaling.fit.table.sweep_directory import write_runs_csv
 from scaling.plan.plan import Plan, Stage
 from scaling.run import store, trial_states
@@ -21,6 +22,7 @@ from scaling.run.config import LauncherConfig
 from scaling.run.progress import count_line, name, stale_line, undigested_line
 from scaling.run.status import Overview, TrialView, overview, view
 from training.trial.attempt import Watch
+from training.trial.record import RunRecord
 
 WATCH_S = 5.0
 _SHARE_OF_WATCHING = 0.1  # of one core, at most: a large sweep is looked at less often
@@ -101,6 +103,14 @@ def _total_lines(total: Overview, launcher: LauncherConfig, stage: Stage) -> lis
     return [count_line(total.counts), "; ".join(parts)]
 
 
+def _saved(records: Sequence[RunRecord]) -> list[str]:
+    """What branches had from their trunks so far; nothing where there are none."""
+    spared = [r.flops_exact - r.flops_spent for r in records if r.flops_spent is not None]
+    branches = plural(len(spared), "run")
+    text = f"trunks: {branches} began with the state of a longer one: {sum(spared):.3g} FLOP saved"
+    return [text] if spared else []
+
+
 def _arm_lines(plan: Plan, views: Sequence[TrialView]) -> Iterator[str]:
     """How far each arm is; nothing of a sweep without arms."""
     for arm in plan.grid.arms or ():
@@ -143,6 +153,7 @@ def _notes(stored: store.StoredPlan, views: Sequence[TrialView]) -> list[str]:
     """What holds of the sweep as a whole."""
     lines = [*_arm_lines(stored.plan, views)]
     lines += [stale_line(stored)] if stored.stale else []
+    lines += _saved([view.state.record for view in views if view.state.record])
     shared = [item.sharing.is_mps for item in views if item.sharing]
     how = {True: "sharing a GPU by MPS", False: "taking turns on a GPU (time-slicing, no MPS)"}
     lines += [f"{shared.count(kind)} running {how[kind]}" for kind in how if kind in shared]

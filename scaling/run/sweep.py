@@ -23,6 +23,7 @@ from scaling.run.store import StoredPlan
 from scaling.run.target import target_of
 from scaling.run.trial_states import TrialState
 from scaling.run.workers.devices import Machine, require_divisible, this_machine
+from scaling.run.workers.trunks import Trunks
 from scaling.run.workers.worker import Worker
 from training.dataset import node_copy, prepared_data
 from training.tracking import where_rows_go
@@ -160,6 +161,8 @@ def _train(
         ):
             print(f"warning: {done}", flush=True)
     cleanup.clean_sweep(out, states, watch)
+    trunks = Trunks(out, stored.plan.trials if stored.plan.grid.trunk else ())
+    trunks.clean()
     missing = [state.trial for state in states if state.record is None]
     require_divisible(states, machine.launcher)
     if missing:
@@ -180,6 +183,7 @@ def _train(
                 keep=keep,
                 wait=wait,
                 packing=packing,
+                trunks=trunks,
             )
             worker.run()
     return trial_states.read_states(out, stored.plan, watch)

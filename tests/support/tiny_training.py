@@ -117,12 +117,17 @@ def claimed(trial: Path) -> Attempt:
 
 
 def train_once(
-    config: TrainConfig, trial: Path, step_function: StepFunction = begin_step
+    config: TrainConfig,
+    trial: Path,
+    step_function: StepFunction = begin_step,
+    start: Path | None = None,
 ) -> RunRecord:
     """One attempt as a sweep's worker makes it: claim, train, publish, give back."""
     attempt = claimed(trial)
     try:
-        record = train(config, attempt, alone(), quiet=True, step_function=step_function)
+        record = train(
+            config, attempt, alone(), quiet=True, step_function=step_function, start=start
+        )
         assert publish(attempt, record)
     finally:
         attempt.release()

@@ -42,6 +42,7 @@ def describe(
         epochs=tokens / state.data.loader.tokens_per_epoch,
         flops_6nd=6 * params_total(config.model) * tokens,
         flops_exact=flops_per_token_exact(config.model) * tokens,
+        flops_spent=_flops_spent(state),
         weights_digest=weights_digest(state.model) if status == "done" else None,
         spikes=len(jumps),
         spike_step=spike_step,
@@ -58,6 +59,14 @@ def describe(
         started=state.started,
         ended=utc_now(),
     )
+
+
+def _flops_spent(state: TrainState) -> int | None:
+    if not state.branched_at:
+        return None
+    steps = max(0, state.step - state.branched_at)
+    tokens = steps * state.config.schedule.batch_tokens
+    return flops_per_token_exact(state.config.model) * tokens
 
 
 def utilisation(state: TrainState, tokens_per_s: float | None) -> float | None:

@@ -62,6 +62,11 @@ class MetricsLogger:
         except OSError:  # a terminal that was closed, a pipe whose reader left: the run goes on
             self._quiet = True
 
+    def history(self, row: Row) -> None:
+        """Log one row of what another run did before this one began, silently."""
+        if self._is_main:
+            self._metrics.write(row)
+
     def row(self, row: Row) -> None:
         """Log one row of metrics, and show it if the last was shown long enough ago."""
         if not self._is_main:

@@ -64,6 +64,7 @@ class RunRecord:
     first_step_s    of the last attempt, with compilation and the trial of micro-batches
     tokens_per_s    of the last attempt's steps but the first, if there are any
     mfu             by the nanoGPT count over the device's dense peak; null if that is not known
+    flops_spent     what a branch took itself of flops_exact, beside its trunk; null: all of it
     digest          over all the rest, as it stands in record.json; None in one written by hand, or
                     by an earlier version
     spikes          logged losses that rose far and stayed up (metrics.spikes); the highest of them
@@ -113,6 +114,7 @@ class RunRecord:
     epochs: float | None = None
     flops_6nd: int = 0
     flops_exact: int = 0
+    flops_spent: int | None = None
     weights_digest: str | None = None
     spikes: int | None = None
     spike_step: int | None = None

@@ -18,7 +18,7 @@ _OUTCOME_NAMES = """
     run_id seed status reason attempts wall_s train_s first_step_s tokens_per_s mfu peak_memory
     train_loss step steps is_final stale id schema weights_digest config_digest bitwise started
     ended torch device threads world_size code_commit code_dirty spikes spike_step spike_nats epochs
-    part digest sdpa loss_by_position
+    part digest sdpa loss_by_position flops_spent
     Name ID State Notes User Tags Created Updated Runtime Hostname Sweep _step _runtime _timestamp
 """
 OUTCOMES = frozenset(_OUTCOME_NAMES.split())  # ours, then those of a Weights & Biases export

@@ -9,6 +9,7 @@ processes on one: +3% when they take turns, +116% under MPS; so only under MPS.
 """
 
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,13 @@ class Packing:
         note = {"trials_per_device": count, "mps": self.is_mps}
         write_atomic(attempt.folder / NAME, to_json(note))
         return replace(runtime, memory_share=runtime.memory_share / count)
+
+
+def room_left(packing: Packing | None, there: Iterable[TrainConfig]) -> float:
+    """What is left of a device that trials share, each of them the less the smaller it is."""
+    if packing is None:
+        return 1.0
+    return 1 - sum(1 / packing.at_once(config) for config in there)
 
 
 def packing_lines(launcher: LauncherConfig, plan: Plan) -> list[str]:

@@ -36,7 +36,8 @@ class Task:
     """One trial to execute: its folder, the attempt that was claimed for it, and its config.
 
     Trials of equal `shape` compile to the same code. `group` and `tags` are for whoever tracks it.
-    `data` is the folder of the prepared data, if its owner has looked at them.
+    `data` is the folder of the prepared data, if its owner has looked at them, `start` the
+    checkpoint of its trunk.
     """
 
     folder: str
@@ -46,6 +47,7 @@ class Task:
     group: str | None = None
     tags: tuple[str, ...] = ()
     data: str | None = None
+    start: str | None = None
 
 
 class TrialProcess(Protocol):

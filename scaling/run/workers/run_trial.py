@@ -82,7 +82,8 @@ def _train(task: Task, attempt: Attempt) -> int:
             with watchdog(attempt, ranks, lambda text: None), tracking:
                 folder = Path(task.data) if task.data else None
                 data = open_data(config, ranks, folder=folder)
-                record = train_and_publish(config, attempt, ranks, data, quiet=True)
+                start = Path(task.start) if task.start else None
+                record = train_and_publish(config, attempt, ranks, data, quiet=True, start=start)
     except StopRequested as request:
         print(f"stopped: {request}")
         return STOPPED

@@ -9,7 +9,7 @@ running trials their time since the last checkpoint and nothing else.
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -21,8 +21,9 @@ from scaling.run import cleanup, failures, trial_states
 from scaling.run.config import LauncherConfig
 from scaling.run.progress import Ended, Progress, Running, tags_of
 from scaling.run.trial_states import read_or_set_aside
-from scaling.run.workers.packing import Packing
+from scaling.run.workers.packing import Packing, room_left
 from scaling.run.workers.processes import DISK_FULL, STOP_SIGNALS, STOPPED, Task, TrialProcess
+from scaling.run.workers.trunks import Trunks
 from training.config import RuntimeConfig, TrainConfig, as_mapping
 from training.device.compilation import graph_key
 from training.device.process import counted
@@ -46,6 +47,7 @@ class Worker:
     wait     stay until the trials that others own have ended too, and take over those whose owner
              dies; otherwise leave as soon as those owners are known to live
     packing  how trials share a device; None: each has its own
+    trunks   which trials begin with others' states; None: none does
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Worker:
         keep: bool = False,
         wait: bool = True,
         packing: Packing | None = None,
+        trunks: Trunks | None = None,
     ):
         self._out = out
         self._pending = deque(trials)
@@ -75,6 +78,7 @@ class Worker:
         self._shape_of = shape_of
         self._data = None if data is None else str(data.absolute())
         self._keep, self._wait, self._packing = keep, wait, packing
+        self._trunks = trunks or Trunks(out, ())
         self._watch = Watch(launcher.lease_s)
         self._last_shape: dict[TrialProcess, str] = {}
         self._next_beat_s = self._next_look_s = 0.0
@@ -130,7 +134,7 @@ class Worker:
         self._beat()
         if not self._running and not self._idle:  # no device is left in service
             return False
-        if self._running or self._pending:
+        if self._running or any(self._trunks.is_ready(trial, True) for trial in self._pending):
             return True
         return bool(self._elsewhere) and self._may_wait()
 
@@ -154,11 +158,11 @@ class Worker:
                     self._last_shape[process] = shape
                 runtime, packing = self._runtime, self._packing
                 runtime = packing.share(claimed, trial.config, runtime) if packing else runtime
-                config = replace(trial.config, runtime=runtime)
+                config = replace(trial.config, runtime=self._trunks.kept(trial, runtime))
                 write_config(folder, config)
                 labels = self._out.absolute().name, tags_of(trial)
                 identity = str(folder), claimed.number, as_mapping(config), shape
-                self._start(Task(*identity, *labels, self._data))
+                self._start(Task(*identity, *labels, self._data, self._trunks.start(trial)))
                 self._look_ahead(process)
             else:
                 record, note = read_or_set_aside(folder)
@@ -183,35 +187,29 @@ class Worker:
 
     def _next_start(self) -> tuple[TrialProcess, Trial] | None:
         """An idle process and its next trial, taken from those that wait; None where none fits."""
-        for process in reversed(self._idle if self._pending else []):
-            if (room := self._room(process)) < 1e-9:
+        ready = [at for at, one in enumerate(self._pending) if self._trunks.is_ready(one)]
+        for process in reversed(self._idle if ready else []):
+            on_it = (r.trial.config for r in self._running if r.process.place == process.place)
+            if (room := room_left(self._packing, on_it)) < 1e-9:
                 continue
-            index = self._next_for(process)
+            # The longest trial of the shape that this process compiled, else the longest of all.
+            index = self._first_of(self._last_shape.get(process), ready)
+            index = ready[0] if index is None else index
             trial = self._pending[index]
             if self._packing is None or 1 / self._packing.at_once(trial.config) < room + 1e-9:
                 del self._pending[index]
                 return process, trial
         return None
 
-    def _next_for(self, process: TrialProcess) -> int:
-        """The longest trial of the shape that this process compiled, else the longest of all."""
-        return self._first_of(self._last_shape.get(process)) or 0
-
-    def _room(self, process: TrialProcess) -> float:
-        """What is left of a device that trials share, each of them the less the smaller it is."""
-        if self._packing is None:
-            return 1.0
-        there = [run.trial.config for run in self._running if run.process.place == process.place]
-        return 1 - sum(1 / self._packing.at_once(config) for config in there)
-
-    def _first_of(self, shape: str | None) -> int | None:
-        """Where the longest of the waiting trials of a shape is; None where none is of it."""
-        waiting = enumerate(self._pending if shape else ())
-        return next((at for at, trial in waiting if self._shape_of(trial.config) == shape), None)
+    def _first_of(self, shape: str | None, among: Iterable[int]) -> int | None:
+        """Which of these waiting trials is the longest of a shape; None where none is of it."""
+        waiting = ((at, self._pending[at].config) for at in (among if shape else ()))
+        return next((at for at, config in waiting if self._shape_of(config) == shape), None)
 
     def _look_ahead(self, process: TrialProcess) -> None:
         """Have a process begin beside one whose next trial is of another shape than its own."""
-        if self._pending and self._first_of(self._last_shape.get(process)) is None:
+        waiting = range(len(self._pending))
+        if waiting and self._first_of(self._last_shape.get(process), waiting) is None:
             process.prepare()
 
     def _judge(self, running: Running, status: int) -> None:
@@ -239,6 +237,7 @@ class Worker:
                 record, note = self._record_crash(trial, attempt, status)
         if record and record.status == "done":
             cleanup.clean_trial(attempt.trial, self._keep)
+            self._trunks.clean(trial)
         note = "; ".join(text for text in (note, out_of_service) if text)
         self._end(Ended(trial, record, elapsed_s, note))
 
