@@ -247,3 +247,18 @@ def test_arm_without_cell_at_budgets_of_baseline_is_refused(capsys, tmp_path):
     error = capsys.readouterr().err
     assert error.count("\n") == 1, error
     assert "grid.arms.b: found no cell at a budget where the baseline a has one: " in error
+
+
+def test_arms_of_other_architectures_have_sizes_near_the_baselines():
+    """Each architecture has sizes of its own ladder, near the baseline's at each budget."""
+    request = read_request(Arguments("sweep", ("experiment=arms_smoke", "mode=plan"), CONFIG_DIR))
+    gpt2, *others = by_arm(plan_grid(request.base, request.grid, CORPUS))
+    assert [arm.arm for arm in others] == ["muon", "llama", "lstm"]
+    assert [arm.base.model.family for arm in others] == ["gpt2", "llama", "lstm"]
+    for arm in others:
+        for trial in arm.trials:
+            same = (t for t in gpt2.trials if t.flops_budget == trial.flops_budget)
+            sizes = [params_effective(t.config.model) for t in same]
+            own = params_effective(trial.config.model)
+            assert min(abs(math.log(own / size)) for size in sizes) < math.log(1.5)
+        assert len(arm.trials) >= len(gpt2.trials) - 1

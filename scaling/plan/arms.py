@@ -14,6 +14,7 @@ from common.errors import BadInput
 from common.text import either
 from configs.schema import build
 from configs.suggest import cure
+from model.families import FAMILIES
 from scaling.plan.config import GridConfig, RulesConfig
 from scaling.plan.rules import of_size
 from training.config import TrainConfig, as_mapping
@@ -82,6 +83,8 @@ def _arm(name: str, base: TrainConfig, grid: GridConfig, changes: Mapping[str, A
             hint = f"; change {cures}" if cures and field != "schedule.tokens" else ""
             raise BadInput(f"{where}.{field}: the grid sets it of each trial{hint}")
         _set(values, field, value)
+    if family := FAMILIES.get(values["model"]["family"]):  # the ladder sets heads, where it has any
+        values["model"]["n_head"] = int(family.attends) and (values["model"]["n_head"] or 1)
     rules, ladder = values.pop("rules"), values.pop("ladder")
     try:
         own_rules = build(RulesConfig, rules, "rules")

@@ -52,6 +52,8 @@ def _differences(
         raise BadInput(f"grid.arms.{name}: {error}") from None
     for group in chosen:
         before = dict(flat({group: plain.get(group)}))
-        for field, value in flat({group: values[group]}):
-            if field not in RULED and before.get(field) != value:
-                yield field, value
+        now = dict(flat({group: values[group]}))
+        # What a file does not have, as a cosine no cool-down, is null.
+        for field in {**now, **before}:
+            if field not in RULED and before.get(field) != now.get(field):
+                yield field, now.get(field)
