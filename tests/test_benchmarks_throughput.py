@@ -83,7 +83,7 @@ def settings(**changes: Any) -> Settings:
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     code = BARE.format(absent=ABSENT)
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def checkout(folder: Path, error: float) -> Path:
@@ -136,7 +136,7 @@ def test_throughput_notices_an_unequal_peer(tmp_path: Path) -> None:
 def test_throughput_refuses_a_missing_peer(tmp_path: Path) -> None:
     """A missing peer is one line and status 2."""
     command = [sys.executable, "-m", "benchmarks.throughput", "--peer", str(tmp_path)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 2
     assert result.stderr == (
         f"error: --peer: {tmp_path}/model.py not found, expected a checkout of karpathy/nanoGPT\n"

@@ -117,7 +117,7 @@ def test_script_requeues_stopped_task(
         pass
     if told:
         process.terminate()
-    assert process.wait(120) == (75 if told and status == 143 else status)
+    assert process.wait(300) == (75 if told and status == 143 else status)
     assert (tmp_path / "asked").exists() == requeued
     assert not requeued or (tmp_path / "asked").read_text() == "requeue 7_2\n"
 
@@ -143,7 +143,7 @@ def test_script_ends_with_status_of_worker_that_ends_at_once(tmp_path, line, pre
     while process.poll() is None and not (tmp_path / "up").exists():
         pass
     process.terminate()
-    assert process.wait(120) == status
+    assert process.wait(300) == status
 
 
 def test_usable_cores_are_those_of_slurm(monkeypatch):

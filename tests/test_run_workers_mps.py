@@ -193,6 +193,6 @@ def test_shared_has_two_processes_served_by_nvidias_own_daemon():
         served = say(environment, f"get_client_list {server}")
         assert len(served) >= 2  # by pid, which in a container is another
         for client in clients:
-            client.communicate("\n", timeout=60)
+            client.communicate("\n", timeout=300)
     if sharing.environment:  # its own, and not the cluster's
         eventually(lambda: not alive(int(server)))

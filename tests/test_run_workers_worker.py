@@ -178,7 +178,7 @@ def test_many_workers_share_trials(tmp_path, workers):
         fork(lambda: work(tmp_path, plan, sleeper(tmp_path, 0.01)), tmp_path / f"log{index}")
         for index in range(workers)
     ]
-    assert [child.wait(120) for child in sweepers] == [0] * workers
+    assert [child.wait(300) for child in sweepers] == [0] * workers
     assert completions(tmp_path, plan) == [1] * 30
     assert not list(tmp_path.rglob("attempt-002"))
 

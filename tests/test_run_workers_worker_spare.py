@@ -83,7 +83,7 @@ def test_next_shapes_process_is_there_before_the_trial_ends(tmp_path, plan, owne
     assert until_started(tmp_path, 2) == waiting
     assert child_pids(child.pid) == [waiting]  # no shape follows
     (tmp_path / "go2").touch()
-    assert child.wait(60) == 0, child.log.read_text()
+    assert child.wait(300) == 0, child.log.read_text()
     assert not alive(first) and not alive(waiting)
     assert statuses(tmp_path, plan)["done"] == 3
 
@@ -99,6 +99,6 @@ def test_stop_ends_the_process_that_waits(tmp_path, plan, owner, number):
     eventually(lambda: len(child_pids(child.pid)) == 2)
     both = child_pids(child.pid)
     os.kill(child.pid, number)
-    assert child.wait(60) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert child.wait(300) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
     eventually(lambda: not any(map(alive, both)))
     assert statuses(tmp_path, plan)["done"] == 1

@@ -51,7 +51,7 @@ def test_worker_passes_stop_request_on(tmp_path, plan):
     started = tmp_path / "started"
     eventually(lambda: started.exists() and started.read_text() == "x\n" * 2)
     child.kill(signal.SIGINT)
-    assert child.wait(50) == 0, (tmp_path / "log").read_text()
+    assert child.wait(300) == 0, (tmp_path / "log").read_text()
     assert statuses(tmp_path, plan)["waiting"] == 6
     assert not list(tmp_path.rglob("death.json"))
     work(tmp_path, plan, pretend(lambda config, attempt: None))
@@ -79,7 +79,7 @@ def test_worker_kills_after_grace_or_second_request(tmp_path, plan, grace_s, sig
     if signals == 2:  # the kernel would make one of both, were the first not ends to have arrived
         eventually(lambda: (tmp_path / "told").exists())
         child.kill(signal.SIGTERM)
-    assert child.wait(50) == 0, (tmp_path / "log").read_text()
+    assert child.wait(300) == 0, (tmp_path / "log").read_text()
     assert not any(map(alive, pids_of_sleepers(tmp_path)))
     assert statuses(tmp_path, plan)["waiting"] == 6
 

@@ -124,7 +124,7 @@ def test_run_mode_stops_with_75_and_resumes(tmp_path):
         process = subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
         eventually(lambda: list(out.glob("trials/*/attempt-001/checkpoints/step-*")))
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(120) == 75, (tmp_path / "log").read_text()
+        assert process.wait(300) == 75, (tmp_path / "log").read_text()
     assert "stopped: the same command resumes the sweep" in (tmp_path / "log").read_text()
     (trial,) = (out / "trials").iterdir()
     assert read_record(trial) is None

@@ -50,7 +50,7 @@ def test_two_nodes_end_well_though_one_is_idle(tmp_path):
 
     agents = [agent(rank) for rank in (0, 1)]
     try:
-        said = [process.communicate(timeout=120)[0] for process in agents]
+        said = [process.communicate(timeout=300)[0] for process in agents]
     finally:
         for process in agents:
             process.kill()

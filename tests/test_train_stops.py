@@ -140,7 +140,7 @@ def test_asked_twice_it_exits_at_once(tmp_path, number, status):
     child.kill(number)
     child.until((tmp_path / "saving").exists)
     child.kill(number)
-    assert child.wait(120) == status
+    assert child.wait(300) == status
 
 
 def test_a_stop_while_data_are_prepared_leaves_nothing(tmp_path):
@@ -150,6 +150,6 @@ def test_a_stop_while_data_are_prepared_leaves_nothing(tmp_path):
     child = fork(lambda: run_in(tmp_path / "out", config), tmp_path / "log")
     child.until(lambda: list(tmp_path.glob("shards/.*")))
     child.kill(signal.SIGINT)
-    assert child.wait(120) == 75
+    assert child.wait(300) == 75
     assert "stopped: by SIGINT, outside of any step" in child.log.read_text()
     assert not (tmp_path / "out").exists()

@@ -167,7 +167,7 @@ def test_distributed_out_of_memory_on_one_rank_is_recorded_and_ends_all(tmp_path
     children = joined_ranks(
         config, tmp_path, lambda ranks: train_and_publish(config, attempt, ranks, quiet=True)
     )
-    assert [child.wait(120) for child in children] == [1, 1]
+    assert [child.wait(300) for child in children] == [1, 1]
     assert "RuntimeError: out of memory: rank 1, step 1" in children[1].log.read_text()
     record = read_record(attempt.trial)
     assert record is not None and record.status == "oom"
@@ -193,7 +193,7 @@ def test_distributed_bad_input_met_in_training_is_told_by_its_rank(
     config = prepared_config(tmp_path)
     attempt = claimed(tmp_path / "trial")
     children = training_ranks(config, attempt, tmp_path)
-    assert [child.wait(120) for child in children] == [1, 1]
+    assert [child.wait(300) for child in children] == [1, 1]
     assert said in children[guilty].log.read_text().splitlines()[-1]
 
 
@@ -236,7 +236,7 @@ def test_distributed_signal_to_one_rank_stops_all_at_the_same_step(tmp_path, beh
     children = training_ranks(config, attempt, tmp_path)
     children[0].until(lambda: read_metrics(attempt.trial))
     children[1].kill(signal.SIGTERM)
-    assert [child.wait(15) for child in children] == [1, 1]
+    assert [child.wait(300) for child in children] == [1, 1]
     texts = [child.log.read_text().strip().splitlines()[-1] for child in children]
     assert texts[0] == texts[1] and "StopRequested: after step" in texts[0]
     saved = max(path.name for path in attempt.checkpoints.iterdir())

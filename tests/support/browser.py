@@ -55,7 +55,7 @@ class Browser:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._out)  # ends the browser
-        self._process.wait(120)
+        self._process.wait(300)
         os.close(self._in)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
