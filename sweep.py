@@ -27,6 +27,7 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 
 from common.errors import BadInput, ExitStatus, write_remedy
 from common.terminal_line import shown_progress
+from common.text import shown
 from configs.cli import Arguments, run_entry
 from scaling.run import planning, slurm, sweep, torchrun
 from scaling.run.command import KEYS, Request, read_request
@@ -83,22 +84,31 @@ def conclude(request: Request, states: Sequence[TrialState]) -> int:
 
 
 def fit_and_report(request: Request) -> ExitStatus:
-    """Fit the laws to the sweep's runs and print where the report is; NO_LAW if none is fitted."""
+    """Fit the laws to the runs, of each arm where there are arms, and print where the reports are.
+
+    NO_LAW if a law that must stand does not.
+    """
     # Imported here: estimators take longer to import than a look at a sweep's state takes.
-    from scaling.fit.pipeline import fit
+    from scaling.fit.group_by import fit_all
     from scaling.fit.summary import summary
+    from scaling.fit.table.inputs import read_sources
     from scaling.report.document import write_report
 
-    folder = request.command.folder / "fit"
     with shown_progress("sweep"):
-        fitted = fit(request.fit)
-        try:
-            page = write_report(fitted, folder)
-        except OSError as error:
-            reason = f"{error.strerror}; {write_remedy(error)}"
-            raise BadInput(f"out: {folder}: {reason}") from None
-    print(f"{summary(fitted.document)}\nreport: {page}")
-    return ExitStatus.DONE if fitted.stands else ExitStatus.NO_LAW
+        found = fit_all(request.fit, read_sources(request.fit))
+        pages = []
+        for folder, fitted in found.fits:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                pages.append(write_report(fitted, folder))
+            except OSError as error:
+                reason = f"{error.strerror}; {write_remedy(error)}"
+                raise BadInput(f"out: {folder}: {reason}") from None
+    for page, (_, fitted) in zip(pages, found.fits, strict=True):
+        print(f"{summary(fitted.document)}\nreport: {page}")
+    for value, reason in found.skipped.items():
+        print(shown(f"{found.by}={value} is skipped: {reason}"))
+    return ExitStatus.DONE if found.stand else ExitStatus.NO_LAW
 
 
 if __name__ == "__main__":
