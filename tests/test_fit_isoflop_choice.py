@@ -1,9 +1,13 @@
 """The headline's method is the one that does best on the design at hand, and it says so."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from common.errors import BadInput
+from common.files import to_json
 from scaling.fit.config import IsoflopConfig
 from scaling.fit.isoflop.estimator import fit_isoflop
 from scaling.fit.laws import PUBLISHED
@@ -86,6 +90,21 @@ def test_choice_falls_to_the_spline_where_no_shape_is_near():
     law = fit_isoflop(observations(runs), 0, 0, 0.2).law
     assert law.method == "spline" and "differ from any one smooth shape" in law.method_reason
     assert law.method_errors is None
+
+
+@pytest.mark.parametrize(("factor", "sigma"), [(1.3, 0.005), (2.0, 0.01)])
+def test_errors_of_methods_without_an_answer_are_unknown(factor, sigma):
+    """A method that seldom finds a minimum has no error, and fit.json is strict JSON."""
+    unknown = 0
+    for seed in range(4):
+        sizes = np.geomspace(1 / factor, factor, 4)
+        runs = isoflop_rows(SURFACE, np.geomspace(1e17, 1e18, 3), sizes, sigma, seed)
+        law = fit_isoflop(observations(runs), 60, 0, 0.2).law
+        given = (law.method_errors or {}).values()
+        unknown += sum(error is None for error in given)
+        assert json.loads(to_json(asdict(law)))["method_errors"] == law.method_errors
+        assert all(error is None or np.isfinite(error) for error in given)
+    assert unknown
 
 
 @pytest.mark.parametrize("method", ["parabola", "parabola_all", "robust", "spline"])

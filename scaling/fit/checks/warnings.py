@@ -161,10 +161,11 @@ def _methods(law: IsoflopLaw) -> list[Flag]:
         other = method.a if method else UNKNOWN
         if name == law.method or not other.ci90 or not a.ci90:
             continue
-        if a.value is None or other.value is None:
+        error = errors.get(name, 0.0)
+        if a.value is None or other.value is None or error is None:
             continue
         both = _outside(a.value, other.ci90) and _outside(other.value, a.ci90)
-        if both and abs(a.value - other.value) > max(_APART, _BEYOND * errors.get(name, 0.0)):
+        if both and abs(a.value - other.value) > max(_APART, _BEYOND * error):
             apart.append(f"{name} {other.value:.3f}")
     if not apart:
         return []

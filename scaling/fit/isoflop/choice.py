@@ -41,7 +41,7 @@ class Choice:
 
     method: Method
     reason: str
-    errors: Mapping[str, float]
+    errors: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,14 @@ def choose(
         then = "the spline assumes none" if takes_spline else "noise hides the spline's minima"
         return Choice("spline" if takes_spline else "parabola", f"{found}; {then}", {})
     errors = simulated_errors(found, shape, methods, seed)
-    if not errors or not np.isfinite(least := min(errors.values())):
+    known = {name: error for name, error in errors.items() if error is not None}
+    if not known:
         return Choice("parabola", "no method finds the minima of simulated runs", errors)
-    best = next(m for m in METHODS if m in errors and errors[m] <= _AS_GOOD * least)
-    told = ", ".join(f"{name} {error:.2g}" for name, error in errors.items())
+    least = min(known.values())
+    best = next(m for m in METHODS if m in known and known[m] <= _AS_GOOD * least)
+    told = ", ".join(
+        f"{name} {'unknown' if error is None else f'{error:.2g}'}" for name, error in errors.items()
+    )
     reason = f"of least error of a in simulations of these sizes and this noise ({told})"
     return Choice(best, reason, errors)
 
@@ -121,14 +125,14 @@ def smooth_curves(usable: Sequence[Profile]) -> SmoothCurves | str:
 
 def simulated_errors(
     curves: SmoothCurves, shape: Shape | None, methods: Sequence[Method], seed: int
-) -> dict[str, float]:
-    """Root mean square error of a by each method; infinite where it often has no answer."""
+) -> dict[str, float | None]:
+    """Root mean square error of a by each method; None where it often has no answer."""
     rng = generator(seed, "isoflop choice")
     draws = []
     for loss, sd in zip(curves.losses, curves.sd, strict=True):
         half = rng.standard_normal((_SIMULATIONS // 2, len(loss)))
         draws.append(np.maximum(loss + sd * np.concatenate([half, -half]), 1e-3 * loss))
-    errors: dict[str, float] = {}
+    errors: dict[str, float | None] = {}
     for method in methods:
         if method == "robust" and shape is not None:
             places = {id(v): i for i, v in enumerate(shape.profiles)}
@@ -176,7 +180,7 @@ def _by_spline(
     return middle
 
 
-def _error(log_n_SV: np.ndarray, curves: SmoothCurves) -> float:
+def _error(log_n_SV: np.ndarray, curves: SmoothCurves) -> float | None:
     there = np.isfinite(log_n_SV)
     missed = np.where(there, log_n_SV - curves.log_n, 0.0)
     count = there.sum(axis=0)
@@ -188,5 +192,5 @@ def _error(log_n_SV: np.ndarray, curves: SmoothCurves) -> float:
     ).slope
     known = np.isfinite(slope)
     if known.mean() < 1 - _MOST_FAILED:
-        return float("inf")
+        return None
     return float(np.sqrt(((slope[known] - curves.a) ** 2).mean()))
