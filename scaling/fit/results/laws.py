@@ -70,9 +70,9 @@ class IsoflopLaw:
     """Approach 2: N* = n_coef C^a and D* = d_coef C^b through the minima of the IsoFLOP curves.
 
     `methods` has the exponents by each method, None where it gives none; `method` is the
-    headline's, `method_errors` the root mean square error of a of each method in simulations, None of
-    one that often has no answer, and where there were none. `scatter_between_valleys` is in log N,
-    beyond what noise explains.
+    headline's, `method_errors` the root mean square error of a of each method in simulations (of
+    one that often has no answer None), None where there were none. `scatter_between_valleys` is in
+    log N, beyond what noise explains.
     """
 
     status: Status
