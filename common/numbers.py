@@ -43,9 +43,10 @@ def compact(value: float | None, digits: int = 3) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def power_of_ten(value: float) -> str:
-    """A FLOP count of one digit for an axis: 10²⁰, 3·10²⁰."""
-    mantissa, exponent = f"{value:.0e}".split("e")
+def power_of_ten(value: float, digits: int = 1) -> str:
+    """A FLOP count for an axis, of at most so many digits: 10²⁰, 3·10²⁰, 1.5·10²⁰."""
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     leading = "" if mantissa == "1" else f"{mantissa}·"
     return leading + "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
 

@@ -25,6 +25,13 @@ def test_axis_covers_the_known_values_and_places_them() -> None:
     assert axis("N", "params", [7.0, 7.0]).place([7.0]) == (0.5,)
 
 
+@pytest.mark.parametrize("kind", ["flops", "params", "tokens", "ratio", "value", "loss"])
+@pytest.mark.parametrize(("low", "high"), [(8e9, 3.2e10), (1e17, 2e17), (6e18, 3e21), (1.0, 12.0)])
+def test_axis_writes_no_two_ticks_alike(kind, low: float, high: float) -> None:
+    written = [text for _, text in axis("C", kind, [low, high]).ticks()]
+    assert len(set(written)) == len(written)
+
+
 def test_rounded_has_none_for_what_is_unknown() -> None:
     assert rounded([1.23456789, None, math.nan]) == [1.23457, None, None]
 

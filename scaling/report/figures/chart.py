@@ -22,7 +22,7 @@ _LONGEST_NAME = 80
 _WRITERS: dict[Kind, Callable[[float], str]] = {
     "params": tick,
     "tokens": tick,
-    "flops": power_of_ten,
+    "flops": lambda value: power_of_ten(value, 3),
     "ratio": "{:g}".format,
     "value": lambda value: tick(value) if value >= 1e3 else f"{value:g}",
     "loss": "{:g}".format,
