@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -189,6 +190,19 @@ def test_read_request_resolves_files_of_arms():
     assert arms["decay"] == {"schedule.name": "constant_sqrt", "schedule.cooldown_fraction": 0.2}
     found = {arm.name: arm.base.schedule.name for arm in arms_of(request.base, request.grid)}
     assert found["decay"] == "constant_sqrt" and found["muon"] == "cosine"
+
+
+def test_plan_says_the_smallest_multiplier_of_its_arms(capsys):
+    """Arms alone have one; the grid and its noise decide it."""
+    words = ("mode=plan", "launcher.device=H200")
+    found = []
+    for more in (("experiment=arms_smoke",), ("experiment=arms_smoke", "grid.seeds=4")):
+        assert run_entry(sweep.main, "sweep", "", (*more, *words)) == 0
+        text = capsys.readouterr().out
+        found.append(float(re.search(r"compute multiplier: ([\d.]+) or more", text)[1]))
+    assert 1 < found[1] < found[0]
+    assert run_entry(sweep.main, "sweep", "", ("experiment=smoke", *words)) == 0
+    assert "compute multiplier" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from common.errors import BadInput, ExitStatus
 from data.prepare import Estimate, estimate, fetch, is_absent, is_prepared, prepared_with
 from data.shards import TOKEN_BYTES
@@ -15,7 +17,7 @@ from scaling.plan.cost import TimeModel
 from scaling.plan.data_needs import is_bounded_by_plan, tokens_needed
 from scaling.plan.memory import disk
 from scaling.plan.plan import Plan, StageResults, by_arm, merge_plans
-from scaling.plan.precision.assumed_law import assume_law
+from scaling.plan.precision.assumed_law import AssumedLaw, assume_law
 from scaling.plan.precision.result import ExpectedPrecision, precision_lines
 from scaling.plan.stages import plan_stages
 from scaling.plan.table import Totals, print_plan, totals
@@ -180,6 +182,7 @@ def _answer(
         *_rounding(whole),
         *(warning.text for warning in plan_warnings(whole, request.command.tune)),
         *precision_lines(precision_of(request, whole)),
+        *multiplier_lines(request, whole),
     ]
 
 
@@ -236,13 +239,34 @@ def precision_of(request: Request, plan: Plan) -> ExpectedPrecision:
     # Imported here: estimators take longer to import than a look at a sweep's state takes.
     from scaling.plan.precision.simulate import design_of, expect_precision
 
-    config, out = request.foresight, request.command.out
+    config = request.foresight
     plan = by_arm(plan)[0]  # the others have its design
-    assumed = assume_law(plan, config, Path(out) if out else None)
+    assumed = _assumed(request, plan)
     target = config.target_flops or 10 * max(plan.grid.budgets)
     cells = design_of(plan)
     runs = config.runs(len(cells.params))
     return expect_precision(cells, assumed, request.fit, target, runs, config.seed)
+
+
+def multiplier_lines(request: Request, plan: Plan) -> list[str]:
+    """The smallest compute multiplier that a plan of several arms could tell from 1, in a line."""
+    from scaling.plan.precision.multiplier import smallest_multiplier
+    from scaling.plan.precision.simulate import design_of
+
+    baseline, *others = by_arm(plan)
+    if not others:
+        return []
+    assumed, cells = _assumed(request, baseline), design_of(baseline)
+    budgets = np.unique(cells.budget)
+    sizes = [cells.params[cells.budget == flops] for flops in budgets]
+    # What arms of one seed share of their noise no plan knows; nothing is the careful guess.
+    noise, seeds = assumed.sd(budgets).tolist(), int(cells.seeds.min())
+    return [smallest_multiplier(assumed.law, budgets.tolist(), sizes, noise, seeds, 0.0).line]
+
+
+def _assumed(request: Request, plan: Plan) -> AssumedLaw:
+    out = request.command.out
+    return assume_law(plan, request.foresight, Path(out) if out else None)
 
 
 def _free_bytes(out: str | None) -> int:
