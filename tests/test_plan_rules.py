@@ -134,7 +134,7 @@ def test_init_std_agrees_at_gpt2():
             "grid.rules.init: .*gpt2 holds there",
         ),
         (
-            lambda: rules.batch_tokens("toy", two_layers(8, tokens=10)),
+            lambda: rules.batch_tokens("toy", two_layers(40_000, tokens=10)),
             "comes nearest, but does not hold either",
         ),
     ],
