@@ -111,6 +111,23 @@ def test_baseline_that_is_no_group_is_refused(tmp_path):
         _fits(f"runs={path}", "where.arm=muon", "baseline=plain", f"out={tmp_path}/out")
 
 
+@pytest.mark.parametrize(
+    ("column", "words", "said"),
+    [
+        ("vocab_size", (50257, 256), "vocab_size (50257 against 256)"),
+        ("dataset", ("c4", "github"), "dataset (c4 against github)"),
+        ("dataset", ("c4", None), None),
+    ],
+)
+def test_fit_all_tells_other_tokens_by_what_the_table_has(tmp_path, column, words, said):
+    """Columns that are not there, and cells without a value, are no difference and no likeness."""
+    known = {column: dict(zip(("plain", "other"), words, strict=True))}
+    path = _table(tmp_path, {"plain": 1.0, "other": 1.4}, **known)
+    document = _fits(f"runs={path}", "baseline=plain")["other"].document
+    texts = [flag.text for flag in document.warnings if flag.code == "no_multiplier"]
+    assert bool(texts) == bool(said) and (not said or f"differ in {said}" in texts[0])
+
+
 def test_multipliers_of_other_tokens_are_one_warning(tmp_path, capsys):
     """Arms of two tokenizers have no multiplier per token, said once, and have one in bytes."""
     words = {"plain": "gpt2", "byte": "bytes"}

@@ -156,7 +156,10 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     )
     rates = {name: run.flops / run.tokens for name, run in runs.items()}
     curves = shown_rows(inputs.curves, rates)
-    setting = {name: tuple(sorted(map(str, table.distinct(name)[1]))) for name in TOGETHER}
+    setting = {
+        name: tuple(sorted(str(value) for value in table.distinct(name)[1] if value is not None))
+        for name in TOGETHER
+    }
     stands = _stands(judged, config)
     return Fit(document, observations, curves, stands, fits, settled, setting)
 

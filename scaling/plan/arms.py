@@ -83,8 +83,11 @@ def _arm(name: str, base: TrainConfig, grid: GridConfig, changes: Mapping[str, A
             hint = f"; change {cures}" if cures and field != "schedule.tokens" else ""
             raise BadInput(f"{where}.{field}: the grid sets it of each trial{hint}")
         _set(values, field, value)
-    if family := FAMILIES.get(values["model"]["family"]):  # the ladder sets heads, where it has any
-        values["model"]["n_head"] = int(family.attends) and (values["model"]["n_head"] or 1)
+    model = values["model"]
+    name_of_family = model.get("family") if isinstance(model, dict) else None
+    if isinstance(name_of_family, str) and (family := FAMILIES.get(name_of_family)):
+        # The ladder sets heads, where a family has any.
+        model["n_head"] = int(family.attends) and (model.get("n_head") or 1)
     rules, ladder = values.pop("rules"), values.pop("ladder")
     try:
         own_rules = build(RulesConfig, rules, "rules")
