@@ -89,6 +89,9 @@ def test_by_arm_needs_arms(tmp_path):
     assert list(_fits(f"runs={parts}", out)) == ["out"]
     (only,) = _fits(f"runs={two}", "where.arm=muon", out).values()
     assert only.document.multipliers is None
+    three = _table(tmp_path, {"plain": 1.0, "muon": 1.4, "wide": 0.8}, "three.csv")
+    for two_of_them in ("where.arm=!=wide", "where.arm=[plain,muon]"):
+        assert sorted(_fits(f"runs={three}", two_of_them, out)) == ["muon", "plain"]
     assert sorted(_fits(f"runs={two}", out)) == ["muon", "plain"]
 
 

@@ -23,7 +23,7 @@ ARM, BASELINE = "arm", "baseline"
 
 def by_arm(config: FitConfig, sources: Sources) -> FitConfig:
     """The config with by=arm where nothing else is asked of a table whose rows name their arm."""
-    if config.by is not None or ARM in config.where or ARM not in sources.table.names:
+    if config.by is not None or ARM not in sources.table.names:
         return config
     values, empty = asked_values(sources, config, ARM)
     if empty or len(values) < 2 or PARTS & set(values):
