@@ -146,7 +146,8 @@ def _start(asked: Mapping[str, Any], log: Path) -> subprocess.Popen[bytes] | Non
 def main() -> None:
     """The process: follow one run to its end."""
     with suppress(OSError):
-        os.nice(19)  # a CPU that trains has better things to do
+        # A CPU that trains has better things to do; at 19 a full one would never start it.
+        os.nice(10)
     asked = json.loads(sys.stdin.buffer.readline())
     mode = wandb_mode()
     print(f"wandb: {mode}", flush=True)
