@@ -144,11 +144,15 @@ def test_throughput_refuses_a_missing_peer(tmp_path: Path) -> None:
 
 
 def test_timed_step_parts_add_up() -> None:
-    """Parts of a step are its time."""
-    figures = measure(CASES["cpu-c"], settings(), None)
-    seconds = figures["seconds"]
-    parts = seconds["forward_s"] + seconds["backward_s"] + seconds["update_s"]
-    assert parts == pytest.approx(seconds["step_s"], rel=0.2)
+    """Parts of a step are its time, in one of a few tries: another process may come between."""
+    tries = []
+    for _ in range(5):
+        seconds = measure(CASES["cpu-c"], settings(), None)["seconds"]
+        parts = seconds["forward_s"] + seconds["backward_s"] + seconds["update_s"]
+        tries.append(parts / seconds["step_s"])
+        if tries[-1] == pytest.approx(1, rel=0.2):
+            return
+    raise AssertionError(tries)
 
 
 @pytest.mark.parametrize("defect", ["loss", "gradient", "nan"])
