@@ -105,9 +105,7 @@ class GPT(Network):
         """Logits_BTV, or with targets their mean loss (model/network.py)."""
         positions = tokens_BT.shape[1]
         positions_T = torch.arange(positions, device=tokens_BT.device)
-        x_NE = (self.wte(tokens_BT) + self.wpe(positions_T)).flatten(0, 1)
-        if self.config.residual == "bf16" and torch.is_autocast_enabled(x_NE.device.type):
-            x_NE = x_NE.bfloat16()  # and so are all sums: autocast's products are bf16 as well
+        x_NE = self.residual((self.wte(tokens_BT) + self.wpe(positions_T)).flatten(0, 1))
         for block in self.h:
             x_NE = block(x_NE, positions)
         return self.logits_or_loss(self.ln_f(x_NE), positions, targets_BT)
@@ -129,9 +127,7 @@ class GPT(Network):
             elif name.endswith(".c_proj.weight"):
                 parameter.normal_(0, by_size.residual_std, generator=generator)
             elif name == "wte.weight":
-                # The pads take no draw, so that padding changes no other weight.
-                parameter[: self.config.vocab_size].normal_(0, std, generator=generator)
-                parameter[self.config.vocab_size :].zero_()
+                self.draw_rows(parameter, generator)
             elif name == "wpe.weight":
                 parameter.normal_(0, std, generator=generator)
             else:

@@ -131,9 +131,7 @@ class Llama(Network):
         positions = tokens_BT.shape[1]
         head_size = self.config.n_embd // self.config.n_head
         turn_TK = rotation(positions, head_size, tokens_BT.device)
-        x_NE = self.embed_tokens(tokens_BT).flatten(0, 1)
-        if self.config.residual == "bf16" and torch.is_autocast_enabled(x_NE.device.type):
-            x_NE = x_NE.bfloat16()  # and so are all sums: autocast's products are bf16 as well
+        x_NE = self.residual(self.embed_tokens(tokens_BT).flatten(0, 1))
         for block in self.layers:
             x_NE = block(x_NE, positions, turn_TK)
         return self.logits_or_loss(self.norm(x_NE), positions, targets_BT)
@@ -146,14 +144,12 @@ class Llama(Network):
         residual output projections          N(0, init_std / sqrt(2 n_layer))
         gains 1; rows beyond the true vocabulary 0
         """
-        std, rows, by_size = self.config.init_std, self.config.vocab_size, scales(self.config)
+        by_size = scales(self.config)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
                 parameter.fill_(1.0)
             elif name in ("embed_tokens.weight", "lm_head.weight"):
-                # The pads take no draw, so that padding changes no other weight.
-                parameter[:rows].normal_(0, std, generator=generator)
-                parameter[rows:].zero_()
+                self.draw_rows(parameter, generator)
             elif name.endswith((".o_proj.weight", ".down_proj.weight")):
                 parameter.normal_(0, by_size.residual_std, generator=generator)
             else:

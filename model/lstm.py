@@ -43,12 +43,10 @@ class LSTM(Network):
         biases            0, but 1 for the forget gates: what is held is kept at first (Jozefowicz
                           et al. 2015, section 2.2). Torch adds two biases; the first has it
         """
-        rows, width = self.config.vocab_size, self.config.n_embd
+        width = self.config.n_embd
         for name, parameter in self.named_parameters():
             if name == "wte.weight":
-                # The pads take no draw, so that padding changes no other weight.
-                parameter[:rows].normal_(0, self.config.init_std, generator=generator)
-                parameter[rows:].zero_()
+                self.draw_rows(parameter, generator)
             elif parameter.ndim == 2:
                 most = 1 / math.sqrt(width)
                 parameter.uniform_(-most, most, generator=generator)

@@ -37,6 +37,21 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
 
+    def residual(self, x_NE: Tensor) -> Tensor:
+        """The residual stream as it begins, in the precision that the shape asks for."""
+        if self.config.residual == "bf16" and torch.is_autocast_enabled(x_NE.device.type):
+            return x_NE.bfloat16()  # and so are all sums: autocast's products are bf16 as well
+        return x_NE
+
+    def draw_rows(self, table: Tensor, generator: torch.Generator) -> None:
+        """Draw a table of the vocabulary from N(0, init_std), its rows beyond as 0.
+
+        The pads take no draw, so that padding changes no other weight.
+        """
+        rows = self.config.vocab_size
+        table[:rows].normal_(0, self.config.init_std, generator=generator)
+        table[rows:].zero_()
+
     def logits_or_loss(self, x_NE: Tensor, positions: int, targets_BT: Tensor | None) -> Tensor:
         """Logits_BTV, the pads' at -inf; with targets the mean loss, a float32 scalar in nats.
 
