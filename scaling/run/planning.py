@@ -167,7 +167,7 @@ def _answer(
     sharing = parallel if device.kind == "cpu" else launcher.packed
     shards = costs.shard_bytes if costs else TOKEN_BYTES * (tokens or 0)
     needed = disk(every, parallel, request.command.keep == "final", shards)
-    source = base.data.path or base.data.name
+    source, expected = base.data.path or base.data.name, precision_of(request, whole)
     return [
         cost.line,
         *table.arm_lines(every, parallel, whole.step_time),
@@ -181,8 +181,8 @@ def _answer(
         *packing_lines(launcher, every),
         *_rounding(whole),
         *(warning.text for warning in plan_warnings(whole, request.command.tune)),
-        *precision_lines(precision_of(request, whole)),
-        *multiplier_lines(request, whole),
+        *precision_lines(expected),
+        *multiplier_lines(expected.assumed, whole),
     ]
 
 
@@ -239,16 +239,16 @@ def precision_of(request: Request, plan: Plan) -> ExpectedPrecision:
     # Imported here: estimators take longer to import than a look at a sweep's state takes.
     from scaling.plan.precision.simulate import design_of, expect_precision
 
-    config = request.foresight
+    config, out = request.foresight, request.command.out
     plan = by_arm(plan)[0]  # the others have its design
-    assumed = _assumed(request, plan)
+    assumed = assume_law(plan, config, Path(out) if out else None)
     target = config.target_flops or 10 * max(plan.grid.budgets)
     cells = design_of(plan)
     runs = config.runs(len(cells.params))
     return expect_precision(cells, assumed, request.fit, target, runs, config.seed)
 
 
-def multiplier_lines(request: Request, plan: Plan) -> list[str]:
+def multiplier_lines(assumed: AssumedLaw, plan: Plan) -> list[str]:
     """The smallest compute multiplier that a plan of several arms could tell from 1, in a line."""
     from scaling.plan.precision.multiplier import smallest_multiplier
     from scaling.plan.precision.simulate import design_of
@@ -256,17 +256,12 @@ def multiplier_lines(request: Request, plan: Plan) -> list[str]:
     baseline, *others = by_arm(plan)
     if not others:
         return []
-    assumed, cells = _assumed(request, baseline), design_of(baseline)
+    cells = design_of(baseline)
     budgets = np.unique(cells.budget)
     sizes = [cells.params[cells.budget == flops] for flops in budgets]
     # What arms of one seed share of their noise no plan knows; nothing is the careful guess.
     noise, seeds = assumed.sd(budgets).tolist(), int(cells.seeds.min())
     return [smallest_multiplier(assumed.law, budgets.tolist(), sizes, noise, seeds, 0.0).line]
-
-
-def _assumed(request: Request, plan: Plan) -> AssumedLaw:
-    out = request.command.out
-    return assume_law(plan, request.foresight, Path(out) if out else None)
 
 
 def _free_bytes(out: str | None) -> int:

@@ -7,7 +7,7 @@ inverse variance, as the fit does. Shapes: k sizes of a budget.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -64,27 +64,8 @@ def smallest_multiplier(
     seeds        runs of each cell in either arm
     correlation  of the noise of two runs that share seed, budget and size; 0: nothing is shared
     """
-    found = _at(law, budgets, sizes, noise, seeds, correlation)
-    if found.k is None:
-        return found
-    half = np.log(found.k) / 2
-    for more in range(seeds + 1, _MOST_SEEDS + 1):
-        other = _at(law, budgets, sizes, noise, more, correlation)
-        if other.k is not None and np.log(other.k) <= half:
-            return replace(found, seeds_to_halve=more)
-    return found
-
-
-def _at(
-    law: Surface,
-    budgets: Sequence[float],
-    sizes: Sequence[Sequence[float]],
-    noise: Sequence[float],
-    seeds: int,
-    correlation: float,
-) -> SmallestMultiplier:
     gamma = law.alpha * law.beta / (law.alpha + law.beta)
-    inverse, dof = 0.0, 0
+    inverse, dof = 0.0, 0  # of the variance of log k with one seed, over all budgets
     for flops, params, sd in zip(budgets, sizes, noise, strict=True):
         found = _minimum_variance(law, flops, np.sort(np.asarray(params, dtype=float)))
         if found is None:
@@ -92,20 +73,24 @@ def _at(
         variance, free = found
         least = law.predict_loss(*law.optimal_allocation(flops))
         slope = gamma * (least - law.E)
-        of_difference = 2 * (1 - correlation) * variance * sd**2 / seeds
+        of_difference = 2 * (1 - correlation) * variance * sd**2
         inverse += slope**2 / max(of_difference, 1e-300)
         dof += free
     if not inverse:
         return SmallestMultiplier(None, float("nan"), seeds, None)
-    # Residuals tell the noise of one seed; several seeds tell it themselves. Arms drawn apart have
-    # residuals of their own each.
-    known = seeds > 1 or dof == 0
-    arms = 1 if correlation else 2
-    quantile = ndtri(0.5 + LEVEL / 2) if known else stdtrit(arms * dof, 0.5 + LEVEL / 2)
-    spread = inverse**-0.5
-    return SmallestMultiplier(
-        float(np.exp((quantile + ndtri(POWER)) * spread)), float(spread), seeds, None
-    )
+
+    def log_k(runs: int) -> float:
+        # Residuals tell the noise of one seed; several seeds tell it themselves. Arms drawn apart
+        # have residuals of their own each.
+        known = runs > 1 or dof == 0
+        arms = 1 if correlation else 2
+        quantile = ndtri(0.5 + LEVEL / 2) if known else stdtrit(arms * dof, 0.5 + LEVEL / 2)
+        return float((quantile + ndtri(POWER)) / np.sqrt(inverse * runs))
+
+    own = log_k(seeds)
+    more = (runs for runs in range(seeds + 1, _MOST_SEEDS + 1) if log_k(runs) <= own / 2)
+    spread = float((inverse * seeds) ** -0.5)
+    return SmallestMultiplier(float(np.exp(own)), spread, seeds, next(more, None))
 
 
 def _minimum_variance(law: Surface, flops: float, params: np.ndarray) -> tuple[float, int] | None:
