@@ -37,7 +37,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from common.errors import BadInput, ExitStatus
+from common.errors import ExitStatus
 from common.terminal_line import shown_progress
 from common.text import shown
 from configs.cli import Arguments, run_entry
@@ -48,7 +48,7 @@ from scaling.fit.group_by import fit_all
 from scaling.fit.summary import summary
 from scaling.fit.table.inputs import read_sources
 from scaling.fit.table.sweep_directory import write_runs_csv
-from scaling.report.document import write_report
+from scaling.report.document import write_report_into
 
 KEYS = Keys(
     {"": FitConfig},
@@ -65,15 +65,11 @@ def main(arguments: Arguments) -> int:
         sources = read_sources(config)
         found = fit_all(config, sources)
     for folder, fitted in found.fits:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with shown_progress("fit"):
-                page = write_report(fitted, folder)
-        except OSError as error:
-            raise BadInput(f"out: {folder}: {error.strerror}; choose another folder") from None
+        with shown_progress("fit"):
+            page = write_report_into(folder, fitted, lambda _: "choose another folder")
         print(f"{summary(fitted.document)}\nreport: {page} (all numbers: fit.md, fit.json)\n")
-    for value, reason in found.skipped.items():
-        print(shown(f"{found.by}={value} is skipped: {reason}"))
+    for line in found.skipped_lines:
+        print(shown(line))
     for path in map(Path, config.paths):
         if path.is_dir():
             with suppress(OSError):  # derived, and an archived sweep may be read-only

@@ -92,22 +92,15 @@ def fit_and_report(request: Request) -> ExitStatus:
     from scaling.fit.group_by import fit_all
     from scaling.fit.summary import summary
     from scaling.fit.table.inputs import read_sources
-    from scaling.report.document import write_report
+    from scaling.report.document import write_report_into
 
     with shown_progress("sweep"):
         found = fit_all(request.fit, read_sources(request.fit))
-        pages = []
-        for folder, fitted in found.fits:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                pages.append(write_report(fitted, folder))
-            except OSError as error:
-                reason = f"{error.strerror}; {write_remedy(error)}"
-                raise BadInput(f"out: {folder}: {reason}") from None
+        pages = [write_report_into(folder, one, write_remedy) for folder, one in found.fits]
     for page, (_, fitted) in zip(pages, found.fits, strict=True):
         print(f"{summary(fitted.document)}\nreport: {page}")
-    for value, reason in found.skipped.items():
-        print(shown(f"{found.by}={value} is skipped: {reason}"))
+    for line in found.skipped_lines:
+        print(shown(line))
     return ExitStatus.DONE if found.stand else ExitStatus.NO_LAW
 
 

@@ -32,6 +32,11 @@ class Fits:
     stand: bool
     by: str | None = None
 
+    @property
+    def skipped_lines(self) -> list[str]:
+        """In words for people, which values have no fit and why."""
+        return [f"{self.by}={value} is skipped: {why}" for value, why in self.skipped.items()]
+
 
 def fit_all(config: FitConfig, sources: Sources) -> Fits:
     """Fit each part and compare it. A value of `by` without a usable run is skipped.

@@ -5,12 +5,13 @@ fit.json comes first, since it is the result; the page comes last, since it sums
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.errors import BadInput
 from common.files import to_json, write_atomic
 from scaling.fit.pipeline import Fit
 from scaling.fit.results import FitDocument
@@ -37,6 +38,15 @@ def write_report(fit: Fit, out: Path) -> Path:
     """
     write_atomic(out / "fit.json", to_json(fit.document.to_json()))
     return _write(study_of(fit), out)
+
+
+def write_report_into(folder: Path, fit: Fit, remedy: Callable[[OSError], str]) -> Path:
+    """The same into a folder that is made where it is missing. BadInput, with the remedy."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return write_report(fit, folder)
+    except OSError as error:
+        raise BadInput(f"out: {folder}: {error.strerror}; {remedy(error)}") from None
 
 
 def render_saved(fit_json: Path, out: Path) -> Path:
