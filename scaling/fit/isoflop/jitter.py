@@ -1,8 +1,8 @@
 """The losses of one budget at one FLOP, where its runs differ in theirs.
 
 Budgets that no column names are found by their gaps, and runs of one may differ in FLOP by many
-percent, with which loss falls. At a size N the
-loss at the budget's own C in the place of the run's C_i is
+percent, with which loss falls. At a size N the loss at the budget's own C in the place of the run's
+C_i is
 
     L + B (D^-beta - D_i^-beta), D = D_i C / C_i
 

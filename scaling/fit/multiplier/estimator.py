@@ -8,8 +8,7 @@ Shapes: W budgets of the arm, R resamples; the first of 1 + R rows is the runs t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import chdtri
@@ -145,9 +144,8 @@ def _entries(
             trend=trend,
         )
     for flops, why in found.left_out:
-        reason = f"no minimum at this budget, {why}"
-        names: dict[str, Any] = {"arm": arm.name, "baseline": baseline.name, "flops": flops}
-        yield Multiplier(**names, **judged(reason=reason), trend=trend)
+        refused = _refused(baseline, arm, f"no minimum at this budget, {why}")
+        yield replace(refused, flops=flops, trend=trend)
 
 
 def _flags(trend: Trend) -> Iterator[Flag]:

@@ -33,8 +33,7 @@ from scaling.fit.results.laws import IsoflopMinimum
 from scaling.fit.results.multipliers import FrontierSource
 
 _BUDGETS = 5  # at which an envelope or a surface is read
-_SAME_BUDGET = 1e-6
-"""Relative difference of budgets at which two laws are read: rounding."""
+_SAME_BUDGET = 1e-6  # relative difference of budgets at which two laws are read: rounding
 
 
 @dataclass(frozen=True)
