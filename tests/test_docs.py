@@ -30,6 +30,7 @@ from scaling.fit.config import FitConfig
 from scaling.fit.flags import PAGE, codes, with_table
 from scaling.run.command import read_request
 from tests.support.import_graph import imports, modules
+from tests.support.pages import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 WALK = (ROOT / "docs" / "fit-your-own-runs.md").read_text(encoding="utf-8")
@@ -40,21 +41,17 @@ PAGES = [
 QUICK = "n_bootstrap=60"
 
 
-def _blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", WALK, re.MULTILINE | re.DOTALL)
-
-
 def test_the_walk_from_a_table_to_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    table, queries = _blocks("python")
+    table, queries = blocks(WALK, "python")
     Path("make_table.py").write_text(table)
     runpy.run_path("make_table.py")
     lines = Path("logged.csv").read_text().splitlines(keepends=True)
     assert len(lines) == 71
     Path("five.csv").write_text("".join(lines[:6]))
-    commands = _blocks("console")
+    commands = blocks(WALK, "console")
     assert len(commands) == 6
     for block in commands:
         command, _, shown = block.partition("\n")
@@ -106,8 +103,7 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
 def commands(page: str) -> list[list[str]]:
     """The lines of a page's shell blocks as words, each part of an `a && b` by itself."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    lines = "".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
     parts = [shlex.split(part, comments=True) for line in lines for part in line.split(" && ")]
     return [words for words in parts if words]
 
@@ -203,7 +199,7 @@ def test_the_study_on_four_nodes_is_planned_and_not_submitted_without_data(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs/run-on-a-cluster.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0].splitlines()
+    shown = blocks(page, "text")[0].splitlines()
     sweeps = [words[2:] for words in commands("docs/run-on-a-cluster.md") if "sweep.py" in words]
     (plan, *_), (submit,) = (
         [words for words in sweeps if f"{key}" in " ".join(words)]

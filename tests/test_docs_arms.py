@@ -10,13 +10,10 @@ import pytest
 import fit as entry
 from common.errors import ExitStatus
 from configs.cli import run_entry
+from tests.support.pages import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "compare-arms.md").read_text(encoding="utf-8")
-
-
-def _blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_walk_from_arms_to_multipliers(
@@ -24,15 +21,15 @@ def test_the_walk_from_arms_to_multipliers(
 ) -> None:
     """Table, command, lines on the terminal, and the line of a plan, as on the page."""
     monkeypatch.chdir(tmp_path)
-    table, plan = _blocks("python")
+    table, plan = blocks(PAGE, "python")
     Path("make_arms.py").write_text(table)
     runpy.run_path("make_arms.py")
-    command, compare = _blocks("sh")
+    command, compare = blocks(PAGE, "sh")
     words = shlex.split(command)[2:]
     quick = ["n_bootstrap=60", "laws=[isoflop]"]
     assert run_entry(entry.main, "fit", "", [*words, *quick]) == ExitStatus.DONE
     printed = capsys.readouterr().out
-    shown, line = _blocks("text")
+    shown, line = blocks(PAGE, "text")
     for said in shown.splitlines():
         assert said.split("1/")[0].split(" 1.")[0].split("0.")[0] in printed, said
     assert Path("fits/arms/plain/report.html").exists()

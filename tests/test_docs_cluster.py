@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pages import blocks
 from tests.support.slurm_cluster import cluster, job_id  # noqa: F401
 from tests.support.tiny_sweep import eventually, overrides
 from tests.support.typed import last_of_each
@@ -24,10 +25,9 @@ def test_the_commands_do_what_the_page_says(cluster, tmp_path):  # noqa: F811
     # Two small models instead of eight; the experiment is named all the same.
     tiny = [word for word in overrides(tmp_path, tmp_path) if word[:4] not in ("expe", "out=")]
     tiny += ["grid.budgets=[6e8]", "fit.n_bootstrap=50", "launcher.slurm.cpus=2"]
-    blocks = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     jobs: dict[str, str] = {}  # by the page's number
     ran = []
-    for block in blocks:
+    for block in blocks(PAGE, "console"):
         shown = [line for line in block.splitlines() if not line.startswith("$")]
         for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
             words = shlex.split(command.replace("/shared", str(tmp_path)))

@@ -1,6 +1,5 @@
 """What docs/contributing.md shows is all that it takes."""
 
-import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +19,11 @@ from scaling.fit.laws import PUBLISHED
 from scaling.fit.results import FitDocument
 from scaling.plan.ladder import rungs
 from tests.support.fit_examples import isoflop_rows, write_csv
+from tests.support.pages import blocks
 from tests.support.tiny_training import prepared_config, train_once
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/contributing.md"
 QUICK = "n_bootstrap=60"
-
-
-def python_of(page: str) -> list[str]:
-    """The Python of a page, block by block."""
-    return re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 def test_contributing_shows_how_to_add_a_law(
@@ -36,7 +31,7 @@ def test_contributing_shows_how_to_add_a_law(
 ) -> None:
     """The page's file and entry are all that fit.py, fit.json and the report need."""
     page = PAGE.read_text(encoding="utf-8")
-    module, registration, *_ = python_of(page)
+    module, registration, *_ = blocks(page, "python")
     (tmp_path / "compute_law.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(registry.LAWS, "compute_law", None)  # taken out again at the end
@@ -57,7 +52,7 @@ def test_contributing_shows_how_to_add_an_architecture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page's file and entry are all that training, counting and a ladder need."""
-    *_, module, registration = python_of(PAGE.read_text(encoding="utf-8"))
+    *_, module, registration = blocks(PAGE.read_text(encoding="utf-8"), "python")
     (tmp_path / "shift.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(FAMILIES, "shift", None)  # taken out again at the end
