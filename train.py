@@ -33,7 +33,8 @@ from training.step import StepFunction, begin_step
 from training.throughput import measure, plan
 from training.trial.attempt import RECORD, remove_checkpoints
 from training.trial.identity import trial_id
-from training.trial.record import NO_DIGEST, RunRecord, running_code
+from training.trial.record import NO_DIGEST, RunRecord
+from training.trial.running_code import running_code
 from training.whole_trial import ended_in, train_in
 
 

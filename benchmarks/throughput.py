@@ -31,7 +31,7 @@ from common.terminal import fit_streams
 from training import environment
 from training.device import data_sheets
 from training.device.process import usable_cores
-from training.trial.record import running_code
+from training.trial.running_code import running_code
 
 SCHEMA = 1
 EPILOG = f"""\

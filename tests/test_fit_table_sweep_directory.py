@@ -244,7 +244,7 @@ def test_read_sweep_refuses_a_damaged_plan(tmp_path, content, says):
 SETTING = """
     family n_kv_head n_inner tied_head parametrization base_width base_depth
     n_layer n_head n_embd vocab_size block_size init_std residual
-    batch_tokens lr warmup_tokens
+    batch_tokens lr warmup_tokens cooldown_tokens
     precision dataset tokenizer data_digest eval_tokens tokens_planned tokens loss loss_bpb
     flops_6nd flops_exact params_total params_non_embedding params_matmul params_effective
 """
@@ -254,6 +254,22 @@ def test_outcomes_name_each_field_of_a_record_that_is_no_setting():
     """A new field is to be named here, or among the outcomes: else seeds are averaged no more."""
     fields = {field.name for field in dataclasses.fields(RunRecord)}
     assert fields - OUTCOMES == set(SETTING.split())
+
+
+def test_records_of_an_earlier_version_are_averaged_with_new_ones(tmp_path):
+    """A field that came later says of an earlier record what such runs then were."""
+    folder = sweep(tmp_path / "s")
+    plan = json.loads((folder / "plan.json").read_text())
+    for trial in list(plan["trials"]):
+        twin = f"f{trial['id'][1:]}"
+        record = json.loads((folder / "trials" / trial["id"] / "record.json").read_text())
+        record |= {"id": twin, "seed": 1, "family": "gpt2", "residual": "float32"}
+        (folder / "trials" / twin).mkdir()
+        (folder / "trials" / twin / "record.json").write_text(json.dumps(record))
+        plan["trials"].append(trial | {"id": twin})
+    (folder / "plan.json").write_text(json.dumps(plan))
+    found = fitted(f"runs={folder}", QUICK).document.inputs
+    assert (found.used, found.observations) == (30, 15)
 
 
 def test_read_sweep_says_of_each_run_its_arm_and_part(tmp_path):
@@ -272,4 +288,4 @@ def test_read_sweep_says_of_each_run_its_arm_and_part(tmp_path):
     found = fitted(f"runs={folder}", QUICK, "where.arm=gpt2").document.to_json()["inputs"]
     assert (found["planned"], found["used"]) == (9, 8)
     lines = write_runs_csv(folder).read_text().splitlines()
-    assert len(lines) == 1 + 16 and lines[0].endswith(",arm,part")
+    assert len(lines) == 1 + 16 and lines[0].endswith(",arm,part,cooldown_tokens")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.errors import BadInput
 from training.config import ScheduleConfig
-from training.schedule import drawing, learning_rate, warmup_steps
+from training.schedule import cooldown_tokens, drawing, learning_rate, warmup_steps
 
 COSINE = ScheduleConfig(
     name="cosine", tokens=1000, batch_tokens=100, warmup_tokens=200, final_lr_fraction=0.1
@@ -44,6 +44,7 @@ def test_schedule_cooldown_equals_a_hand_computation():
     root = replace(linear, name="constant_sqrt")
     expected[6:] = [0.55, 0.1 + 0.9 * (1 - 0.5**0.5), 0.1 + 0.9 * (1 - 0.75**0.5), 0.1]
     assert rates(root) == pytest.approx(expected, rel=1e-14)
+    assert cooldown_tokens(linear) == 4 * linear.batch_tokens and cooldown_tokens(COSINE) is None
 
 
 @pytest.mark.parametrize("change", [

@@ -1,7 +1,6 @@
 """The record: complete, strict, written once, and never by an owner that was taken over."""
 
 import json
-import subprocess
 from dataclasses import asdict, replace
 
 import pytest
@@ -16,7 +15,6 @@ from training.trial.record import (
     REMEDY,
     DamagedRecord,
     blank_record,
-    code_version,
     publish,
     read_record,
     set_damaged_aside,
@@ -159,25 +157,3 @@ def test_set_damaged_aside_lets_the_trial_run_again(tmp_path, record):
     assert (trial / "attempt-001/record.damaged.json").read_text() == "{"
     assert read_record(trial) is None and set_damaged_aside(trial) is None
     assert claimed(trial).number == 2
-
-
-def test_record_of_code_outside_a_repository_has_no_version(tmp_path):
-    """Code outside a repository has no version."""
-    assert code_version(tmp_path) == (None, None)
-
-
-def test_record_of_a_changed_tracked_file_marks_the_code_dirty(tmp_path):
-    """A changed tracked file makes the code dirty."""
-
-    def git(*arguments: str) -> None:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
-
-    (tmp_path / "code.py").write_text("1")
-    git("init", "-q")
-    git("add", "code.py")
-    git("commit", "-qm", "Add code")
-    commit, dirty = code_version(tmp_path)
-    assert commit and len(commit) == 40 and dirty is False
-    (tmp_path / "code.py").write_text("2")
-    assert code_version(tmp_path) == (commit, True)

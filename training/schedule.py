@@ -55,6 +55,13 @@ def shared_steps(schedule: ScheduleConfig) -> int:
     return _fall(schedule, warmup_steps(schedule))[0]
 
 
+def cooldown_tokens(schedule: ScheduleConfig) -> int | None:
+    """Tokens while which a constant rate falls at the end; None for a cosine, which has no such."""
+    if schedule.cooldown_fraction is None:
+        return None
+    return (schedule.steps - shared_steps(schedule)) * schedule.batch_tokens
+
+
 def warmup_steps(schedule: ScheduleConfig) -> int:
     """The warm-up in whole steps; at least one step is left for the fall."""
     return min(round(schedule.warmup_tokens / schedule.batch_tokens), schedule.steps - 1)

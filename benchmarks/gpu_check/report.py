@@ -10,7 +10,7 @@ from benchmarks.gpu_check.context import Context
 from benchmarks.gpu_check.processes import log_of
 from benchmarks.gpu_check.variants import PROFILE
 from common.files import write_atomic
-from training.trial.record import running_code
+from training.trial.running_code import running_code
 
 LOG, ALL = "log.txt", "all.json"
 

@@ -1,10 +1,7 @@
 """What a run leaves: record.json, complete without its checkpoint, written once. Torch-free."""
 
-import subprocess
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,11 +20,12 @@ from configs.schema import build
 from data.tokenizer import is_byte_vocabulary
 from model import flops
 from training.config import TrainConfig, as_mapping
+from training.schedule import cooldown_tokens
 from training.trial.attempt import RECORD, Attempt, newest_attempt
 from training.trial.identity import trial_id
+from training.trial.running_code import running_code, torch_version
 
 SCHEMA = 1
-CODE = Path(__file__).resolve().parents[2]
 
 DAMAGED = "record.damaged.json"  # what set_damaged_aside makes of it
 NO_DIGEST = "without a digest (by hand, or of an earlier version): no changed byte is seen"
@@ -64,6 +62,7 @@ class RunRecord:
     first_step_s    of the last attempt, with compilation and the trial of micro-batches
     tokens_per_s    of the last attempt's steps but the first, if there are any
     mfu             by the nanoGPT count over the device's dense peak; null if that is not known
+    cooldown_tokens  while which a constant rate falls at the end; null: a cosine
     flops_spent     what a branch took itself of flops_exact, beside its trunk; null: all of it
     digest          over all the rest, as it stands in record.json; None in one written by hand, or
                     by an earlier version
@@ -104,6 +103,7 @@ class RunRecord:
     parametrization: str = "standard"
     base_width: int | None = None
     base_depth: int | None = None
+    cooldown_tokens: int | None = None
     # The result.
     loss: float | None = None
     loss_bpb: float | None = None
@@ -165,6 +165,7 @@ def blank_record(
         batch_tokens=schedule.batch_tokens,
         lr=config.optimizer.lr,
         warmup_tokens=schedule.warmup_tokens,
+        cooldown_tokens=cooldown_tokens(schedule),
         seed=config.seed,
         precision=config.precision,
         dataset=config.data.name,
@@ -178,7 +179,7 @@ def blank_record(
         config_digest=digest(as_mapping(config)),
         code_commit=commit,
         code_dirty=dirty,
-        torch=_torch_version(),
+        torch=torch_version(),
     )
 
 
@@ -267,33 +268,3 @@ def set_aside(trial: Path, record: RunRecord) -> bool:
         return False
     written_by.release()  # its owner may live, and be at other trials
     return True
-
-
-@cache
-def running_code() -> tuple[str | None, bool | None]:
-    """`code_version` of this process, as it was when it was first asked for."""
-    return code_version(CODE)
-
-
-def code_version(folder: Path) -> tuple[str | None, bool | None]:
-    """Commit of the code's own repository and whether tracked files differ; None, None without."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=30
-        ).stdout.strip()
-
-    if not (folder / ".git").exists():  # a copy inside somebody else's repository is not ours
-        return None, None
-    try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "-uno"))
-    except (OSError, subprocess.SubprocessError):
-        return None, None
-
-
-def _torch_version() -> str | None:
-    try:
-        return version("torch")
-    except PackageNotFoundError:
-        return None

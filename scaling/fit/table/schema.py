@@ -17,7 +17,7 @@ NEEDED = ("params", "tokens", "loss")
 _NUMBER_NAMES = """
     flops flops_budget params_total params_non_embedding params_matmul params_effective flops_6nd
     flops_exact loss_se n_layer n_head n_embd vocab_size block_size batch_tokens lr warmup_tokens
-    unique_tokens epochs seed wall_s step is_final
+    cooldown_tokens unique_tokens epochs seed wall_s step is_final
 """
 NUMBERS = tuple(_NUMBER_NAMES.split())
 TEXTS = ("run_id", "status", "dataset")
@@ -40,7 +40,7 @@ LETTERS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 COUNTS = (
     *("params", "params_total", "params_non_embedding", "params_matmul", "params_effective"),
     *("tokens", "flops", "flops_budget", "flops_6nd", "flops_exact"),
-    *("batch_tokens", "warmup_tokens", "unique_tokens"),
+    *("batch_tokens", "warmup_tokens", "cooldown_tokens", "unique_tokens"),
 )
 
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from scaling.fit.table.left_out import Cell, left_out_line
 from scaling.fit.table.schema import TABLE_KINDS
 from training.trial.attempt import RECORD
 from training.trial.metrics import scan_metrics
-from training.trial.record import NO_DIGEST, REMEDY, DamagedRecord, read_object
+from training.trial.record import NO_DIGEST, REMEDY, DamagedRecord, RunRecord, read_object
 
 if TYPE_CHECKING:
     from scaling.fit.table.columns import Table
@@ -29,10 +30,16 @@ _RUN_TABLE_NAMES = """
     run_id params tokens loss flops flops_budget params_total params_non_embedding params_matmul
     params_effective flops_6nd flops_exact loss_se n_layer n_head n_embd vocab_size block_size
     batch_tokens lr warmup_tokens seed status wall_s dataset loss_bpb train_loss epochs reason arm
-    part
+    part cooldown_tokens
 """
 RUN_TABLE = tuple(_RUN_TABLE_NAMES.split())
 _SCHEMA = 1
+# What the runs were whose records are earlier than these fields.
+_CAME_LATER = {
+    field.name: field.default
+    for field in fields(RunRecord)
+    if isinstance(field.default, str | bool)
+}
 
 
 def read_sweep(folder: Path) -> "Table":
@@ -148,6 +155,7 @@ def _sweep_row(place: Path, trial: Mapping[str, Any], path: Path | None, stale: 
         values["params"] = model and counts.params_effective(model)
         values["tokens"] = _part(config, "schedule").get("tokens")
     else:
+        values |= {name: was for name, was in _CAME_LATER.items() if name not in record}
         values["params"] = record.get("params_effective")
         values["flops"] = record.get("flops_exact")
     values["run_id"] = trial["id"]

@@ -27,7 +27,8 @@ from scaling.run.workers.processes import (
 from training.config import TrainConfig
 from training.tracking import Labels, tracked
 from training.trial.attempt import Attempt
-from training.trial.record import blank_record, publish, running_code
+from training.trial.record import blank_record, publish
+from training.trial.running_code import running_code
 
 
 def warm_up() -> None:
