@@ -28,6 +28,7 @@ python fit.py runs=T.csv predict.params=[7e10]            what makes that size t
 python fit.py runs=T.csv predict.tokens=[2e10]            the size that so much data serves best
 python fit.py runs=T.csv predict.pairs=[[1e9,1e11]]       the loss of that model
 python fit.py runs=T.csv compare=U.csv                    two fits on one page
+python fit.py runs=T.csv figures=[pdf]                    and paper/, for a paper in LaTeX
 """
 
 import common.start  # noqa: F401
@@ -66,7 +67,9 @@ def main(arguments: Arguments) -> int:
         found = fit_all(config, sources)
     for folder, fitted in found.fits:
         with shown_progress("fit"):
-            page = write_report_into(folder, fitted, lambda _: "choose another folder")
+            page = write_report_into(
+                folder, fitted, lambda _: "choose another folder", config.figures
+            )
         print(f"{summary(fitted.document)}\nreport: {page} (all numbers: fit.md, fit.json)\n")
     for line in found.skipped_lines:
         print(shown(line))

@@ -96,7 +96,10 @@ def fit_and_report(request: Request) -> ExitStatus:
 
     with shown_progress("sweep"):
         found = fit_all(request.fit, read_sources(request.fit))
-        pages = [write_report_into(folder, one, write_remedy) for folder, one in found.fits]
+        pages = [
+            write_report_into(folder, one, write_remedy, request.fit.figures)
+            for folder, one in found.fits
+        ]
     for page, (_, fitted) in zip(pages, found.fits, strict=True):
         print(f"{summary(fitted.document)}\nreport: {page}")
     for line in found.skipped_lines:

@@ -131,7 +131,7 @@ sweep experiment=smoke watch | did you mean watch=true?
 sweep experiment=smoke slurm=true | did you mean launcher=slurm?
 sweep experiment=smoke fit.law=isoflop | did you mean fit.laws?
 sweep experiment=smoke fit.n_bootstraps=3 | did you mean fit.n_bootstrap?
-fit runs=x figures=false | known: runs, out, compare
+fit runs=x drawings=false | known: runs, out, compare
 fit runs=x price=3 | known: runs, out, compare
 fit runs=x unit.params=1e6 | did you mean units.params?
 fit runs=x units.parms=1e6 | did you mean params?

@@ -10,6 +10,7 @@ from scaling.fit.table.paths import expanded
 from scaling.fit.table.schema import COUNTS
 
 Objective = Literal["huber", "lad", "least_squares", "least_squares_loss", "asymmetric"]
+FigureFormat = Literal["pdf", "svg", "png"]
 SurfaceForm = Literal["hoffmann", "tied", "coupled", "bounded"]
 MOST_FLOPS = 1e35  # the largest budget to predict: beyond is a slip
 _UNIT_NAMES = {
@@ -153,6 +154,8 @@ class FitConfig:
     isoflop      how minima of IsoFLOP curves are taken
     multiplier   how losses of two arms turn into compute
     budget_tolerance  relative spread in FLOP of one budget where flops_budget is not given
+    figures      pdf, svg, png: writes the folder paper too, with figures at the widths of a column
+                 and a page, tables in LaTeX, CSV and BibTeX
     """
 
     runs: str | tuple[str, ...] | None
@@ -183,6 +186,7 @@ class FitConfig:
     isoflop: IsoflopConfig
     multiplier: MultiplierConfig
     budget_tolerance: float
+    figures: tuple[FigureFormat, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.runs:

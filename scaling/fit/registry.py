@@ -25,6 +25,7 @@ class LawEntry:
     named      whether it is fitted only where it is named in laws=
     curves     whether it is fitted to training curves, given as `traces`
     figures    keys of its figures in a report
+    cites      keys of its papers in scaling/report/paper/laws.bib
     """
 
     label: str
@@ -40,6 +41,7 @@ class LawEntry:
     named: bool = False
     curves: bool = False
     figures: tuple[str, ...] = ()
+    cites: tuple[str, ...] = ()
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -61,6 +63,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="IsoFLOP curves",
         equation="N* = k C^a, D* = k C^b",
         source=f"{_HOFFMANN}, approach 2",
+        cites=("hoffmann2022training",),
         fit="scaling.fit.isoflop.estimator:fit_isoflop",
         result="scaling.fit.results.laws:IsoflopLaw",
         estimates=_EXPONENTS,
@@ -72,6 +75,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="parametric surface",
         equation="L = E + A N^-alpha + B D^-beta",
         source=f"{_HOFFMANN}, approach 3",
+        cites=("hoffmann2022training", "besiroglu2024chinchilla"),
         fit="scaling.fit.parametric.estimator:fit_parametric",
         result="scaling.fit.results.laws:ParametricLaw",
         estimates=_EXPONENTS,
@@ -83,6 +87,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="envelope of training curves",
         equation="N* = k C^a, D* = k C^b",
         source=f"{_HOFFMANN}, approach 1",
+        cites=("hoffmann2022training",),
         fit="scaling.fit.envelope.estimator:fit_envelope",
         result="scaling.fit.results.laws:EnvelopeLaw",
         estimates=_EXPONENTS,
@@ -93,6 +98,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="Kaplan's laws",
         equation="L = (X_c/X)^alpha in N, D or C; [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D",
         source="Kaplan et al. 2020",
+        cites=("kaplan2020scaling",),
         fit="scaling.fit.other_laws.kaplan:fit_kaplan",
         result="scaling.fit.results.other_laws:KaplanLaws",
         options=("budget_tolerance",),
@@ -102,6 +108,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="over-training",
         equation="L = E + (a' M^eta + b' M^-eta) C^-eta",
         source="Gadre et al. 2024",
+        cites=("gadre2024language",),
         fit="scaling.fit.other_laws.over_training:fit_over_training",
         result="scaling.fit.results.other_laws:OverTrainingLaw",
         estimates={"eta": "eta", "best_multiplier": "best D/N"},
@@ -111,6 +118,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="coupled surface",
         equation="L = E + (A N^-alpha + B D^-beta)^k",
         source="2608.07222",
+        cites=("videau2026skaling",),
         fit="scaling.fit.parametric.form_laws:fit_coupled",
         result="scaling.fit.results.laws:FormLaw",
         estimates={"k": "k", "a": "a", "E": "E"},
@@ -121,6 +129,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="bounded surface",
         equation="L = E + (log V - E) h/(1 + h), h = A N^-alpha + B D^-beta",
         source="2605.09189",
+        cites=("bryant2026practical",),
         fit="scaling.fit.parametric.form_laws:fit_bounded",
         result="scaling.fit.results.laws:FormLaw",
         estimates={"a": "a", "E": "E"},
@@ -131,6 +140,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="repeated data",
         equation="L = E + A N'^-alpha + B D'^-beta",
         source="Muennighoff et al. 2023",
+        cites=("muennighoff2023scaling",),
         fit="scaling.fit.other_laws.data_constrained:fit_data_constrained",
         result="scaling.fit.results.other_laws:DataConstrainedLaw",
         estimates={"R_D": "R_D*", "R_N": "R_N*"},
@@ -141,6 +151,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="minima alone",
         equation="N* = k C^a, D* = k' C^b",
         source=f"{_HOFFMANN}, 3.2",
+        cites=("hoffmann2022training",),
         fit="scaling.fit.other_laws.minima:fit_minima",
         result="scaling.fit.results.other_laws:MinimaLaw",
         estimates={**_EXPONENTS, "a_plus_b": "a + b"},
@@ -150,6 +161,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="learning curves",
         equation="L = E + (D_c/D)^alpha",
         source="Hestness et al. 2017",
+        cites=("hestness2017deep",),
         fit="scaling.fit.other_laws.learning_curve:fit_learning_curves",
         result="scaling.fit.results.other_laws:LearningCurveLaw",
         figures=("learning_curve",),
@@ -158,6 +170,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="critical batch size",
         equation="(S/S_min - 1)(E/E_min - 1) = 1, B_crit = E_min/S_min = B*/L^(1/alpha_B)",
         source="McCandlish et al. 2018; Kaplan et al. 2020",
+        cites=("mccandlish2018empirical", "kaplan2020scaling"),
         fit="scaling.fit.other_laws.critical_batch:fit_critical_batch",
         result="scaling.fit.results.critical_batch:CriticalBatchLaw",
         estimates={"B_star": "B*", "alpha_B": "alpha_B"},
@@ -168,6 +181,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="learning rate",
         equation="best rate = c N^p D^q",
         source="Li et al. 2025",
+        cites=("li2025predictable",),
         fit="scaling.fit.other_laws.hyperparameters:fit_learning_rate",
         result="scaling.fit.results.other_laws:TunedLaw",
         estimates={"c": "c", "p": "p", "q": "q"},
@@ -178,6 +192,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="batch size",
         equation="best batch = c D^q",
         source="Li et al. 2025",
+        cites=("li2025predictable",),
         fit="scaling.fit.other_laws.hyperparameters:fit_batch",
         result="scaling.fit.results.other_laws:TunedLaw",
         estimates={"c": "c", "q": "q"},
@@ -188,6 +203,7 @@ LAWS: Mapping[str, LawEntry] = {
         label="batch size by data and model size",
         equation="best batch = c N^p D^q",
         source="Li et al. 2025",
+        cites=("li2025predictable",),
         fit="scaling.fit.other_laws.hyperparameters:fit_batch_with_size",
         result="scaling.fit.results.other_laws:TunedLaw",
         estimates={"c": "c", "p": "p", "q": "q"},

@@ -18,6 +18,7 @@ from scaling.fit.results import FitDocument
 from scaling.report import page
 from scaling.report.figures.all_charts import KEYS, all_charts
 from scaling.report.figures.chart import Chart
+from scaling.report.paper.files import write_paper
 from scaling.report.sections import Section, sections
 from scaling.report.study import Study, TrainingCurve
 from scaling.report.tables.table import Table
@@ -30,21 +31,27 @@ _log = logging.getLogger(__name__)
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 
 
-def write_report(fit: Fit, out: Path) -> Path:
+def write_report(fit: Fit, out: Path, figures: Sequence[str] = ()) -> Path:
     """Write the report of `fit` into folder `out` and return the path of report.html.
 
     Files: fit.json (schema 1, strict JSON), fit.md, figures/*.png and *.svg, report.html. Each is
-    replaced whole; a figure that this fit cannot draw is removed if an earlier one left it.
+    replaced whole; a figure that this fit cannot draw is removed if an earlier one left it. With
+    `figures`, of which pdf, svg and png are, also paper/ (paper/files.py).
     """
     write_atomic(out / "fit.json", to_json(fit.document.to_json()))
-    return _write(study_of(fit), out)
+    study = study_of(fit)
+    charts = all_charts(study)
+    write_paper(fit, charts, out / "paper", figures)
+    return _write(study, charts, out)
 
 
-def write_report_into(folder: Path, fit: Fit, remedy: Callable[[OSError], str]) -> Path:
+def write_report_into(
+    folder: Path, fit: Fit, remedy: Callable[[OSError], str], figures: Sequence[str] = ()
+) -> Path:
     """The same into a folder that is made where it is missing. BadInput, with the remedy."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return write_report(fit, folder)
+        return write_report(fit, folder, figures)
     except OSError as error:
         raise BadInput(f"out: {folder}: {error.strerror}; {remedy(error)}") from None
 
@@ -54,7 +61,8 @@ def render_saved(fit_json: Path, out: Path) -> Path:
 
     fit.json does not hold the runs: a figure that needs them says so. Raises BadInput.
     """
-    return _write(Study(FitDocument.read(fit_json)), out)
+    study = Study(FitDocument.read(fit_json))
+    return _write(study, all_charts(study), out)
 
 
 def study_of(fit: Fit) -> Study:
@@ -63,8 +71,7 @@ def study_of(fit: Fit) -> Study:
     return Study(fit.document, fit.observations, curves)
 
 
-def _write(study: Study, out: Path) -> Path:
-    charts = all_charts(study)
+def _write(study: Study, charts: Mapping[str, Chart], out: Path) -> Path:
     parts = sections(study, charts)
     _write_figures(charts, out / "figures")
     _log.info("page")

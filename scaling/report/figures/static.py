@@ -1,10 +1,13 @@
-"""Charts in print: PNG and SVG by matplotlib's object interface.
+"""Charts in print: PNG, SVG and PDF by matplotlib's object interface.
 
 Nothing here touches matplotlib's global state for longer than one drawing, and the same chart gives
-the same bytes of SVG.
+the same bytes of SVG and PDF. Fonts are in the files: as outlines in SVG, as TrueType in PDF.
 """
 
 import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,50 +23,100 @@ from scaling.report.figures.chart import Axis, Band, Chart, Ends, Line, Panel, P
 from scaling.report.figures.style import INKS, LOOKS, SHADES, SYMBOLS, Ink, Properties
 
 SUFFIXES = ("png", "svg")
-_POINTS_PER_PIXEL = 0.68
 _DASHES = {"solid": "-", "dash": "--", "dashdot": "-.", "dot": ":"}
 _STYLE = Path(__file__).parents[1] / "static" / "print.mplstyle"
+_METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same bytes at any time
 
 
-def draw(chart: Chart) -> dict[str, bytes]:
-    """The bytes of the chart's files, by suffix; png has 160 dots an inch."""
+@dataclass(frozen=True)
+class Format:
+    """What a figure is drawn for.
+
+    single, double  inches (width, height) of a chart of one panel, and of two
+    font            points of every text, and the legend has room of its own; None: 10 and 9
+    scale           points of line and marker to a pixel of the page
+    dpi             dots an inch of a PNG
+    ticks           about so many on an axis
+    columns         of the legend: of budgets, and of lines with longer names
+    stacked         whether panels stand one above the other
+    """
+
+    single: tuple[float, float] = (7.2, 5.0)
+    double: tuple[float, float] = (9.6, 4.6)
+    font: float | None = None
+    scale: float = 0.68
+    dpi: int = 160
+    ticks: int = 6
+    columns: tuple[int, int] = (4, 2)
+    narrow: bool = False
+
+
+SCREEN = Format()
+COLUMN = Format((3.25, 2.7), (3.25, 4.8), 8, 0.42, 300, 3, (2, 1), narrow=True)
+PAGE = Format((6.75, 3.8), (6.75, 3.2), 8, 0.55, 300, 5)
+"""One column and the full width of a page of two, as most venues have them, in 8 points."""
+
+
+def draw(
+    chart: Chart, suffixes: Sequence[str] = SUFFIXES, wanted: Format = SCREEN
+) -> dict[str, bytes]:
+    """The bytes of the chart's files, by suffix: png, svg or pdf."""
     files = {}
-    with mpl.rc_context(fname=_STYLE):
-        figure = _figure(chart)
+    # TrueType: its text can be searched, and some venues refuse type 3.
+    with mpl.rc_context({"pdf.fonttype": 42}, _STYLE):
+        figure = figure_of(chart, wanted)
         FigureCanvasAgg(figure)
-        for suffix in SUFFIXES:
+        for suffix in suffixes:
             content = io.BytesIO()
-            metadata = {"Date": None} if suffix == "svg" else None
-            figure.savefig(content, format=suffix, dpi=160, metadata=metadata)
+            metadata = _METADATA.get(suffix)
+            figure.savefig(content, format=suffix, dpi=wanted.dpi, metadata=metadata)
             figure.set_layout_engine("none")  # the second file keeps the layout of the first
             files[suffix] = content.getvalue()
     return files
 
 
-def _figure(chart: Chart) -> Figure:
-    figure = Figure(figsize=(7.2, 5.0) if len(chart.panels) == 1 else (9.6, 4.6))
-    all_axes = figure.subplots(1, len(chart.panels), squeeze=False)[0]
-    for axes, panel in zip(all_axes, chart.panels, strict=True):
-        _panel(axes, panel)
-    if chart.shade:
-        bar = figure.colorbar(mpl.cm.ScalarMappable(cmap=_palette()), ax=all_axes[-1])
-        values, texts = zip(*chart.shade.ticks(5), strict=True)
-        _label(bar.ax.yaxis, chart.shade.label, chart.shade.place(values), texts)
-    handles, names = all_axes[0].get_legend_handles_labels()
-    if handles:
-        columns = 4 if chart.legend or len(chart.panels) > 1 else 2
-        style: Properties = {"title": chart.legend, "ncols": columns}
-        figure.legend(handles, names, loc="outside lower center", **style)
+def figure_of(chart: Chart, wanted: Format = SCREEN) -> Figure:
+    """The chart as matplotlib's figure, whose sizes of text stay when the style is left."""
+    count = len(chart.panels)
+    with mpl.rc_context(fname=_STYLE):
+        sizes: Properties = _sizes(wanted.font) if wanted.font else {}
+        mpl.rcParams.update(**sizes)
+        figure = Figure(figsize=wanted.single if count == 1 else wanted.double)
+        shape = (count, 1) if wanted.narrow else (1, count)
+        all_axes = figure.subplots(*shape, squeeze=False).flat
+        for axes, panel in zip(all_axes, chart.panels, strict=True):
+            _panel(axes, panel, wanted)
+        if chart.shade:
+            bar = figure.colorbar(mpl.cm.ScalarMappable(cmap=_palette()), ax=all_axes[count - 1])
+            values, texts = zip(*chart.shade.ticks(5), strict=True)
+            _label(bar.ax.yaxis, chart.shade.label, chart.shade.place(values), texts)
+        handles, names = all_axes[0].get_legend_handles_labels()
+        if handles:
+            columns = wanted.columns[not (chart.legend or (count > 1 and not wanted.narrow))]
+            style: Properties = {"title": chart.legend, "ncols": columns}
+            rows = math.ceil(len(names) / columns) + bool(chart.legend)
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(width, height + rows * (wanted.font or 0) / 50)
+            figure.legend(handles, names, loc="outside lower center", **style)
     return figure
 
 
-def _panel(axes: Axes, panel: Panel) -> None:
+def _sizes(font: float) -> Properties:
+    """The style's entries of a figure whose every text has so many points."""
+    texts = [f"{part}.labelsize" for part in ("axes", "xtick", "ytick")]
+    texts += ["font.size", "legend.fontsize", "legend.title_fontsize"]
+    thin = {"axes.linewidth": 0.5, "grid.linewidth": 0.5}
+    tight = {"legend.columnspacing": 1.2, "legend.labelspacing": 0.25}
+    return {**dict.fromkeys(texts, font), **thin, **tight}
+
+
+def _panel(axes: Axes, panel: Panel, wanted: Format) -> None:
     for order, series in enumerate(panel.series, start=3):
         match series:
             case Points():
-                _points(axes, series, order)
+                _points(axes, series, order, wanted.scale)
             case Line():
-                dash, width = _DASHES[series.dash], 0.8 * series.width
+                dash, width = _DASHES[series.dash], wanted.scale / 0.85 * series.width
                 style: Properties = {"ls": dash, "lw": width, "alpha": series.opacity}
                 style |= {"color": _color(series.ink), "label": series.name, "zorder": order}
                 axes.plot(_array(series.x), _array(series.y), **style)
@@ -71,15 +124,21 @@ def _panel(axes: Axes, panel: Panel) -> None:
                 low, high = _array(series.low), _array(series.high)
                 color = _color(series.ink)
                 axes.fill_between(_array(series.x), low, high, color=color, alpha=0.15, lw=0)
-    for x, y, text in panel.notes:
+    for x, y, text in () if wanted.narrow else panel.notes:
         offset: Properties = {"xytext": (3, 0), "textcoords": "offset points"}
         axes.annotate(
-            text, (x, y), fontsize=7.5, color=INKS["soft"][0], va="center", zorder=9, **offset
+            text,
+            (x, y),
+            fontsize=wanted.font or 7.5,
+            color=INKS["soft"][0],
+            va="center",
+            zorder=9,
+            **offset,
         )
     for scale, stated in ((axes.xaxis, panel.x), (axes.yaxis, panel.y)):
         if stated.log:
             (axes.set_xscale if scale is axes.xaxis else axes.set_yscale)("log")
-            values, texts = zip(*_ticks(stated), strict=True)
+            values, texts = zip(*_ticks(stated, wanted.ticks), strict=True)
             _label(scale, stated.label, values, texts)
         else:
             scale.set_label_text(stated.label)
@@ -87,15 +146,15 @@ def _panel(axes: Axes, panel: Panel) -> None:
         axes.axhline(0, color=INKS["soft"][0], lw=1, zorder=1)
 
 
-def _ticks(stated: Axis) -> list[tuple[float, str]]:
+def _ticks(stated: Axis, wanted: int) -> list[tuple[float, str]]:
     """Those of the axis, and the ones just beyond, since a picture has margins."""
-    return Axis(stated.label, stated.kind, stated.low / 1.15, stated.high * 1.15).ticks()
+    return Axis(stated.label, stated.kind, stated.low / 1.15, stated.high * 1.15).ticks(wanted)
 
 
-def _points(axes: Axes, points: Points, order: int) -> None:
+def _points(axes: Axes, points: Points, order: int, scale: float) -> None:
     look = LOOKS[points.look]
     marker = (look.symbol or SYMBOLS[points.symbol % len(SYMBOLS)])[0]
-    size = look.size * _POINTS_PER_PIXEL
+    size = look.size * scale
     x, y = _array(points.x), _array(points.y)
     style: Properties = {"zorder": order, "label": points.name, "alpha": look.opacity}
     if isinstance(points.ink, tuple):
@@ -105,12 +164,19 @@ def _points(axes: Axes, points: Points, order: int) -> None:
         )
         return
     color = _color(points.ink)
-    style |= {"mfc": "none", "mew": 1.6} if look.outline else {"mew": 0.6}
+    style |= {"mfc": "none", "mew": 2.35 * scale} if look.outline else {"mew": 0.6}
     style |= {"mec": color if look.outline else "white", "color": color, "ms": size}
     spread = (_bars(x, points.x_ends), _bars(y, points.y_ends))
     if any(bar is not None for bar in spread):
         axes.errorbar(
-            x, y, xerr=spread[0], yerr=spread[1], fmt=marker, ecolor=color, capsize=3, **style
+            x,
+            y,
+            xerr=spread[0],
+            yerr=spread[1],
+            fmt=marker,
+            ecolor=color,
+            capsize=4.4 * scale,
+            **style,
         )
     else:
         axes.plot(x, y, ls="", marker=marker, **style)

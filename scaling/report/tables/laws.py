@@ -71,7 +71,7 @@ def parameters(document: FitDocument) -> Table:
     rows: list[Row] = []
     for key, law in document.laws.items():
         method = getattr(law, "method", None)
-        for path, estimate in _estimates(law):
+        for path, estimate in law_estimates(law):
             if path[:2] == ("methods", method):
                 continue  # the headline again
             *inner, name = (part for part in path if part != "methods")
@@ -86,7 +86,7 @@ def parameters(document: FitDocument) -> Table:
     return Table(columns, rows, "Every law was refused, so there are no parameters.")
 
 
-def _estimates(
+def law_estimates(
     node: object, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Estimate]]:
     """The estimates of a law by path; a refused one has those alone that are known."""
@@ -101,7 +101,7 @@ def _estimates(
         if not isinstance(value, Estimate):
             if isinstance(value, KaplanOneVariable) and value.form:
                 name = f"{name} = {form_of(value)}"
-            yield from _estimates(value, (*path, name))
+            yield from law_estimates(value, (*path, name))
         elif not (refused and value == UNKNOWN):
             yield (*path, name), value
 
