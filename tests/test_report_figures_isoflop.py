@@ -1,13 +1,18 @@
 """IsoFLOP curves are those of the fit; the seeds of an average are each shown."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
+from scaling.report.document import study_of
+from scaling.report.figures.chart import Line
 from scaling.report.figures.data import budgets_of
-from scaling.report.figures.isoflop import isoflop_curves, seeds_of
+from scaling.report.figures.isoflop import isoflop, isoflop_curves, seeds_of
 from scaling.report.study import Study, TrainingCurve
+from tests.support.fit_examples import isoflop_rows
+from tests.support.fit_runs import QUICK, SURFACE, fitted, write_csv
 from tests.support.report_example import study
 from tests.support.report_values import BUDGETS
 
@@ -34,6 +39,32 @@ def test_isoflop_curves_by_splines_go_through_the_losses() -> None:
         order = here[np.argsort(found.runs.params[here])]
         on_curve = np.interp(np.log(found.runs.params[order]), np.log(curve.params), curve.loss)
         assert on_curve == pytest.approx(found.runs.loss[order], rel=1e-4)
+
+
+def test_points_of_runs_whose_flops_differ_lie_about_their_curve(tmp_path) -> None:
+    """At the FLOP of the budget, where the curve is; each says its own loss and that one."""
+    rows = isoflop_rows(SURFACE, (1e18, 1e19, 1e20), np.geomspace(1 / 3, 3, 7), 0.0)
+    for index, row in enumerate(rows):
+        del row["flops_budget"]
+        row["tokens"] *= 1 + 0.1 * math.sin(index)
+        row["flops"] = 6 * row["params"] * row["tokens"]
+        row["loss"] = SURFACE.predict_loss(row["params"], row["tokens"])
+    path = write_csv(tmp_path / "runs.csv", rows)
+    fit = fitted(f"runs={path}", "laws=[isoflop]", "isoflop.method=parabola_all", QUICK)
+    chart = isoflop(study_of(fit))
+    assert "Losses are those at the FLOP of the budget." in chart.caption
+    off = {"drawn": [], "own": []}
+    lines = {one.group: one for one in chart.panels[0].series if isinstance(one, Line)}
+    for points in (one for one in chart.panels[0].series if getattr(one, "look", "") == "run"):
+        line = lines[points.group]
+        curve = np.interp(np.log(points.x), np.log(line.x), line.y)
+        said = [text.split("loss ")[1].split("<br>at the budget's FLOP ") for text in points.text]
+        own, at_budget = np.array(said, dtype=float).T
+        assert at_budget == pytest.approx(points.y, abs=1e-4)
+        off["drawn"] += [*(points.y - curve)]
+        off["own"] += [*(own - curve)]
+    assert len(off["own"]) == len(rows)
+    assert np.std(off["drawn"]) < np.std(off["own"]) / 5
 
 
 def test_seeds_of_an_average_are_each_known() -> None:

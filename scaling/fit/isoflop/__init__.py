@@ -8,6 +8,7 @@ from scaling.fit.isoflop.profiles import (
     Method,
     Profile,
     all_sizes,
+    budgets_at_one_flops,
     find_profiles,
     minima,
     parabola,

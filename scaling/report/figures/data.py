@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from common.numbers import compact, count
-from scaling.fit.isoflop import Profile, all_sizes, budgets, find_profiles
+from scaling.fit.isoflop import Profile, all_sizes, budgets_at_one_flops, profile_of
 from scaling.fit.observations import Observations
 from scaling.report.figures.chart import Axis, Kind, Points, Values, axis, said
 from scaling.report.figures.style import Ink
@@ -17,10 +17,14 @@ from scaling.report.text.labels import axis_labels
 
 @dataclass(frozen=True)
 class Budgets:
-    """The budgets that have an IsoFLOP curve, ascending, and the one of each run; -1 is none."""
+    """The budgets that have an IsoFLOP curve, ascending, and the one of each run; -1 is none.
+
+    `loss` is each run's at the FLOP of its budget (isoflop/jitter.py), else its own.
+    """
 
     profiles: tuple[Profile, ...]
     of_run: np.ndarray
+    loss: np.ndarray
 
     @property
     def flops(self) -> list[float]:
@@ -78,16 +82,15 @@ def members(study: Study) -> dict[str, int]:
 
 def budgets_of(study: Study) -> Budgets:
     """The runs by budget, as the fit grouped them."""
-    of_run = np.full(len(study.runs), -1)
+    of_run, loss = np.full(len(study.runs), -1), study.runs.loss
     if not len(study.runs):
-        return Budgets((), of_run)
+        return Budgets((), of_run, loss)
     options, law = study.document.options, study.document.isoflop
-    tolerance = options.budget_tolerance
-    profiles = find_profiles(study.runs, tolerance, options.isoflop_window)
-    if law and law.method == "parabola_all":
-        profiles = tuple(map(all_sizes, profiles))
-    places = {profile.flops: place for place, profile in enumerate(profiles)}
-    for flops, members in budgets(study.runs, tolerance).groups:
-        if flops in places:
-            of_run[members] = places[flops]
-    return Budgets(profiles, of_run)
+    profiles: list[Profile] = []
+    for runs, flops, members in budgets_at_one_flops(study.runs, options.budget_tolerance):
+        profile = profile_of(runs, flops, members, options.isoflop_window)
+        if profile is not None:
+            of_run[members], loss = len(profiles), runs.loss
+            every = law is not None and law.method == "parabola_all"
+            profiles.append(all_sizes(profile) if every else profile)
+    return Budgets(tuple(profiles), of_run, loss)

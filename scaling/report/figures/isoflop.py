@@ -93,11 +93,13 @@ def isoflop(study: Study) -> Chart:
         shape = f"{curve_method(law)} A diamond with a bar is a minimum with its 90% interval."
     else:
         shape = f"Runs only: {not_drawn(law, 'IsoFLOP law')}."
+    moved = budgets.loss != study.runs.loss
+    at_one = " Losses are those at the FLOP of the budget." if moved.any() else ""
     single = " Small faint markers are the single seeds of an average." if seeds else ""
     chart = Chart(
         "valleys",
         "Loss against size at each budget",
-        f"One colour and shape a budget, lighter for more compute. {shape}{single}",
+        f"One colour and shape a budget, lighter for more compute. {shape}{at_one}{single}",
         legend="budget; diamond: minimum with 90% interval",
     )
     few = None if budgets.profiles else "no budget holds runs of three sizes or more"
@@ -108,6 +110,12 @@ def isoflop(study: Study) -> Chart:
     for budget, here in budgets.rows():
         ink, group, symbol = shade_of(budget, len(budgets.flops)), str(budget), max(0, budget)
         points = run_points(study, "params", "loss", here, "run", ink, budgets.name(budget))
+        drawn = here[study.drawn[here]]
+        told = [
+            f"{text}<br>at the budget's FLOP {budgets.loss[row]:.4f}" if moved[row] else text
+            for text, row in zip(points.text, drawn, strict=True)
+        ]
+        points = replace(points, y=budgets.loss[drawn], text=told)
         series.append(replace(points, symbol=symbol, group=group))
         own = [seed for seed in seeds if seed.row in here]
         if not own:
@@ -118,7 +126,7 @@ def isoflop(study: Study) -> Chart:
     for curve in isoflop_curves(study, budgets):
         budget = budgets.flops.index(curve.stated.flops)
         series += _curve(curve, shade_of(budget, len(budgets.flops)), str(budget))
-    params, loss = run_axis(study, "params"), run_axis(study, "loss", log=False)
+    params, loss = run_axis(study, "params"), run_axis(study, "loss", budgets.loss, log=False)
     return replace(chart, panels=(Panel(params, loss, tuple(series)),))
 
 
