@@ -66,13 +66,13 @@ class Inputs:
     flags: tuple[Flag, ...] = ()
 
 
-def read_sources(config: FitConfig) -> Sources:
-    """Read every input, once. Raises BadInput."""
+def read_sources(config: FitConfig, given: Table | None = None) -> Sources:
+    """Read every input, once; `given` is the only one where it is no file. Raises BadInput."""
     tables: list[Table] = []
     charts, curves, digests = [], [], []
     flags: list[Flag] = []
     for path in map(Path, config.paths):
-        table = _read(path)
+        table = _read(path) if given is None else given
         digests.append(table.digest)
         if is_chart(table.names):
             charts.append(read_chart(table, config.columns, config.loss_unit))

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,6 +64,32 @@ def read_table(path: Path) -> Table:
     if not data.num_rows:
         raise BadInput(f"{path}: no rows; expected one row a run below the column names")
     return Table(str(path), data, place, digest)
+
+
+def table_in_memory(data: Any, name: str) -> Table:
+    """A table of rows that a program holds: Arrow's, a data frame, columns by name, or rows.
+
+    A data frame is pandas' (without its index), polars' or any that gives Arrow's stream. Raises
+    BadInput.
+    """
+    try:
+        if isinstance(data, Sequence):
+            arrow = pa.Table.from_pylist(list(data))
+        else:
+            is_pandas = hasattr(data, "columns") and hasattr(data, "index")
+            arrow = (
+                pa.Table.from_pandas(data, preserve_index=False) if is_pandas else pa.table(data)
+            )
+        found, place = _tidied(arrow, name)
+    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{name}: found {type(data).__name__}, no table: {reason}") from None
+    if not found.num_rows:
+        raise BadInput(f"{name}: no rows; expected one row a run")
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, found.schema) as writer:
+        writer.write_table(found)
+    return Table(name, found, place, hashlib.sha256(stream.getvalue()).hexdigest())
 
 
 def _kind(content: Content, head: bytes) -> str:
@@ -277,14 +303,18 @@ def _parquet(content: Content) -> tuple[pa.Table, Place]:
     name = content.name
     try:
         with content.open() as file:
-            data = parquet.ParquetFile(file).read(use_threads=False)
-        _check_names(name, data.column_names)
-        columns = [
-            [(of, tidy(column))] if column.type in _PLAIN else flat_columns(of, column.to_pylist())
-            for of, column in zip(data.column_names, data.columns, strict=True)
-        ]
+            return _tidied(parquet.ParquetFile(file).read(use_threads=False), name)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadInput(f"{name}: not Parquet: {' '.join(str(error).split())}") from None
+
+
+def _tidied(data: pa.Table, name: str) -> tuple[pa.Table, Place]:
+    """Columns of text, numbers and booleans, one for each leaf of nested ones."""
+    _check_names(name, data.column_names)
+    columns = [
+        [(of, tidy(column))] if column.type in _PLAIN else flat_columns(of, column.to_pylist())
+        for of, column in zip(data.column_names, data.columns, strict=True)
+    ]
     return pa.table(dict(itertools.chain.from_iterable(columns))), lambda row: f"{name}[{row}]"
 
 

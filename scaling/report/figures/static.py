@@ -57,6 +57,15 @@ PAGE = Format((6.75, 3.8), (6.75, 3.2), 8, 0.55, 300, 5)
 """One column and the full width of a page of two, as most venues have them, in 8 points."""
 
 
+class Picture(Figure):
+    """A figure that a notebook shows without pyplot, whose state is global."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=110)
+        return content.getvalue()
+
+
 def draw(
     chart: Chart, suffixes: Sequence[str] = SUFFIXES, wanted: Format = SCREEN
 ) -> dict[str, bytes]:
@@ -75,13 +84,12 @@ def draw(
     return files
 
 
-def figure_of(chart: Chart, wanted: Format = SCREEN) -> Figure:
+def figure_of(chart: Chart, wanted: Format = SCREEN) -> Picture:
     """The chart as matplotlib's figure, whose sizes of text stay when the style is left."""
     count = len(chart.panels)
-    with mpl.rc_context(fname=_STYLE):
-        sizes: Properties = _sizes(wanted.font) if wanted.font else {}
-        mpl.rcParams.update(**sizes)
-        figure = Figure(figsize=wanted.single if count == 1 else wanted.double)
+    sizes: Any = _sizes(wanted.font) if wanted.font else {}  # matplotlib's own type lists all keys
+    with mpl.rc_context(fname=_STYLE), mpl.rc_context(sizes):
+        figure = Picture(figsize=wanted.single if count == 1 else wanted.double)
         shape = (count, 1) if wanted.narrow else (1, count)
         all_axes = figure.subplots(*shape, squeeze=False).flat
         for axes, panel in zip(all_axes, chart.panels, strict=True):
