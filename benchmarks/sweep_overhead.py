@@ -4,6 +4,7 @@
     python -m benchmarks.sweep_overhead grid.budgets=[3e10]   another, by overrides of sweep.py
     python -m benchmarks.sweep_overhead --only store          planning, state and claims alone
     python -m benchmarks.sweep_overhead --packed 1 2 4 8 16   trials at once on one device (a GPU)
+    python -m benchmarks.sweep_overhead --trunks 3            shared trunks, three pairs of sweeps
 
 The peer trains the same trials one after another, each in a fresh `python train.py`.
 """
@@ -25,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import clocked, cost_of, parser
+from benchmarks.timing import clocked, cost_of, parser, spread
 from common.errors import ExitStatus
 from common.files import to_json
 from configs.cli import Arguments, exit_status
@@ -43,6 +44,12 @@ from training.trial.folder import write_config
 from training.trial.record import RunRecord, blank_record, read_record
 
 DEFAULT = ("experiment=quickstart",)
+# Three toy sizes to each of five horizons, at a rate and batch that do not depend on them.
+TRUNKS = (
+    *("experiment=smoke", "grid=[smoke,horizons]", "schedule=constant", "grid.budgets=[4e9]"),
+    *("grid.sizes=1", "grid.rules.batch=toy_size", "grid.rules.warmup=size"),
+    *("grid.horizons.sizes=3", "grid.horizons.tokens_per_param=[10,14,20,28,40]"),
+)
 STATUS_TRIALS, PLAN_TRIALS = 5000, 10_000
 
 
@@ -52,12 +59,13 @@ def main(words: Sequence[str]) -> int:
     add = arguments.add_argument
     add("--only", choices=("store", "sweep"), help="one part; default both")
     add("--packed", type=int, nargs="+", default=[], metavar="K")
+    add("--trunks", type=int, metavar="N", help="so many sweeps with grid.trunk, and without")
     add("--peer-trials", type=int, metavar="N", help="fresh processes; default all")
     add("overrides", nargs="*", metavar="key=value")
     options = arguments.parse_args(words)
     overrides = tuple(options.overrides)
     if not any(word.startswith("experiment=") for word in overrides):
-        overrides = (*DEFAULT, *overrides)
+        overrides = (*(TRUNKS if options.trunks else DEFAULT), *overrides)
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "cores": usable_cores(),
@@ -65,11 +73,13 @@ def main(words: Sequence[str]) -> int:
     }
     with tempfile.TemporaryDirectory(prefix="overhead-") as name:
         folder = Path(name)
+        if options.trunks:
+            found |= of_trunks(folder, overrides, options.trunks)
         if options.packed:
             found["packed"] = [packed(folder, overrides, count) for count in options.packed]
-        if options.only in (None, "store"):
+        if options.only == "store" or (options.only is None and not options.trunks):
             found |= of_the_store(folder / "store", overrides)
-        if options.only in (None, "sweep") and not options.packed:
+        if options.only == "sweep" or not (options.only or options.packed or options.trunks):
             found |= of_a_sweep(folder, overrides, options.peer_trials)
     found["load_after"] = os.getloadavg()[0]
     for key, value in found.items():
@@ -154,6 +164,35 @@ def packed(folder: Path, overrides: Sequence[str], count: int) -> dict[str, Any]
     records = [_record(path.parent) for path in out.glob("trials/*/record.json")]
     tokens = sum(record.tokens for record in records)
     return {"at once": count, "tokens/s": tokens / makespan_s(records), "device": records[0].device}
+
+
+def of_trunks(folder: Path, overrides: Sequence[str], pairs: int) -> dict[str, Any]:
+    """Seconds of training steps with shared trunks over those without, in pairs of sweeps.
+
+    The one that begins a pair alternates. RuntimeError where a trial's weights differ by a bit.
+    """
+    ratios, shares = [], []
+    for pair in range(pairs):
+        seconds, digests = {}, {}
+        for trunk in (pair % 2 == 0, pair % 2 == 1):
+            out = folder / f"pair{pair}-{trunk}"
+            asked = (f"grid.trunk={trunk}", "fit.require=[]", f"out={out}")
+            cost_of("sweep.py", *overrides, *asked)
+            records = [_record(path.parent) for path in out.glob("trials/*/record.json")]
+            seconds[trunk] = sum(record.train_s or 0.0 for record in records)
+            digests[trunk] = {record.id: record.weights_digest for record in records}
+            if trunk:
+                spent = sum(record.flops_spent or record.flops_exact for record in records)
+                shares.append(spent / sum(record.flops_exact for record in records))
+        if digests[True] != digests[False]:
+            raise RuntimeError("shared trunks changed the weights of a trial")
+        ratios.append(seconds[True] / seconds[False])
+    return {
+        "trials": len(digests[True]),
+        "pairs of sweeps": pairs,
+        "FLOP with trunks / without": shares[0],
+        "training s with / without": spread(ratios),
+    }
 
 
 def makespan_s(records: Sequence[RunRecord]) -> float:

@@ -14,7 +14,7 @@ from scaling.run.workers.packing import (
     read_sharing,
     trials_by_size,
 )
-from tests.support.tiny_sweep import pretend, pretended_plan, work
+from tests.support.tiny_sweep import eventually, pretend, pretended_plan, work
 from tests.support.tiny_training import claimed, tiny_config
 from training.trial.attempt import attempts
 from training.trial.folder import read_config
@@ -78,13 +78,26 @@ def test_worker_gives_a_device_as_many_trials_as_fit(
     """By size a large one is alone on its device, small ones fill it; else the number counts."""
     (tmp_path / "now").mkdir()
 
+    def note_present():
+        there = sorted(path.name.partition("-")[0] for path in (tmp_path / "now").iterdir())
+        with (tmp_path / "seen").open("a") as file:
+            file.write(" ".join(there) + "\n")
+        return there
+
+    def met():
+        """Whether two small ones were here at once; until then each waits for another."""
+        if not (tmp_path / "met").exists() and note_present().count("32") > 1:
+            (tmp_path / "met").touch()
+        return (tmp_path / "met").exists()
+
     def act(config, attempt):
         mark = tmp_path / "now" / f"{config.model.n_embd}-{config.seed}"
         mark.touch()
-        time.sleep(0.4)
-        there = [path.name.partition("-")[0] for path in mark.parent.iterdir()]
-        with (tmp_path / "seen").open("a") as file:
-            file.write(" ".join(sorted(there)) + "\n")
+        if config.model.n_embd == 32:
+            eventually(met)
+        else:
+            time.sleep(0.4)
+        note_present()
         mark.unlink()
 
     slots = packing.most if packing else 4

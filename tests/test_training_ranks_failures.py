@@ -97,7 +97,7 @@ def fail(config, folder: Path, monkeypatch, guilty: int, fault: str, n: int = 2)
         config = replace(config, runtime=replace(config.runtime, timeout_s=HANG_TIMEOUT_S))
     children = joined_ranks(config, folder, lambda ranks: train_in(config, out, ranks, faulty), n)
     statuses = ended(children)
-    assert seconds_since(folder) < 15
+    assert seconds_since(folder) < 50  # the group alone would wait for a minute
     assert statuses[1 - guilty] == 1 and all(statuses[rank] for rank in range(n) if rank != guilty)
     monkeypatch.undo()
     record = read_record(out)
@@ -177,7 +177,7 @@ def test_rank_failures_end_a_rank_that_waits_deaf_for_a_dead_one(config, tmp_pat
     out = tmp_path / "out"
     children = joined_ranks(config, tmp_path, lambda ranks: train_in(config, out, ranks, deaf))
     assert ended(children)[1 - guilty] == 1
-    assert seconds_since(tmp_path) < 15
+    assert seconds_since(tmp_path) < 50
     record = read_record(out)
     assert record is not None and record.status == "failed" and record.reason is not None
     assert record.reason.startswith(f"rank {guilty}")

@@ -44,8 +44,8 @@ def pretend_gpus(
 
 def place_mps(folder: Path, monkeypatch: "pytest.MonkeyPatch") -> None:
     """This file as nvidia-cuda-mps-control in `folder`, with time to start on a busy machine."""
-    monkeypatch.setattr("scaling.run.workers.mps.START_S", 120.0)
-    monkeypatch.setattr("scaling.run.workers.mps.ANSWER_S", 120.0)
+    for limit in ("START_S", "SERVER_S", "ANSWER_S"):
+        monkeypatch.setattr(f"scaling.run.workers.mps.{limit}", 120.0)
     _place(folder / CONTROL, f'#!/bin/sh\nexec {sys.executable} -S {__file__} {CONTROL} "$@"\n')
 
 

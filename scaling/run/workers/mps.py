@@ -25,7 +25,7 @@ PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 DEFAULT = Path("/tmp/nvidia-mps")  # where CUDA looks for a daemon, unless PIPES says otherwise
 MOST_CLIENTS = 48  # processes that one GPU's server takes, from Volta on
 ANSWER_S = 5.0  # a daemon that hangs says nothing
-START_S = 20.0  # of a daemon and its server, which opens every GPU
+START_S, SERVER_S = 20.0, 20.0  # of a daemon, and then of its server, which opens every GPU
 # A Unix socket's path has 107 bytes; the folder's own name and the daemon's files take some 70.
 _LONGEST_PLACE = 36
 
@@ -126,7 +126,6 @@ def _start(pipes: Path, environment: Mapping[str, str], gpus: Sequence[Gpu]) -> 
     log.mkdir()
     # By UUID: a client's indices would count among the GPUs that the daemon was shown.
     shown = {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)}
-    until = time.monotonic() + START_S
     try:
         with (log / "start").open("w+") as said:  # a pipe would stay open in the daemon
             ended = subprocess.run(
@@ -145,10 +144,11 @@ def _start(pipes: Path, environment: Mapping[str, str], gpus: Sequence[Gpu]) -> 
         return f"{CONTROL}: {error.strerror}"
     if ended.returncode:
         return words or f"{CONTROL} -d ended with status {ended.returncode}"
+    until = time.monotonic() + SERVER_S
     asked = _ask(pipes, f"start_server -uid {os.getuid()}")
     while not (servers := _ask(pipes, "get_server_list")).words.isdecimal():  # its pid
         if time.monotonic() > until:
-            return servers.problem or asked.problem or f"no server came up within {START_S:g} s"
+            return servers.problem or asked.problem or f"no server came up within {SERVER_S:g} s"
         time.sleep(0.05)
     return None
 
