@@ -1,5 +1,7 @@
 """Published formulas held to the numbers their papers print, and to what they must imply."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -8,7 +10,6 @@ from common.errors import BadInput
 from scaling.fit.laws import PF_DAY, PUBLISHED
 from scaling.fit.other_laws.published import (
     critical_batch,
-    frontier_exponents,
     inference_optimum,
     kaplan_learning_rate,
     least_flops,
@@ -17,6 +18,7 @@ from scaling.fit.other_laws.published import (
     size_for,
     worth,
 )
+from scaling.fit.other_laws.steps_law import KAPLAN_STEPS
 
 SURFACE = PUBLISHED["besiroglu"]
 
@@ -42,15 +44,6 @@ def test_kaplan_learning_rate_of_published_sizes(params, rate):
     assert kaplan_learning_rate(params) == pytest.approx(rate, rel=0.01)
 
 
-def test_frontier_exponents_of_kaplan():
-    found = frontier_exponents(alpha_N=0.077)
-    assert found["alpha_C"] == pytest.approx(0.0524, abs=1e-4)
-    found = frontier_exponents(alpha_N=0.076)
-    assert found["alpha_C"] == pytest.approx(0.0520, abs=5e-5)
-    assert found["params"] == pytest.approx(0.68, abs=0.005)
-    assert found["params"] + found["batch"] + found["steps"] == pytest.approx(1, abs=1e-15)
-
-
 @pytest.mark.parametrize("batch", [1e4, 1e6, 1e9])
 def test_least_steps_lie_on_the_hyperbola(batch):
     """Steps and examples lie on the hyperbola."""
@@ -59,6 +52,13 @@ def test_least_steps_lie_on_the_hyperbola(batch):
     fewest = least_flops(steps * batch, batch, loss)
     assert (steps / at_least - 1) * (steps * batch / fewest - 1) == pytest.approx(1, rel=1e-9)
     assert fewest / at_least == pytest.approx(critical_batch(loss), rel=1e-9)
+
+
+def test_relations_of_the_batch_take_the_constants_of_a_fit():
+    law = replace(KAPLAN_STEPS, log_B_star=np.log(1e8), alpha_B=0.25)
+    assert critical_batch(2.0, law) == pytest.approx(1e8 / 2**4)
+    assert least_steps(1e4, 1e6, 2.0, law) == pytest.approx(1e4 / (1 + 6.25))
+    assert least_flops(1e18, 1e6, 2.0, law) == pytest.approx(1e18 / (1 + 1 / 6.25))
 
 
 def test_worth_is_bounded():

@@ -38,12 +38,14 @@ class PredictConfig:
     params  sizes: the budget and tokens for which each is the best size, and its loss
     tokens  amounts of data: the size that each serves best
     pairs   [params, tokens]: the loss of that model
+    losses  what reaches each: the critical batch, least steps and tokens, and least compute
     """
 
     flops: tuple[float, ...]
     params: tuple[float, ...]
     tokens: tuple[float, ...]
     pairs: tuple[tuple[float, float], ...]
+    losses: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name, values, top in (
@@ -51,6 +53,7 @@ class PredictConfig:
             ("params", self.params, 1e18),
             ("tokens", self.tokens, 1e21),
             ("pairs", tuple(value for pair in self.pairs for value in pair), 1e21),
+            ("losses", self.losses, 50.0),
         ):
             for value in values:
                 if not 1e-12 < value < top:
@@ -151,6 +154,7 @@ class FitConfig:
     delta        width of the Huber loss on log loss
     surface      its form, an irreducible loss that is held, weights of the runs
     repeats_surface  of data_constrained: fitted with the rest, or a published one, held
+    critical_batch  of size_and_steps: B_crit(L) as fitted to the same curves, or Kaplan's, held
     isoflop      how minima of IsoFLOP curves are taken
     multiplier   how losses of two arms turn into compute
     budget_tolerance  relative spread in FLOP of one budget where flops_budget is not given
@@ -183,6 +187,7 @@ class FitConfig:
     delta: float
     surface: SurfaceConfig
     repeats_surface: Literal["fitted", "hoffmann", "besiroglu", "muennighoff_c4"]
+    critical_batch: Literal["fitted", "kaplan"]
     isoflop: IsoflopConfig
     multiplier: MultiplierConfig
     budget_tolerance: float

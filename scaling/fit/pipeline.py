@@ -22,7 +22,7 @@ from scaling.fit.config import FitConfig
 from scaling.fit.dispatch import HeadlineFits, fit_headline, fit_law, fit_other_laws
 from scaling.fit.envelope import EnvelopeFit, Trace, traces_of
 from scaling.fit.observations import TOGETHER, Observations, admitted, observe
-from scaling.fit.other_laws.answers import further_answers, further_predictions, unanswered
+from scaling.fit.other_laws.answers import further_answers, laws_of_optima, unanswered
 from scaling.fit.predict import answers, budgets_to_predict, fitted_laws, over_runs, predictions
 from scaling.fit.registry import HEADLINE
 from scaling.fit.results.document import (
@@ -108,13 +108,14 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
     judged = _judged(laws, config)
     flops = budgets_to_predict(config.predict.flops, observations, fits.isoflop)
     laws_of_optimum, asked = [*standing, *beside], config.predict.flops
+    of_optima = laws_of_optima(laws, observations, config, traces)
     predicted = (
         *predictions(flops, observations, laws_of_optimum, asked),
-        *further_predictions(laws, observations, config),
+        *predictions(asked, observations, of_optima, asked),
     )
     answered = (
         *answers(config.predict, observations, standing),
-        *further_answers(laws, observations, config),
+        *further_answers(laws, observations, config, traces, of_optima),
     )
     document = FitDocument(
         schema=SCHEMA,

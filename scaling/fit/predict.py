@@ -18,10 +18,12 @@ from scaling.fit.isoflop import IsoflopFit
 from scaling.fit.laws import KaplanLaw, Surface
 from scaling.fit.numerics import Sampled, estimate
 from scaling.fit.observations import Observations
+from scaling.fit.other_laws.steps_law import StepsLaw
 from scaling.fit.parametric import ParametricFit
 from scaling.fit.results.document import Answer, Prediction
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 
+LossLaw = Surface | KaplanLaw | StepsLaw
 # More resamples than this without an answer are said beside the interval of the others.
 _FEW_LOST = 0.05
 _INSIDE = 1.001  # budgets that differ by rounding alone
@@ -40,8 +42,8 @@ class FittedLaw:
     frontier: Frontier
     low: float
     high: float
-    surface: Surface | KaplanLaw | None = None
-    surfaces: Surface | KaplanLaw | None = None
+    surface: LossLaw | None = None
+    surfaces: LossLaw | None = None
 
     def loss(self, params: Sampled, tokens: Sampled) -> Estimate:
         """Loss of the law itself, not of one run."""
@@ -78,7 +80,7 @@ def fitted_laws(
 
 
 def over_runs(
-    name: str, frontier: Frontier, observations: Observations, *surfaces: Surface | KaplanLaw | None
+    name: str, frontier: Frontier, observations: Observations, *surfaces: LossLaw | None
 ) -> FittedLaw:
     """A law that was measured over the compute of all runs."""
     low, high = float(observations.flops.min()), float(observations.flops.max())

@@ -22,7 +22,7 @@ _MOST = {"excluded": 3, "flags": 6, "warnings": 4, "refused counts": 3}
 _SHOWN_EPOCHS = 4.0
 # Flags of laws beside the headline that deny a number of theirs.
 _SAID = ("tied_exponents", "collinear_design")
-_GIVEN = {"params": "N", "tokens": "D", "pair": "pair", "flops": "C"}
+_GIVEN = {"params": "N", "tokens": "D", "pair": "pair", "flops": "C", "loss": "loss"}
 
 
 def summary(document: FitDocument) -> str:
@@ -195,9 +195,19 @@ def _asked(document: FitDocument) -> Iterator[str]:
 
 def _answer(given: str, row: Prediction | Answer, n: Estimate, d: Estimate, c: Estimate) -> str:
     parts = [("N", n), ("D", d), ("C", c), ("loss", row.loss)]
-    values = ", ".join(f"{name} {_cell(e, 4).rstrip()}" for name, e in parts if e.value)
     form = f", {row.form}" if isinstance(row, Answer) and row.form else ""
     of = "its runs" if form else "the runs' FLOP"
+    if isinstance(row, Answer) and row.asked == "loss":
+        least = (row.batch or UNKNOWN, row.steps or UNKNOWN)
+        parts = [
+            *zip(("B_crit", "S_min"), least, strict=True),
+            ("E_min", d),
+            ("N", n),
+            ("C_min", c),
+        ]
+        given += f" {row.loss.value:.4g}"
+        of = of if c.value else "the losses of its runs"
+    values = ", ".join(f"{name} {_cell(e, 4).rstrip()}" for name, e in parts if e.value)
     reach = f"; {row.beyond:.3g} times outside {of}" if row.beyond else ""
     return f"predict {given} by {row.law}{form}: {values}{reach}"
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scaling.fit.results import FitDocument
 from scaling.report.figures.chart import Chart
 from scaling.report.study import Study
 from scaling.report.tables import checks, laws, multipliers, predictions, runs
@@ -71,6 +72,7 @@ def sections(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:
             "does not cover an error of the form.",
             ("Predictions", predictions.predictions(document, token)),
             ("Sizes and data asked for", predictions.answers(document, token)),
+            *_losses(document, token),
             ("Held-out budget", predictions.holdout(document)),
             ("Each budget, by the runs below it", predictions.rolling(document)),
         ),
@@ -124,6 +126,12 @@ def sections(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:
             folded=True,
         ),
     )
+
+
+def _losses(document: FitDocument, token: str) -> tuple[tuple[str, Table], ...]:
+    """What reaches each loss, where losses were asked for."""
+    table = predictions.losses(document, token)
+    return (("What reaches a loss", table),) if table.rows else ()
 
 
 def _section(

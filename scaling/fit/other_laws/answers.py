@@ -3,27 +3,31 @@
     budget    L(C): the least loss              size   L(N): the loss where data do not limit it
     data      L(D): of the largest size         pair   the learning curve of that size
 
+    loss      B_crit, and what reaches it with the least steps, tokens or compute (batch_answers.py)
+
 Each answer names its form, and the form that BIC does not prefer follows, since far outside the
 runs an irreducible loss decides. Of the laws of both variables Kaplan's L(N, D) answers a pair, and
 that of over-training all four. A question that no law answers is said.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from scaling.fit.config import FitConfig, PredictConfig
+from scaling.fit.envelope.lower_envelope import Trace
 from scaling.fit.flags import Flag
 from scaling.fit.frontier import Frontier
 from scaling.fit.laws import KaplanLaw, PowerLaw
 from scaling.fit.numerics import estimate, generator
 from scaling.fit.observations import Observations
 from scaling.fit.other_laws import kaplan_joint, over_training
+from scaling.fit.other_laws.batch_answers import loss_answers, steps_law
 from scaling.fit.other_laws.learning_curve import best_runs
 from scaling.fit.other_laws.power_law import Form, Powers, fit_powers
-from scaling.fit.predict import FittedLaw, answers, over_runs, predictions
+from scaling.fit.predict import FittedLaw, answers, over_runs
 from scaling.fit.results.document import Answer, Prediction
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.laws import Law
@@ -34,11 +38,12 @@ _SAME = 0.01  # relative difference of two statements of one size
 _INSIDE = 1.001
 _SYMBOLS = {"params": "N", "tokens": "D", "flops": "C"}
 _KAPLAN: Mapping[Asked, str] = {"flops": "L_C", "params": "L_N", "tokens": "L_D"}
-_NEEDS: Mapping[Asked, str] = {
+_NEEDS: Mapping[str, str] = {
     "flops": "isoflop, parametric, over_training or kaplan L(C)",
     "params": "isoflop, parametric, over_training or kaplan L(N)",
     "tokens": "isoflop, parametric, over_training or kaplan L(D)",
     "pair": "parametric, over_training, kaplan L(N, D), or a learning curve of that size",
+    "loss": "critical_batch or size_and_steps",
 }
 
 
@@ -58,13 +63,17 @@ class _Curve:
 
 
 def further_answers(
-    laws: Mapping[str, Law], observations: Observations, config: FitConfig
+    laws: Mapping[str, Law],
+    observations: Observations,
+    config: FitConfig,
+    traces: Sequence[Trace],
+    of_optima: Sequence[FittedLaw],
 ) -> list[Answer]:
     """The answers of the laws beside the headline to what `config.predict` asks."""
     found: list[Answer] = []
     for asked, n, d, c in _questions(config):
-        value = {"params": n, "tokens": d, "flops": c, "pair": d}[asked]
-        curve = _curve(asked, n, laws, observations, config)
+        value = {"params": n, "tokens": d, "flops": c, "pair": d}.get(asked)
+        curve = _curve(asked, n, laws, observations, config) if value is not None else None
         if curve is not None and value is not None:
             found += [_answer(curve, form, asked, (n, d, c), value) for form in curve.forms()]
     ask = config.predict
@@ -76,9 +85,8 @@ def further_answers(
             frontier = Frontier(*best, *of_samples)
             joint = over_runs("kaplan.L_ND", frontier, observations, one, many)
             found += answers(PredictConfig((), (), (), ask.pairs), observations, [joint])
-    if over_trained := over_training_law(laws, observations, config):
-        found += answers(ask, observations, [over_trained])
-    return found
+    found += answers(ask, observations, of_optima)
+    return [*found, *loss_answers(laws, config, traces, of_optima)]
 
 
 def optimum_along_budgets(law: KaplanLaw) -> tuple[PowerLaw, PowerLaw]:
@@ -88,22 +96,27 @@ def optimum_along_budgets(law: KaplanLaw) -> tuple[PowerLaw, PowerLaw]:
     return n, PowerLaw(-np.log(6) - n.log_scale, law.b)
 
 
-def further_predictions(
-    laws: Mapping[str, Law], observations: Observations, config: FitConfig
-) -> list[Prediction]:
-    """What the law of over-training says of the budgets that `config.predict` asks for."""
-    asked = config.predict.flops
-    law = over_training_law(laws, observations, config) if asked else None
-    return predictions(asked, observations, [law], asked) if law else []
+def laws_of_optima(
+    laws: Mapping[str, Law],
+    observations: Observations,
+    config: FitConfig,
+    traces: Sequence[Trace],
+) -> list[FittedLaw]:
+    """The laws beside the headline that say an optimum, where they stand and a question is."""
+    ask = config.predict
+    if not (ask.flops or ask.params or ask.tokens or ask.pairs or ask.losses):
+        return []
+    steps = steps_law(laws, observations, config, traces)
+    found = over_training_law(laws, observations, config), steps
+    return [law for law in found if law is not None]
 
 
 def over_training_law(
     laws: Mapping[str, Law], observations: Observations, config: FitConfig
 ) -> FittedLaw | None:
-    """The law of over-training as one of optima and losses, where it stands and a question is."""
-    law, ask = laws.get("over_training"), config.predict
-    asked = ask.flops or ask.params or ask.tokens or ask.pairs
-    if law is None or law.status == "refused" or not asked:
+    """The law of over-training as one of optima and losses, where it stands."""
+    law = laws.get("over_training")
+    if law is None or law.status == "refused":
         return None
     _, one, many = over_training.fit_with_samples(observations, config.n_bootstrap, config.seed)
     if one is None or many is None:
@@ -121,12 +134,14 @@ def unanswered(
         n, d, c = row.params.value, row.tokens.value, row.flops.value
         mine = {"params": (n, None, None), "tokens": (None, d, None), "flops": (None, None, c)}
         known.add((row.asked, *mine.get(row.asked, (n, d, None))))
-    lost = [question for question in _questions(config) if question not in known]
+    lost: list[tuple[Any, ...]] = [one for one in _questions(config) if one not in known]
+    told = {row.loss.value for row in given if row.asked == "loss"}
+    lost += [("loss", None, None, None, loss) for loss in config.predict.losses if loss not in told]
     if not lost:
         return ()
     said = []
     for asked, *values in lost:
-        shown = zip("NDC", values, strict=True)
+        shown = zip(("N", "D", "C", "loss"), values, strict=False)
         what = ", ".join(f"{name} {value:.4g}" for name, value in shown if value is not None)
         said.append(f"{what} (it needs {_NEEDS[asked]})")
     return (Flag("unanswered", f"no law that stands answers predict of {'; '.join(said)}"),)

@@ -5,16 +5,15 @@
     B_crit(L) = B* / L^(1/alpha_B)                             Kaplan et al. 2020, eq. 1.4
 
 A training curve says in how many steps S its batch B reached a loss, for each loss of a ladder that
-all curves of one size reach. At each loss S_min and B_crit are fitted by themselves; B* and alpha_B
-by all losses and sizes together, each loss with an S_min of its own. Losses scatter by an error of
-each run, the same along its curve, and by one of each point: in log S either is divided by the
-slope of the curve there, so it is residuals in nats that are squared, and redrawn. Shapes: n points
-(a run at a loss), R resamples.
+all curves of one size reach (steps_to_loss.py). At each loss S_min and B_crit are fitted by
+themselves; B* and alpha_B by all losses and sizes together, each loss with an S_min of its own.
+Losses scatter by an error of each run, the same along its curve, and by one of each point: in log S
+either is divided by the slope of the curve there, so it is residuals in nats that are squared, and
+redrawn. Shapes: n points (a run at a loss), R resamples.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -23,137 +22,120 @@ from common.text import plural
 from scaling.fit.data_flags import unsteady, wide_share
 from scaling.fit.envelope.lower_envelope import Trace
 from scaling.fit.flags import Flag
-from scaling.fit.numerics import RESAMPLE, Solved, estimate, generator, normal_draws, solve
+from scaling.fit.numerics import RESAMPLE, Sampled, Solved, estimate, generator, normal_draws, solve
 from scaling.fit.numerics.levenberg_marquardt import POINT
 from scaling.fit.observations import Observations
+from scaling.fit.other_laws.steps_to_loss import Points, points_of
 from scaling.fit.results.critical_batch import CriticalBatchLaw, CriticalLevel
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.laws import judged
 
-FEWEST_BATCHES = 3
-LEVELS = 6  # losses of one size
-_EARLY_ROWS, _EARLY_SHARE = 10, 0.05  # of a curve, in which warm-up and the first fall are
-_MOST_RESAMPLES = 1000
+MOST_RESAMPLES = 1000
 _BEYOND = np.log(1e3)  # a critical batch this far from those tried does not show
 _STEEPEST = 50.0  # 1/alpha_B
-_SAME_BATCH = 1.02  # steps that were rounded
 
 
 @dataclass(frozen=True)
-class Points:
-    """Curves at the losses of a ladder, one row a run and loss.
+class CriticalBatch:
+    """A fit with its resamples: `log_B` of the batch at the log loss `centre`, and 1/alpha_B.
 
-    run     (n,) which run; runs of one size share `size` (n,) of parameters
-    level   (n,) which pair of size and loss
-    log_s   (n,) log of the steps to that loss
-    slope   (n,) nats by which the curve falls in one unit of log S there
+    `errors` are those of _errors, of `dof` degrees of freedom, `noise` (R, n) in nats their draws.
     """
 
-    run: np.ndarray
-    size: np.ndarray
-    level: np.ndarray
-    loss: np.ndarray
-    log_b: np.ndarray
-    log_s: np.ndarray
-    slope: np.ndarray
+    points: Points
+    noise: np.ndarray
+    centre: float
+    log_B: Sampled
+    power: Sampled
+    errors: tuple[float, float]
+    dof: int
 
-    def take(self, keep: np.ndarray) -> "Points":
-        """Some of the rows."""
-        return Points(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+    @property
+    def log_B_star(self) -> Sampled:
+        """log B*, in tokens."""
+        return self.log_at(1.0)
+
+    @property
+    def alpha_B(self) -> Sampled:
+        """alpha_B; nan of a resample in which the batch does not grow as the loss falls."""
+        with np.errstate(all="ignore"):
+            powers = (self.power.value, self.power.samples)
+            return Sampled(*(1 / np.where(power > 0, power, np.nan) for power in powers))
+
+    def log_at(self, loss: float) -> Sampled:
+        """Log B_crit at a loss."""
+        x = np.log(loss) - self.centre
+        pairs = zip(
+            (self.log_B.value, self.log_B.samples),
+            (self.power.value, self.power.samples),
+            strict=True,
+        )
+        return Sampled(*(log_B - power * x for log_B, power in pairs))
+
+    def levels_at(
+        self, loss: float, traces: Sequence[Trace], resamples: int, seed: int
+    ) -> tuple[CriticalLevel, ...]:
+        """S_min, E_min and B_crit of each size whose curves all pass through a loss."""
+        points = points_of(traces, loss)
+        if isinstance(points, str):
+            return ()
+        rng = generator(seed, f"critical_batch.{loss:.17g}")
+        noise = _noise(points, self.errors, self.dof, min(resamples, MOST_RESAMPLES), rng)
+        return _levels(points, noise / points.slope, self.centre)
 
 
 def fit_critical_batch(
     observations: Observations, resamples: int, seed: int, traces: Sequence[Trace]
 ) -> CriticalBatchLaw:
     """The law of the sizes trained at three batches or more; refuses rather than raises."""
+    found = fit_all_losses(traces, resamples, seed)
+    if isinstance(found, str):
+        return CriticalBatchLaw(**judged(reason=found))
+    points, fit = found.points, found
+    alpha, scale = fit.alpha_B.estimate, fit.log_B_star
+    levels = _levels(points, fit.noise / points.slope, fit.centre)
+    with np.errstate(over="ignore"):
+        B_star = estimate(float(np.exp(scale.value)), np.exp(scale.samples))
+    return CriticalBatchLaw(
+        **judged(_flags(traces, points, alpha, levels)),
+        B_star=B_star,
+        alpha_B=alpha,
+        levels=levels,
+        runs=len(np.unique(points.run)),
+        run_sd=fit.errors[0],
+        point_sd=fit.errors[1],
+        failed_resamples=int(np.isnan(scale.samples).sum()),
+    )
+
+
+def fit_all_losses(traces: Sequence[Trace], resamples: int, seed: int) -> CriticalBatch | str:
+    """B* and alpha_B by all losses and sizes together, with resamples, or why they are none."""
     points = points_of(traces)
     if isinstance(points, str):
-        return CriticalBatchLaw(**judged(reason=points))
+        return points
     runs, sizes = len(np.unique(points.run)), len(np.unique(points.size))
     dof = runs - sizes - 2
     if dof < 1:
-        text = f"{plural(runs, 'run')} of {plural(sizes, 'size')}, expected {sizes + 3} at least"
-        return CriticalBatchLaw(**judged(reason=text))
+        few = f"{plural(runs, 'run')} of {plural(sizes, 'size')}"
+        return f"{few}, expected {sizes + 3} at least"
     centre = float(np.log(points.loss).mean())
     joint = _Fit(points, centre)
     theta = joint.best()
     low, high = joint.bounds
     if theta is None or not (low < theta).all() or not (theta < high).all():
-        return CriticalBatchLaw(**judged(reason="these batches do not show a critical one"))
+        return "these batches do not show a critical one"
     if theta[1] <= 0:
-        text = "the critical batch does not grow as the loss falls, so that no B*, alpha_B is"
-        return CriticalBatchLaw(**judged(reason=text))
+        return "the critical batch does not grow as the loss falls, so that no B*, alpha_B is"
     fitted, misfit = joint.fitted(theta)
     errors = _errors(points, misfit * points.slope, dof)
-    resamples, rng = min(resamples, _MOST_RESAMPLES), generator(seed, "critical_batch")
-    noise = _noise(points, errors, dof, resamples, rng) / points.slope
-    samples = joint.refit(theta, fitted + noise)
+    resamples, rng = min(resamples, MOST_RESAMPLES), generator(seed, "critical_batch")
+    noise = _noise(points, errors, dof, resamples, rng)
+    samples = joint.refit(theta, fitted + noise / points.slope)
     failed = int(np.isnan(samples[:, 0]).sum())
     if reason := unsteady(failed, resamples):
-        return CriticalBatchLaw(**judged(reason=reason))
-    with np.errstate(all="ignore"):
-        scale, scales = (np.exp(t[..., 0] + t[..., 1] * centre) for t in (theta, samples))
-        grows = np.where(samples[:, 1] > 0, samples[:, 1], np.nan)
-        alpha = estimate(1 / theta[1], 1 / grows)
-    rows = [np.flatnonzero(points.level == one) for one in np.unique(points.level)]
-    levels = tuple(_level(points.take(at), noise[:, at], centre) for at in rows)
-    return CriticalBatchLaw(
-        **judged(_flags(traces, points, alpha, levels)),
-        B_star=estimate(float(scale), scales),
-        alpha_B=alpha,
-        levels=levels,
-        runs=runs,
-        run_sd=errors[0],
-        point_sd=errors[1],
-        failed_resamples=failed,
-    )
-
-
-def points_of(traces: Sequence[Trace]) -> Points | str:
-    """The points of every size that was trained at three batches, or why there are none."""
-    batch = np.array([trace.tokens[-1] / trace.step[-1] for trace in traces])
-    parts: list[tuple[Any, ...]] = []
-    levels = 0
-    for size in np.unique([trace.params for trace in traces]):
-        mine = [run for run, trace in enumerate(traces) if trace.params == size]
-        if _batches(batch[mine]) < FEWEST_BATCHES:
-            continue
-        curves = [_falling(traces[run]) for run in mine]
-        least = max(loss[-1] for _, loss in curves)
-        most = min(loss[0] for _, loss in curves)
-        if least >= most:
-            continue
-        ladder = np.geomspace(most, least, LEVELS + 2)
-        for run, (log_s, loss) in zip(mine, curves, strict=True):
-            at = np.interp(-ladder, -loss, log_s)
-            slope = -np.gradient(ladder, at)
-            parts += [
-                (run, size, levels + place, ladder[1 + place], np.log(batch[run]), s, g)
-                for place, (s, g) in enumerate(zip(at[1:-1], slope[1:-1], strict=True))
-            ]
-        levels += LEVELS
-    if not parts:
-        return f"no size has curves of {FEWEST_BATCHES} batches that pass through the same losses"
-    return Points(*(np.array(column) for column in zip(*parts, strict=True)))
-
-
-def _batches(batch: np.ndarray) -> int:
-    """How many there are, sizes but for the rounding of steps being one."""
-    return 1 + int((np.diff(np.sort(np.log(batch))) > np.log(_SAME_BATCH)).sum())
-
-
-def _falling(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
-    """(log S, loss) of a curve without its beginning, as the falling curve of least squares."""
-    from scipy.optimize import isotonic_regression  # here: a third of a second to import
-
-    start = max(_EARLY_ROWS, int(_EARLY_SHARE * trace.step.size))
-    start = min(start, trace.step.size - 2)
-    log_s = np.log(trace.step[start:])
-    found = isotonic_regression(trace.loss[start:], increasing=False)
-    first = found.blocks[:-1]
-    # A level stretch of it is one point, at the middle of its steps.
-    middle = np.add.reduceat(log_s, first) / np.diff(found.blocks)
-    return middle, found.x[first]
+        return reason
+    log_B, power = (Sampled(theta[i], samples[:, i]) for i in range(2))
+    return CriticalBatch(points, noise, centre, log_B, power, errors, dof)
 
 
 class _Fit:
@@ -218,11 +200,20 @@ class _Fit:
         return solve(self.model, starts, target, weights, self.bounds[0], self.bounds[1], tight)
 
 
+def _levels(points: Points, noise_Rn: np.ndarray, centre: float) -> tuple[CriticalLevel, ...]:
+    """Each loss of each size by itself."""
+    return tuple(_level(points.take(at), noise_Rn[:, at], centre) for at in points.levels())
+
+
 def _level(points: Points, noise_Rn: np.ndarray, centre: float) -> CriticalLevel:
     """S_min, E_min and B_crit at one loss of one size, from its own points alone."""
     fit = _Fit(points, centre, 1)
     found = CriticalLevel(
-        params=float(points.size[0]), loss=float(points.loss[0]), runs=len(points.run)
+        params=float(points.size[0]),
+        loss=float(points.loss[0]),
+        runs=len(points.run),
+        batches=tuple(np.exp(points.log_b).tolist()),
+        steps=tuple(np.exp(points.log_s).tolist()),
     )
     theta = fit.best()
     if theta is None or not fit.bounds[0] < theta < fit.bounds[1]:
@@ -274,11 +265,16 @@ def _flags(
             f"tried, {np.exp(log_b.min()):.3g} to {np.exp(log_b.max()):.3g} tokens"
         )
         flags.append(Flag("edge_optimum", text))
-    used = np.unique(points.run).astype(int)
-    if early := sum(traces[run].settled_from > 0 for run in used):
-        text = (
-            f"{plural(early, 'run')} of {len(used)} had a falling learning rate, so that a loss "
-            "inside its schedule is not that of so many steps"
-        )
-        flags.append(Flag("unsettled_schedule", text))
-    return tuple(flags)
+    return (*flags, *unsettled(traces, np.unique(points.run).tolist()))
+
+
+def unsettled(traces: Sequence[Trace], used: Sequence[int]) -> tuple[Flag, ...]:
+    """The flag of curves inside a schedule that had yet to end, if any of those used is one."""
+    early = sum(traces[run].settled_from > 0 for run in used)
+    if not early:
+        return ()
+    text = (
+        f"{plural(early, 'run')} of {len(used)} had a falling learning rate, so that a loss "
+        "inside its schedule is not that of so many steps"
+    )
+    return (Flag("unsettled_schedule", text),)

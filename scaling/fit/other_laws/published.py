@@ -1,13 +1,12 @@
 """Published formulas beyond one epoch, one batch size and training alone; pure functions.
 
-    critical batch     B_crit = B* / L^(1/alpha_B)                     Kaplan et al. 2020
-    batch correction   S_min = S / (1 + B_crit/B), C_min = C / (1 + B/B_crit)        the same
-    frontier           1/alpha_C = 1/alpha_S + 1/alpha_B + 1/alpha_N; N ~ C^(alpha_C/alpha_N)
+    batch correction   S_min = S / (1 + B_crit/B), C_min = C / (1 + B/B_crit), steps_law.py
     learning rate      eta = 0.003239 - 0.0001395 log N                             appendix D.1
     repeated data      D' = U + U R* (1 - exp(-(D/U - 1)/R*))      Muennighoff et al. 2023
     inference          least 6 N D + 2 N D_inf at a given loss     Sardana et al. 2024
 
-N parameters, D and B tokens, C FLOP, S steps, U unique tokens, loss in nats per token.
+N parameters, D and B tokens, C FLOP, S steps, U unique tokens, loss in nats per token. Those of
+the batch are Kaplan's unless the constants of a fit are given (`steps_law.law_of`).
 """
 
 from dataclasses import dataclass
@@ -17,43 +16,30 @@ import numpy as np
 
 from common.errors import BadInput
 from scaling.fit.laws import PUBLISHED, Surface
+from scaling.fit.other_laws.steps_law import KAPLAN_STEPS, StepsLaw
 
-BATCH_SCALE, BATCH_EXPONENT, STEPS_EXPONENT = 2.1e8, 0.21, 0.76
 # Epochs after which a repeated token, or an excess parameter, has lost 1 - 1/e of its worth.
 DATA_HALF_LIFE, PARAMS_HALF_LIFE = 15.39, 5.31
 
 
-def critical_batch(loss: Any) -> Any:
+def critical_batch(loss: Any, law: StepsLaw = KAPLAN_STEPS) -> Any:
     """Tokens a batch at which time and compute are both twice their least, at that loss."""
-    return BATCH_SCALE / loss ** (1 / BATCH_EXPONENT)
+    return np.exp(law.log_critical_batch(np.log(loss)))
 
 
-def least_steps(steps: Any, batch_tokens: Any, loss: Any) -> Any:
+def least_steps(steps: Any, batch_tokens: Any, loss: Any, law: StepsLaw = KAPLAN_STEPS) -> Any:
     """Steps to the same loss at a batch far above the critical one."""
-    return steps / (1 + critical_batch(loss) / batch_tokens)
+    return steps / (1 + critical_batch(loss, law) / batch_tokens)
 
 
-def least_flops(flops: Any, batch_tokens: Any, loss: Any) -> Any:
+def least_flops(flops: Any, batch_tokens: Any, loss: Any, law: StepsLaw = KAPLAN_STEPS) -> Any:
     """Compute to the same loss at a batch far below the critical one."""
-    return flops / (1 + batch_tokens / critical_batch(loss))
+    return flops / (1 + batch_tokens / critical_batch(loss, law))
 
 
 def kaplan_learning_rate(params: Any) -> Any:
     """Kaplan's peak rate for Adam of a model of `params` without embeddings, below 1e10."""
     return 0.003239 - 0.0001395 * np.log(params)
-
-
-def frontier_exponents(
-    alpha_N: float, alpha_B: float = BATCH_EXPONENT, alpha_S: float = STEPS_EXPONENT
-) -> dict[str, float]:
-    """alpha_C and the powers of C with which N, B, S grow at the least compute; they add to 1."""
-    alpha_C = 1 / (1 / alpha_S + 1 / alpha_B + 1 / alpha_N)
-    return {
-        "alpha_C": alpha_C,
-        "params": alpha_C / alpha_N,
-        "batch": alpha_C / alpha_B,
-        "steps": alpha_C / alpha_S,
-    }
 
 
 def worth(seen: Any, unique: Any, half_life: Any) -> Any:

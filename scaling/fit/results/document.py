@@ -139,12 +139,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a law says of a size, data, a pair or a budget; what was given has no interval.
+    """What a law says of a size, data, a pair, a budget or a loss; what was given has no interval.
 
-    `form` is that of a law of one variable, which says a loss alone.
+    `form` is that of a law of one variable, which says a loss alone; `steps` and `batch` (S_min and
+    B_crit, in tokens) are those to a loss.
     """
 
-    asked: Literal["params", "tokens", "pair", "flops"]
+    asked: Literal["params", "tokens", "pair", "flops", "loss"]
     law: str
     flops: Estimate
     params: Estimate
@@ -155,6 +156,8 @@ class Answer:
     beyond: float | None
     flags: tuple[Flag, ...]
     form: str | None = optional()
+    steps: Estimate | None = optional()
+    batch: Estimate | None = optional()
 
 
 @dataclass(frozen=True)

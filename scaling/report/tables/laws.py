@@ -7,7 +7,7 @@ from typing import Any
 from common.numbers import compact, fixed
 from scaling.fit.registry import HEADLINE, LAWS
 from scaling.fit.results import FitDocument
-from scaling.fit.results.critical_batch import CriticalBatchLaw
+from scaling.fit.results.critical_batch import CriticalBatchLaw, SizeAndStepsLaw
 from scaling.fit.results.estimate import UNKNOWN, Estimate
 from scaling.fit.results.forms import form_of, other_form
 from scaling.fit.results.laws import EnvelopeLaw, FormLaw, IsoflopLaw, Law, ParametricLaw
@@ -26,7 +26,18 @@ from scaling.report.text.estimates import in_counts, in_loss, with_interval
 
 _FLOPS = {"given": "given", "exact": "exact", "6nd": "6 N D"}
 _SCALES = ("A", "B", "n_coef", "d_coef")  # over decades: three digits
-_OTHER_SCALES = ("B_star", "a_prime", "b_prime", "c", "N_c", "D_c", "C_c")
+_OTHER_SCALES = (
+    "B_star",
+    "a_prime",
+    "b_prime",
+    "c",
+    "N_c",
+    "D_c",
+    "C_c",
+    "S_c",
+    "n_coef",
+    "d_coef",
+)
 _KAPLAN = {
     "L_N": ("L(N)", "(N_c/N)^alpha"),
     "L_D": ("L(D)", "(D_c/D)^alpha"),
@@ -154,6 +165,7 @@ def _other_laws(document: FitDocument) -> Iterator[tuple[str, str, Law]]:
                 | FormLaw()
                 | MinimaLaw()
                 | CriticalBatchLaw()
+                | SizeAndStepsLaw()
             ):
                 yield labels.law_name(key), LAWS[key].equation, law
 

@@ -42,6 +42,8 @@ def answers(document: FitDocument, token: str) -> Table:
     totals = any(row.n_total.value is not None for row in document.answers)
     rows: list[Row] = []
     for row in document.answers:
+        if row.asked == "loss":
+            continue
         total = [in_counts(row.n_total)] if totals else []
         sizes = (in_counts(row.params), *total, in_counts(row.tokens))
         flops, loss = with_interval(row.flops, compact), in_loss(row.loss, "none")
@@ -55,6 +57,21 @@ def answers(document: FitDocument, token: str) -> Table:
         f"No size, amount of {token}s or pair was asked for (predict.params, .tokens, .pairs), or "
         "no law that stands answers it.",
     )
+
+
+def losses(document: FitDocument, token: str) -> Table:
+    """What reaches each loss asked for."""
+    rows: list[Row] = []
+    for row in document.answers:
+        if row.asked != "loss":
+            continue
+        least = (with_interval(one, compact) for one in (row.batch, row.steps))
+        spent = in_counts(row.tokens), with_interval(row.flops, compact)
+        reach = _beyond(row.beyond, row.flags)
+        asked = in_loss(row.loss), labels.law_name(row.law), in_counts(row.params, "any")
+        rows.append((*asked, *least, *spent, reach))
+    columns = ("loss", "law", "N", f"B_crit ({token}s)", "S_min (steps)", f"E_min ({token}s)")
+    return Table((*columns, "C_min (FLOP)", "measured"), rows)
 
 
 def ladder(document: FitDocument, token: str) -> Table:
