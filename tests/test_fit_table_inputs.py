@@ -1,10 +1,13 @@
 """Which rows of the inputs are asked for: where, by, exclude, and options as nobody should give."""
 
+from pathlib import Path
+
 import pytest
 
 from common.errors import BadInput
 from scaling.fit.group_by import parts
 from scaling.fit.observations import observe
+from scaling.fit.pipeline import fit
 from scaling.fit.table.inputs import read_inputs, read_sources
 from tests.support.fit_examples import config, write_csv
 from tests.support.fit_tables import ROWS, admitted, grid_csv, refusal, refused, row
@@ -184,3 +187,37 @@ def test_rows_runs_reads_each_row_of_a_curve_as_a_run(tmp_path):
     assert (inputs.rows, len(inputs.runs), inputs.curves) == (None, 6, {})
     bare = write_csv(tmp_path / "u.csv", [{**one, "run_id": None, "run_name": "a"} for one in rows])
     assert "map it, as columns.run_id=run_name; or rows=runs" in refusal(bare)
+
+
+def states_table(path: Path, column: str, states: list[str]) -> Path:
+    rows = [f"{1e7 * (i + 1)},{1e9 * (i + 1)},{4 - 0.1 * i},{s}" for i, s in enumerate(states)]
+    path.write_text("\n".join([f"params,tokens,loss,{column}", *rows]) + "\n")
+    return path
+
+
+def done(path: Path, *words: str) -> list[bool]:
+    return read_inputs(config(f"runs={path}", *words)).runs.done.tolist()
+
+
+@pytest.mark.parametrize("column", ["status", "state", "State"])
+def test_done_knows_the_words_of_trackers(tmp_path, column):
+    """W&B says finished and crashed, Slurm COMPLETED, MLflow FINISHED; nothing is well."""
+    states = ["finished", "crashed", "running", "Completed", "FINISHED", "failed", "done", ""]
+    found = done(states_table(tmp_path / "t.csv", column, states))
+    assert found == [True, False, False, True, True, False, True, True]
+
+
+def test_done_reads_a_column_that_is_mapped(tmp_path):
+    path = states_table(tmp_path / "t.csv", "outcome", ["finished", "crashed"])
+    assert done(path, "columns.status=outcome") == [True, False]
+
+
+def test_state_leaves_a_column_that_says_something_else(tmp_path):
+    """A `state` with other words (of a country, of a machine) is no status."""
+    assert done(states_table(tmp_path / "t.csv", "state", ["Texas", "finished"])) == [True, True]
+
+
+def test_fit_says_what_is_expected_where_no_run_ended_well(tmp_path):
+    path = states_table(tmp_path / "t.csv", "state", ["crashed", "killed"])
+    with pytest.raises(BadInput, match="status crashed, status killed; expected .*finished"):
+        fit(config(f"runs={path}"))

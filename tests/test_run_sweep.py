@@ -60,6 +60,25 @@ def test_work_by_two_shares_trials(undisturbed, tmp_path):
     assert [state.attempts for state in states] == [1] * 4
 
 
+CONSTANT = (
+    *("schedule=constant", "grid.rules.batch=toy_size", "grid.rules.warmup=size"),
+    *("grid.ladder=[2x8]", "grid.sizes=1", "grid.budgets=[1e9,1.5e9]"),
+    "data.max_epochs=9",
+)
+
+
+def test_work_with_shared_trunks_gives_same_bits(undisturbed, tmp_path):
+    """A grid trained with trunks ends as without, and what its branches began with was not paid."""
+    folder, _ = undisturbed
+    plain = work(*place(folder, tmp_path / "plain", *CONSTANT))
+    shared = work(*place(folder, tmp_path / "shared", *CONSTANT, "+grid.trunk=true"))
+    assert digests(shared) == digests(plain)
+    spent = [state.record.flops_spent for state in shared if state.record.flops_spent is not None]
+    exact = [state.record.flops_exact for state in shared if state.record.flops_spent is not None]
+    assert spent and all(own < whole for own, whole in zip(spent, exact, strict=True))
+    assert not any(state.record.flops_spent for state in plain)
+
+
 def test_work_records_divergence_and_goes_on(undisturbed, tmp_path):
     """A trial that diverges is recorded and the others go on."""
     folder, expected = undisturbed

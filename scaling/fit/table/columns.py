@@ -7,6 +7,7 @@ Importing pyarrow starts a thread, so that processes which fork must not import 
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -283,3 +284,12 @@ def _hint(text: str, name: str) -> str:
     if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
         return "; write neither thousands separators nor a decimal comma"
     return "; write a decimal point" if re.fullmatch(r"[\d.]+,\d+", text) else ""
+
+
+def check_names(place: str, names: Sequence[str]) -> None:
+    """Refuse a column without a name, and two of one name."""
+    for name, times in Counter(names).items():
+        if not name:
+            raise BadInput(f"{place}: a column without a name; expected a name for each")
+        if times > 1:
+            raise BadInput(f"{place}: column {name!r} twice; expected each name once")

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 import pyarrow as pa
 
@@ -21,6 +21,7 @@ from common.errors import BadInput
 from scaling.fit.table.paths import PACKED_ENDINGS
 from scaling.fit.table.schema import TABLE_KINDS
 
+_CHUNK = 1 << 20  # bytes
 MOST_UNPACKED = 1 << 31  # bytes
 _PIPES = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 _GZIP, _XZ, _BZIP2, _ZSTD, _ZIP = (
@@ -129,3 +130,26 @@ def _member(path: str, file: IO[bytes]) -> tuple[str, bytes]:
 def _check_size(path: str, data: bytes) -> None:
     if len(data) > MOST_UNPACKED:
         raise BadInput(f"{path}: over {MOST_UNPACKED >> 30} GB unpacked; write it to a file first")
+
+
+def open_text(content: Content) -> TextIO:
+    """Its text in UTF-8; what is none reads as replacement characters."""
+    # A file that another program writes to meanwhile may end within a character.
+    return io.TextIOWrapper(content.open(), "utf-8-sig", errors="replace", newline="")
+
+
+def has_quotes(content: Content) -> bool:
+    """Whether a quotation mark is in a file. BadInput where it is no text, or white alone."""
+    name, quotes, empty = content.name, False, True
+    with content.open() as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        try:
+            for part in iter(lambda: text.read(_CHUNK), ""):
+                if "\0" in part:
+                    raise BadInput(f"{name}: binary (a zero byte); expected text in UTF-8")
+                quotes, empty = quotes or '"' in part, empty and not part.strip()
+        except UnicodeDecodeError as error:
+            at = file.tell() - len(error.object) + error.start
+            raise BadInput(f"{name}: not UTF-8 at byte {at}; save it as UTF-8") from None
+    if empty:
+        raise BadInput(f"{name}: empty; expected column names and one row a run")
+    return quotes

@@ -21,8 +21,7 @@ from scaling.fit.table.loss_unit import in_nats
 from scaling.fit.table.melted import unmelted
 from scaling.fit.table.readers import read_table
 from scaling.fit.table.remarks.of_columns import remarks
-from scaling.fit.table.schema import NEEDED, OURS, check_known, did_you_mean
-from scaling.fit.table.status import with_status
+from scaling.fit.table.schema import DONE, NEEDED, OTHERS, OURS, check_known, did_you_mean
 from scaling.fit.table.sweep_directory import read_sweep, sweep_curves
 from scaling.fit.table.wandb_export import Chart, adopt, is_chart, read_chart
 
@@ -80,7 +79,7 @@ def read_sources(config: FitConfig, given: Table | None = None) -> Sources:
             table, spread = (table, []) if table.sweep else unmelted(table)
             flags += spread
             table, derived = with_derived(adopt(table), config.derive, config.columns, config.units)
-            table = with_status(_renamed(table, config))
+            table = _with_status(_renamed(table, config))
             tables.append(table if table.sweep else in_nats(table, config.loss_unit))
             flags += derived
             if table.sweep:
@@ -267,3 +266,13 @@ def _renamed(table: Table, config: FitConfig) -> Table:
             f"{listed(have)}{remedy(missing, left)}"
         )
     return table.with_columns({ours: table.data[theirs] for ours, theirs in columns.items()})
+
+
+def _with_status(table: Table) -> Table:
+    """The table with its column `state` as status, where it has no status and says nothing else."""
+    names = [name for name in table.names if name.lower() == "state"]
+    if "status" in table.names or len(names) != 1:
+        return table
+    values = {str(value).lower() for value in table.distinct(names[0])[1]}
+    known = values and values <= OTHERS | DONE
+    return table.with_columns({"status": table.data[names[0]]}) if known else table

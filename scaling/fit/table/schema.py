@@ -48,6 +48,12 @@ COUNTS = (
 DONE = frozenset(
     ("done", "finished", "complete", "completed", "success", "succeeded", "successful", "ok")
 )
+# The words of Weights & Biases, MLflow, Slurm and ours for runs that did not end well, or not yet.
+_OTHERS = """
+    crashed failed failure error killed cancelled canceled aborted timeout preempted preempting
+    running pending queued scheduled unfinished damaged diverged oom out_of_memory node_fail
+"""
+OTHERS = frozenset(_OTHERS.split())
 
 # What others call the three columns without which there is no fit; `_plain` makes them alike.
 _USUAL_NAMES = {

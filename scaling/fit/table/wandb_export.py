@@ -17,8 +17,7 @@ from scaling.fit.flags import Flag
 from scaling.fit.table.columns import Table, of_rows, same_value
 from scaling.fit.table.curves import Curve, Curves, curve
 from scaling.fit.table.loss_unit import nats
-from scaling.fit.table.schema import DONE, OURS, is_done, is_usual
-from scaling.fit.table.status import OTHERS
+from scaling.fit.table.schema import DONE, OTHERS, OURS, is_done, is_usual
 
 _RANGES = ("__MIN", "__MAX")
 STEP_AXES = ("Step", "_step", "step", "trainer/global_step", "train/global_step", "global_step")

@@ -18,8 +18,7 @@ from scaling.fit.table.hints import (
 )
 from scaling.fit.table.loss_unit import rising, unit_flags
 from scaling.fit.table.remarks.odd_cells import odd_cells
-from scaling.fit.table.schema import DONE, is_done
-from scaling.fit.table.status import OTHERS
+from scaling.fit.table.schema import DONE, OTHERS, is_done
 
 # No language model was trained below these, and none above.
 _LEAST = {"params": 2_000.0, "tokens": 1e5, "flops": 1e10}
