@@ -29,6 +29,7 @@ python fit.py runs=T.csv predict.tokens=[2e10]            the size that so much 
 python fit.py runs=T.csv predict.pairs=[[1e9,1e11]]       the loss of that model
 python fit.py runs=T.csv compare=U.csv                    two fits on one page
 python fit.py runs=T.csv figures=[pdf]                    and paper/, for a paper in LaTeX
+python fit.py explore=true                                published laws alone: which size, how long
 """
 
 import common.start  # noqa: F401
@@ -49,7 +50,7 @@ from scaling.fit.group_by import fit_all
 from scaling.fit.summary import summary
 from scaling.fit.table.inputs import read_sources
 from scaling.fit.table.sweep_directory import write_runs_csv
-from scaling.report.document import write_report_into
+from scaling.report.document import write_explorer, write_report_into
 
 KEYS = Keys(
     {"": FitConfig},
@@ -61,6 +62,9 @@ KEYS = Keys(
 def main(arguments: Arguments) -> int:
     """One fit, or one for each value of `by`; status 4 where no law that must stand does."""
     config = build(FitConfig, arguments.compose(KEYS))
+    if config.explore:
+        print(f"explorer: {write_explorer(Path(config.out or 'fits'))}")
+        return ExitStatus.DONE
     # Every fit comes before the first file, so that bad input leaves nothing behind.
     with shown_progress("fit"):
         sources = read_sources(config)

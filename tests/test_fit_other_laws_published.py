@@ -9,6 +9,7 @@ from scipy.optimize import minimize_scalar
 from common.errors import BadInput
 from scaling.fit.laws import PF_DAY, PUBLISHED
 from scaling.fit.other_laws.published import (
+    LLAMA3_TOKENS,
     critical_batch,
     inference_optimum,
     kaplan_learning_rate,
@@ -111,3 +112,29 @@ def test_inference_optimum_refuses_the_floor():
     """No model reaches the irreducible loss."""
     with pytest.raises(BadInput, match="above the irreducible loss"):
         inference_optimum(SURFACE, SURFACE.E, 1e12)
+
+
+@pytest.mark.parametrize(("flops", "unique"), [(1e22, 1e9), (1e22, 1e11), (1e20, 5e9)])
+def test_data_constrained_optimum_is_the_least_loss_of_its_budget(flops, unique):
+    """Found by the slope, against a search of the loss itself; more passes than the plain law."""
+    law = published_data_constrained()
+    n, d = law.optimal_allocation(flops, unique)
+    assert 6 * n * d == pytest.approx(flops, rel=1e-12) and d > unique
+    found = minimize_scalar(
+        lambda log_n: law.predict_loss(np.exp(log_n), flops / 6 / np.exp(log_n), unique),
+        bounds=(np.log(n) - 5, np.log(n) + 5),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    assert np.exp(found.x) == pytest.approx(n, rel=1e-4)
+    assert law.predict_loss(n, d, unique) <= found.fun * (1 + 1e-12)
+
+
+def test_data_constrained_optimum_with_data_enough_is_that_of_the_surface():
+    law = published_data_constrained()
+    assert law.optimal_allocation(1e22, 1e13) == pytest.approx(law.surface.optimal_allocation(1e22))
+
+
+def test_llama_3_as_printed():
+    """Two digits, of which the paper's own 16.55T tokens at 3.8e25 FLOP do not follow."""
+    assert pytest.approx(1.046e13, rel=1e-3) == LLAMA3_TOKENS.at(3.8e25)

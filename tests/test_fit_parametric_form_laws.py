@@ -64,7 +64,7 @@ def test_a_chosen_form_is_one_surface_throughout(tmp_path, form):
     leverage = sum(one.leverage for one in document.diagnostics.influence)
     assert leverage == pytest.approx({"tied": 4, "coupled": 6, "bounded": 5}[form], abs=1e-6)
     assert law.form == form and f"  {law.equation}: E " in summary(document)
-    values = explorer_values(Study(document, runs))["surface"]
+    values = explorer_values(Study(document, runs))["laws"][0]["surface"]
     assert json.dumps(values) and (values["k"] is not None) == (form == "coupled")
     check(document.to_json())
 

@@ -77,3 +77,17 @@ def test_seeds_of_an_average_are_each_known() -> None:
     averaged = Study(found.document, runs, curves)
     seeds = [(seed.run_id, seed.row, seed.loss) for seed in seeds_of(averaged)]
     assert seeds == [("s0", 0, 2.3), ("s1", 0, 3.3), ("s2", 0, 4.3)]
+
+
+def test_isoflop_is_not_pressed_flat_by_runs_far_from_any_minimum() -> None:
+    """The view is of what lies about the minima, and the caption says how many runs do not."""
+    plain = isoflop(study())
+    assert plain.panels[0].y.view is None and "above the figure" not in plain.caption
+    found = study()
+    loss, params = found.runs.loss.copy(), found.runs.params.copy()
+    loss[0], params[0] = 9.0, params[0] / 100
+    far = dataclasses.replace(found, runs=dataclasses.replace(found.runs, loss=loss, params=params))
+    chart = isoflop(far)
+    low, high = chart.panels[0].y.view or (0, 0)
+    assert low < loss.min() and np.sort(loss)[-2] < high < 3
+    assert chart.caption.endswith("Not seen: 1 run far from any minimum, above the figure.")

@@ -64,7 +64,7 @@ def test_multiplier_section_stands_where_arms_are_compared(two):
     (chart,) = multiplier_charts(two)
     every = dict.fromkeys(("allocation", "valleys", "surface", "residuals", "curves"), chart)
     keys = [part.key for part in sections(two, every | {"multiplier": chart})]
-    assert keys[:2] == ["result", "multiplier"]
+    assert keys[:2] == ["multiplier", "allocation"] and "multipliers" in keys
     assert multiplier_charts(study()) == ()
     assert "multiplier" not in [part.key for part in sections(study(), every)]
 

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from scaling.fit.pipeline import Fit
 from scaling.report.document import write_report
-from scaling.report.page import embed, plotly
+from scaling.report.html import embed, plotly
 from tests.support.report_example import example
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,8 +106,8 @@ def test_render_shows_names_as_text(hostile: Path) -> None:
     parsed = _Elements(hostile.read_text(encoding="utf-8"))
     assert "img" not in {tag for tag, _ in parsed.elements}
     assert not [name for _, name, _ in parsed.attributes if name.startswith("on")]
-    # Five figures, the dark colours, the explorer's values, plotly, and the page's own.
-    assert len(parsed.scripts) == 9
+    # Five figures and the explorer's, the dark colours, its values, plotly, and the page's own.
+    assert len(parsed.scripts) == 10
     assert HOSTILE.format(budget=9, size=9) in parsed.text
 
 
@@ -131,8 +131,8 @@ def test_render_embeds_each_figure_as_values(hostile: Path) -> None:
 
 def test_render_knows_a_dark_colour_for_each_light_one(page: str) -> None:
     scripts = _Elements(page).scripts
-    used = set(re.findall(r"#[0-9a-f]{6}|rgb\([^)]*\)", "".join(scripts[:5])))
-    dark = json.loads(scripts[5])
+    used = set(re.findall(r"#[0-9a-f]{6}|rgb\([^)]*\)", "".join(scripts[:6])))
+    dark = json.loads(scripts[6])
     assert used and used <= set(dark)
 
 

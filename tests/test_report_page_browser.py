@@ -27,32 +27,17 @@ QUIET = """
 FRAME = """<!DOCTYPE html><body><iframe id="f" src="{page}" style="width:{width}px;height:900px">
 </iframe><script>addEventListener("load", () => setTimeout(() => {{
   const page = document.getElementById("f").contentDocument;
-  const act = (id, value) => {{
-    page.getElementById(id).value = value;
-    page.getElementById(id).dispatchEvent(new Event("input"));
-  }};
-  const read = (id) => page.getElementById(id).textContent;
-  const inside = read("explore-status");
-  act("explore-c", "5e12");
-  const beyond = [read("explore-status"), page.getElementById("explore-answers").className];
-  act("explore-c", "1e30");
-  const far = [read("explore-status"), read("explore-answers")];
-  act("explore-c", "many");
-  const invalid = page.getElementById("explore-c").getAttribute("aria-invalid");
   const hover = (box) => {{
     page.defaultView.Plotly.Fx.hover(box, [{{curveNumber: 0, pointNumber: 0}}]);
     return page.querySelector(`#${{box}} .hoverlayer`).textContent;
   }};
   page.querySelectorAll("details").forEach((folded) => {{ folded.open = true; }});
   const tables = [...page.querySelectorAll(".table")];
-  act("model-n", "30k");
-  act("model-d", "0.8M");
   document.body.textContent = JSON.stringify({{
     title: page.title, images: page.images.length,
     overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
     cut: tables.filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.innerText),
-    plots: page.querySelectorAll(".plot .main-svg").length,
-    inside, beyond, far, invalid, model: read("model-answers"), hover: hover("plot-valleys"),
+    plots: page.querySelectorAll(".plot .main-svg").length, hover: hover("plot-valleys"),
   }});
 }}, 1500));</script>"""
 SOURCES = {step.source[1] for step in METHOD if step.source}
@@ -63,6 +48,7 @@ CONTROLS = """
 """
 # Focuses a control that was not tried and gives its place; first one that was not there before.
 NEXT = f"""
+  document.querySelectorAll("details").forEach((fold) => {{ fold.open = true; }});
   var untried = {CONTROLS}.filter((control) => !tried.has(control));
   var control = untried.find((control) => !known.has(control)) ?? untried[0];
   tried.add(control);
@@ -74,7 +60,12 @@ NEXT = f"""
 DRAWN = """
   document.readyState === "complete"
     && location.protocol === "file:"
-    && [...document.querySelectorAll(".plot")].every((plot) => plot.querySelector(".modebar-btn"))
+    && [...document.querySelectorAll(".plot")].every(
+      (plot) => plot.querySelector(".modebar-btn") || !plot.checkVisibility())
+"""
+PLOTTED = """
+  document.readyState === "complete" && location.protocol === "file:"
+    && document.querySelectorAll(".plot:not(.js-plotly-plot):not(details *)").length === 0
 """
 AWAY = """
   document.body.insertAdjacentHTML("afterbegin", `
@@ -89,11 +80,12 @@ AWAY = """
     control.dispatchEvent(new MouseEvent("click", {bubbles: true, cancelable: true})));
 """
 COUNT = """
-  const plots = [...page.querySelectorAll(".plot")];
+  page.querySelectorAll("details").forEach((folded) => {{ folded.open = true; }});
+  setTimeout(() => {{ const plots = [...page.querySelectorAll(".plot")];
   document.body.textContent = JSON.stringify({{
     plots: plots.length, drawn: plots.filter((plot) => plot.querySelector(".trace")).length,
     overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
-  }});
+  }}); }}, 1500);
 }}, 1500));</script>"""
 
 
@@ -112,15 +104,59 @@ def test_the_page_works_at_every_width(report: Path, width: int, tmp_path: Path)
     assert "CONSOLE" not in log
 
 
-def test_the_explorer_answers_inside_and_greys_beyond(report: Path, tmp_path: Path) -> None:
-    seen, _ = _look(report, 1280, tmp_path)
-    assert seen["inside"] == "Inside the compute measured, 2.5e10 to 8e11 FLOP."
-    status, look = seen["beyond"]
-    assert status.startswith("Extrapolated, 6.3 times above") and "beyond" in look
-    assert "no answer" in seen["far"][0] and seen["far"][1] == ""
-    assert seen["invalid"] == "true"
-    expected = 0.77 + 62.0 * 30e3**-0.477 + 39.2 * 0.8e6**-0.293
-    assert f"{expected:.3f}" in seen["model"] and "1.44e11 FLOP" in seen["model"]
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
+def test_the_first_screen_holds_the_answer(
+    report: Path, tmp_path: Path, width: int, height: int
+) -> None:
+    """The sentence, the state, the size for a budget and the figure, all before one scrolls."""
+    with Browser(tmp_path) as browser:
+        _sized(browser, width, height)
+        browser.call("Page.navigate", url=report.as_uri())
+        browser.wait(PLOTTED)
+        below = "[...document.querySelectorAll({})].map((b) => b.getBoundingClientRect().bottom)"
+        shown = "'.first .headline, .first .state, .first .budget, .first .plot'"
+        bottoms = browser.evaluate(below.format(shown))
+        assert len(bottoms) == 4 and max(bottoms) <= height
+        if width > 1000:
+            assert browser.evaluate("document.documentElement.scrollHeight") <= 6 * height
+
+
+def test_closed_sections_open_by_link_and_for_print(report: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path) as browser:
+        _sized(browser, 768, 1024)
+        browser.call("Page.navigate", url=report.as_uri() + "#conventions")
+        browser.wait(DRAWN)
+        opened = "[...document.querySelectorAll('details[open]')].map((box) => box.id)"
+        assert browser.evaluate(opened) == ["conventions"]
+        browser.evaluate("location.hash = '#limits'")
+        browser.wait(f"{opened}.includes('limits')")
+        browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert browser.evaluate("document.querySelectorAll('details:not([open])').length") == 0
+        undrawn = "[...document.querySelectorAll('.plot:not(.js-plotly-plot)')].length"
+        assert browser.evaluate(undrawn) == 0
+        browser.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert sorted(browser.evaluate(opened)) == ["conventions", "limits"]
+        # A find in the page shows what is closed, as it does not show what has no box at all.
+        hidden = "getComputedStyle(byId('runs'), '::details-content').contentVisibility"
+        assert browser.evaluate(hidden) == "hidden"
+
+
+def test_a_figure_is_one_stop_of_the_tab_key(report: Path, tmp_path: Path) -> None:
+    with _opened(report, tmp_path) as browser:
+        stops = "[...document.querySelectorAll('.modebar-btn')].filter((b) => b.tabIndex === 0)"
+        plots = browser.evaluate("document.querySelectorAll('.plot').length")
+        assert browser.evaluate(f"{stops}.length") == plots
+        unnamed = browser.evaluate("""
+            [...document.querySelectorAll("input, select")].filter((c) => !c.labels.length).length
+        """)
+        assert unnamed == 0
+        titled = "[...document.querySelectorAll('figure')].every((f) => f.ariaLabel)"
+        assert browser.evaluate(titled)
+
+
+def _sized(browser: Browser, width: int, height: int) -> None:
+    size = {"width": width, "height": height}
+    browser.call("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
 
 
 def test_a_figure_has_six_buttons_and_no_address(report: Path, tmp_path: Path) -> None:
@@ -184,6 +220,7 @@ def _opened(report: Path, folder: Path) -> Browser:
     browser.evaluate(
         "document.querySelectorAll('details').forEach((fold) => { fold.open = true; })"
     )
+    browser.wait(DRAWN)
     return browser
 
 
@@ -213,7 +250,7 @@ def test_the_charts_of_other_laws_are_drawn(tmp_path: Path) -> None:
     table = write_csv(tmp_path / "t.csv", tuned_rows())
     fitted = fit(config(f"runs={table}", "n_bootstrap=40"))
     page = write_report(fitted, tmp_path / "report").read_text(encoding="utf-8")
-    frame = FRAME[: FRAME.index("  const act")] + COUNT
+    frame = FRAME[: FRAME.index("  const hover")] + COUNT
     seen, log = _look(tmp_path / "report" / "report.html", 390, tmp_path, frame)
     assert seen["drawn"] == seen["plots"] == page.count('class="plot"') >= 6
     assert seen["overflow"] <= 0
@@ -222,9 +259,9 @@ def test_the_charts_of_other_laws_are_drawn(tmp_path: Path) -> None:
 
 def test_a_saved_fit_is_drawn_without_its_runs(report: Path, tmp_path: Path) -> None:
     render_saved(report.with_name("fit.json"), tmp_path / "saved")
-    frame = FRAME[: FRAME.index("  const act")] + COUNT
+    frame = FRAME[: FRAME.index("  const hover")] + COUNT
     seen, log = _look(tmp_path / "saved" / "report.html", 1280, tmp_path, frame)
-    assert seen["drawn"] == seen["plots"] == 1
+    assert seen["drawn"] == seen["plots"] == 2
     assert "CONSOLE" not in log
 
 

@@ -63,6 +63,20 @@ def test_judge_says_of_the_quickstart_what_it_is() -> None:
         assert said in text
 
 
+def test_judge_puts_the_weightiest_limit_first() -> None:
+    """What it says in a line stands on one, and a refused law of the headline before all else."""
+    refused = {"status": "refused", "flags": [], "reason": "not converged"}
+
+    def refuse(values: dict[str, Any]) -> None:
+        values["laws"] |= {"parametric": refused, "over_training": refused}
+
+    limits = judge(study(refuse)).limits
+    assert limits[0].what == "Parametric surface: refused, not converged"
+    assert limits[1].what.startswith("Anything about language models at large")
+    assert limits[-1].what == "Over-training: refused, not converged"
+    assert all(len(limit.what) <= 100 for limit in limits)
+
+
 @pytest.mark.parametrize(
     ("a", "said"),
     [

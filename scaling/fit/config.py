@@ -160,6 +160,7 @@ class FitConfig:
     budget_tolerance  relative spread in FLOP of one budget where flops_budget is not given
     figures      pdf, svg, png: writes the folder paper too, with figures at the widths of a column
                  and a page, tables in LaTeX, CSV and BibTeX
+    explore      writes the explorer of published laws alone, without runs
     """
 
     runs: str | tuple[str, ...] | None
@@ -191,10 +192,11 @@ class FitConfig:
     isoflop: IsoflopConfig
     multiplier: MultiplierConfig
     budget_tolerance: float
+    explore: bool = False
     figures: tuple[FigureFormat, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.runs:
+        if not self.runs and not self.explore:
             raise BadInput("runs: missing; give a sweep directory or a table, as runs=PATH")
         if twice := [path for path in self.paths if self.paths.count(path) > 1]:
             raise BadInput(f"runs: found {twice[0]} twice, expected each input once")

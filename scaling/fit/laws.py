@@ -89,6 +89,19 @@ class Surface:
             return self.E + h**self.k
         return self.E + (self.ceiling - self.E) * h / (1 + h)
 
+    def reduced(self, loss: Any) -> Any:
+        """A N^-alpha + B D^-beta at a loss: what of it more parameters or data can take away."""
+        if self.ceiling is not None:
+            share = (loss - self.E) / (self.ceiling - self.E)
+            return share / (1 - share)
+        return loss - self.E if self.k is None else (loss - self.E) ** (1 / self.k)
+
+    def least_flops(self, loss: Any) -> Any:
+        """C of the budget whose least loss that is: eq. 4 put into eq. 2, solved for C."""
+        G, gamma = np.exp(self.log_G), self.beta * self.b
+        at_one = self.A * G**-self.alpha + self.B * G**self.beta
+        return 6 * (self.reduced(loss) / at_one) ** (-1 / gamma)
+
     def jacobian(self, params: Any, tokens: Any) -> np.ndarray:
         """Derivatives (n, 5) of the log loss at n runs in E, A, B, alpha and beta, numbers all."""
         x, y = params**-self.alpha, tokens**-self.beta

@@ -5,7 +5,8 @@ fit.json comes first, since it is the result; the page comes last, since it sums
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy as np
 from common.errors import BadInput
 from common.files import to_json, write_atomic
 from scaling.fit.pipeline import Fit
+from scaling.fit.predict import fitted_laws, predictions
 from scaling.fit.results import FitDocument
+from scaling.fit.results.document import Prediction
 from scaling.report import page
 from scaling.report.figures.all_charts import KEYS, all_charts
 from scaling.report.figures.chart import Chart
@@ -23,6 +26,7 @@ from scaling.report.sections import Section, sections
 from scaling.report.study import Study, TrainingCurve
 from scaling.report.tables.table import Table
 from scaling.report.text import verdict
+from scaling.report.text.budget import reach_of
 from scaling.report.text.headline import headline, size_of_study, title_of_study
 from scaling.report.text.labels import visible
 from scaling.report.text.method import METHOD
@@ -49,9 +53,23 @@ def write_report_into(
     folder: Path, fit: Fit, remedy: Callable[[OSError], str], figures: Sequence[str] = ()
 ) -> Path:
     """The same into a folder that is made where it is missing. BadInput, with the remedy."""
+    with _writable(folder, remedy):
+        return write_report(fit, folder, figures)
+
+
+def write_explorer(folder: Path) -> Path:
+    """Write explorer.html, of published laws alone, into a folder; its path. BadInput."""
+    with _writable(folder, lambda _: "choose another folder"):
+        write_atomic(folder / "explorer.html", page.render_explorer())
+    return folder / "explorer.html"
+
+
+@contextmanager
+def _writable(folder: Path, remedy: Callable[[OSError], str]) -> Iterator[None]:
+    """A folder, made where it is missing; what the system refuses there is BadInput."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return write_report(fit, folder, figures)
+        yield
     except OSError as error:
         raise BadInput(f"out: {folder}: {error.strerror}; {remedy(error)}") from None
 
@@ -68,7 +86,16 @@ def render_saved(fit_json: Path, out: Path) -> Path:
 def study_of(fit: Fit) -> Study:
     """A fit as the report reads it."""
     curves = {run_id: _curve(rows) for run_id, rows in fit.curves.items()}
-    return Study(fit.document, fit.observations, curves)
+    return Study(fit.document, fit.observations, curves, _reach(fit))
+
+
+def _reach(fit: Fit) -> tuple[Prediction, ...]:
+    """What the laws say, with intervals, of many budgets about the runs' compute and beyond it."""
+    laws = fitted_laws(fit.observations, fit.fits.isoflop, fit.fits.parametric)
+    if not laws:
+        return ()
+    flops = fit.observations.flops
+    return tuple(predictions(reach_of(flops.min(), flops.max()), fit.observations, laws))
 
 
 def _write(study: Study, charts: Mapping[str, Chart], out: Path) -> Path:

@@ -1,51 +1,91 @@
-"""The explorer of the page: its inputs, and the lines of the laws that explorer.js reads."""
+"""The explorer: its section of a page, and the values from which explorer.js answers.
 
+All arithmetic is in static/laws.js, equal to scaling/fit/laws.py and other_laws/published.py.
+"""
+
+from collections.abc import Mapping
 from dataclasses import asdict
-from html import escape
-from pathlib import Path
 from string import Template
+from typing import Any
 
-from scaling.report.figures.allocation import QUANTITIES, LawLine, law_lines
-from scaling.report.figures.chart import rounded
-from scaling.report.figures.surface import surface_of
+from scaling.fit.laws import KaplanLaw, PowerLaw, Surface
+from scaling.fit.other_laws.published import DATA_HALF_LIFE, PARAMS_HALF_LIFE
+from scaling.report import html
+from scaling.report.figures.chart import Chart
+from scaling.report.figures.explorer import explorer_chart
+from scaling.report.literature import published_laws
+from scaling.report.optimum import QUANTITIES, Optimum, optima
 from scaling.report.study import Study
+from scaling.report.text.budget import FARTHEST, GPU
 from scaling.report.text.labels import axis_labels
+from training.device.data_sheets import GPUS
+from training.device.stated import FULL_MFU
 
-_TEMPLATE = Path(__file__).parent / "static" / "explorer.html"
+SCRIPTS = ("numbers.js", "laws.js", "explorer.js")
 
 
-def explorer_values(study: Study) -> dict[str, object]:
-    """What explorer.js reads: the laws as lines, the surface and the reach of its runs."""
-    surface, runs, labels = surface_of(study.document.parametric), study.runs, axis_labels(study)
-    columns = {"params": runs.params, "tokens": runs.tokens}
-    reach = {
-        name: [float(values.min()), float(values.max())] if len(values) else None
-        for name, values in columns.items()
-    }
+def chart(study: Study | None) -> Chart:
+    """The figure of the explorer, of published laws alone without a study."""
+    own, labels = ({}, None) if study is None else (optima(study), axis_labels(study))
+    return explorer_chart(own, labels.token if labels else "token")
+
+
+def explorer_values(study: Study | None) -> dict[str, object]:
+    """What explorer.js reads: laws by key, those of the study first, and devices."""
+    own = [] if study is None else [_own(key, law) for key, law in optima(study).items()]
+    published = [
+        {"key": law.key, "name": law.name, "note": law.note, "own": False}
+        | _law(law.n, law.d, law.loss)
+        for law in published_laws()
+    ]
+    labels = axis_labels(study) if study else None
     return {
-        "token": labels.token,
-        "loss_unit": labels.loss_unit,
-        "laws": {key: _line(line) for key, line in law_lines(study).items()},
-        "surface": None if surface is None else asdict(surface) | reach,
+        "token": labels.token if labels else "token",
+        "loss_unit": labels.loss_unit if labels else "nats per token",
+        "laws": own + published,
+        "devices": {gpu.name: gpu.bf16_flops for gpu in GPUS},
+        "device": GPU,
+        "mfu": 100 * FULL_MFU,
+        "farthest": FARTHEST,
+        "half_lives": {"data": DATA_HALF_LIFE, "params": PARAMS_HALF_LIFE},
     }
 
 
-def _line(line: LawLine) -> dict[str, object]:
-    values: dict[str, object] = {"flops": rounded(line.flops)}
-    for name in QUANTITIES:
-        low, high = line.intervals[name]
-        values |= {name: rounded(line.values[name])}
-        values |= {f"{name}_low": rounded(low), f"{name}_high": rounded(high)}
-    return {"range": [line.low, line.high], "line": values}
+def _own(key: str, law: Optimum) -> dict[str, object]:
+    spread = {name: law.spread(name) for name in QUANTITIES}
+    return {
+        "key": key,
+        "name": f"This study: {law.name}",
+        "note": "",
+        "own": True,
+        "range": [law.low, law.high],
+        "spread": {name: ends.tolist() for name, ends in spread.items() if ends.size},
+    } | _law(law.n, law.d, law.surface)
 
 
-def explorer(study: Study) -> str:
-    """The inputs in HTML; without a law there is nothing to explore."""
-    lines = law_lines(study)
-    options = [f'<option value="{k}">{escape(line.name)}</option>' for k, line in lines.items()]
-    hidden = "" if surface_of(study.document.parametric) else "hidden"
-    token = axis_labels(study).token.capitalize()
-    template = Template(_TEMPLATE.read_text(encoding="utf-8"))
-    return (
-        template.substitute(options="".join(options), token=token, hidden=hidden) if lines else ""
-    )
+def _law(n: PowerLaw, d: PowerLaw, loss: Surface | KaplanLaw | None) -> dict[str, object]:
+    constants: Mapping[str, Any] = {} if loss is None else asdict(loss)
+    plain = {k: v if v is None else float(v) for k, v in constants.items() if k in _CONSTANTS}
+    kind = "surface" if isinstance(loss, Surface) else "kaplan"
+    return {
+        "n": {name: float(value) for name, value in asdict(n).items()},
+        "d": {name: float(value) for name, value in asdict(d).items()},
+        **({kind: plain} if loss is not None else {}),
+    }
+
+
+_CONSTANTS = frozenset(
+    ("E", "A", "B", "alpha", "beta", "k", "ceiling", "log_N_c", "log_D_c", "alpha_N", "alpha_D")
+)
+
+
+def explorer(study: Study | None) -> str:
+    """The section in HTML."""
+    values = {
+        "devices": "".join(
+            f"<option{' selected' if gpu.name == GPU else ''}>{gpu.name}</option>" for gpu in GPUS
+        ),
+        "token": axis_labels(study).token.capitalize() if study else "Token",
+        "figure": html.figure(chart(study)),
+    }
+    return Template(html.static("explorer.html")).substitute(values)

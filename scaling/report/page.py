@@ -1,38 +1,33 @@
 """One self-contained interactive HTML page: opens offline, loads nothing, runs two known scripts.
 
+It is read in three depths: the answer on the first screen, a few open sections of a figure and
+three lines, and everything else in closed ones, which open by link, search and print.
+
 Everything that comes from names is text: escaped in HTML, and in the embedded JSON every character
 that could end a script element is written as an escape. A content security policy allows no
 request at all and only the two scripts of this page, by their digests, so that even markup that
 slipped through could not act.
 """
 
-import base64
-import hashlib
-import importlib.util
-import json
-import re
 from collections.abc import Mapping
-from functools import cache
-from html import escape
-from pathlib import Path
 from string import Template
 
-from scaling.fit.registry import HEADLINE
-from scaling.report.explorer import explorer, explorer_values
+from scaling.report import explorer as explore
+from scaling.report import html
 from scaling.report.figures.chart import Chart
-from scaling.report.figures.style import INKS
 from scaling.report.sections import Section
 from scaling.report.study import Study
-from scaling.report.tables.table import Table
 from scaling.report.text import verdict
+from scaling.report.text.budget import budget_answers
 from scaling.report.text.headline import headline, size_of_study, title_of_study
-from scaling.report.text.labels import law_name, visible
 from scaling.report.text.method import METHOD
+from scaling.report.text.state import weightiest
+from scaling.report.text.verdict import Verdict
 
-_POWER = re.compile(r"\b([CND])\^(\d\.\d+|[abαβ])(?!\w)")
-_INTERVAL = re.compile(r"(\S+) (\(\S+ to \S+\))")
-_ROOM = 110  # characters that columns of numbers may have abreast
+CALCULATOR = ("counts.js", "calculator.js")
+SCRIPTS = ("guard.js", "figures.js", "sections.js", *explore.SCRIPTS, *CALCULATOR)
 _MARKS = {"ok": "✓", "flagged": "!", "refused": "✕"}
+_FIRST = ("valleys", "allocation", "curves")  # the figure of the first screen: the first drawn
 
 
 def render(study: Study, charts: Mapping[str, Chart], parts: tuple[Section, ...]) -> str:
@@ -40,154 +35,123 @@ def render(study: Study, charts: Mapping[str, Chart], parts: tuple[Section, ...]
     from scaling.report.figures import interactive  # plotly takes a while to import
 
     drawn = [chart for chart in charts.values() if chart.absent is None]
-    values = {f"figure-{chart.key}": interactive.draw(chart) for chart in drawn}
-    values |= {"dark": interactive.dark_colors(drawn), "explorer-values": explorer_values(study)}
-    script = "\n".join(map(_static, ("guard.js", "figures.js", "explorer.js")))
+    drawn.append(explore.chart(study))
+    values: dict[str, object] = {f"figure-{c.key}": interactive.draw(c) for c in drawn}
+    values |= {
+        "dark": interactive.dark_colors(drawn),
+        "explorer-values": explore.explorer_values(study),
+    }
     judged = verdict.judge(study)
-    return Template(_static("page.html")).substitute(
-        digests=f"{_digest(plotly())} {_digest(script)}",
-        title=_text(title_of_study(study.document)),
-        style=_inks() + _static("page.css"),
-        size=_text(size_of_study(study)),
-        headline=_sentence(headline(study.document)),
-        chips=_chips(study),
-        shows=_items(judged.shows),
-        cannot=_items(judged.cannot),
-        flags=_items(judged.flags),
-        contents="".join(f'<li><a href="#{p.key}">{_text(p.title)}</a></li>' for p in parts),
-        sections="\n".join(_section(part, study) for part in parts),
+    first = next((charts[key] for key in _FIRST if charts[key] in drawn), charts["valleys"])
+    opened = [part for part in parts if part.is_open]
+    closed = [part for part in parts if not part.is_open]
+    title = title_of_study(study.document)
+    main = Template(html.static("report.html")).substitute(
+        title=html.text(title),
+        size=html.text(size_of_study(study)),
+        headline=html.sentence(headline(study.document)),
+        state=_state(study),
+        budget=_budget(study),
+        figure=html.figure(first),
+        contents=_contents(opened),
+        shows=html.items(judged.shows[:3]),
+        cannot=html.items(tuple(limit.what for limit in judged.limits[:3])),
+        sections="\n".join(_open_section(part, first) for part in opened),
+        explorer=explore.explorer(study),
+        limits=_limits(judged),
+        details="\n".join(_closed_section(part, first) for part in closed),
+        calculator=_details("calculator", "Calculator of a shape", html.static("calculator.html")),
         method=_method(),
-        values="\n".join(
-            f'<script type="application/json" id="{key}">{embed(value)}</script>'
-            for key, value in values.items()
-        ),
-        plotly=plotly(),
-        script=script,
+    )
+    return html.document(title, main, values, SCRIPTS)
+
+
+def render_explorer() -> str:
+    """The explorer and the calculator as a page of their own."""
+    from scaling.report.figures import interactive
+
+    chart = explore.chart(None)
+    values: dict[str, object] = {"figure-explorer": interactive.draw(chart)}
+    values |= {"dark": interactive.dark_colors([chart])}
+    values |= {"explorer-values": explore.explorer_values(None)}
+    title = "Scaling laws: which size, how long, at what cost"
+    main = Template(html.static("explorer_page.html")).substitute(
+        title=title,
+        explorer=explore.explorer(None),
+        calculator=_details("calculator", "Calculator of a shape", html.static("calculator.html")),
+        method=_method(),
+    )
+    return html.document(title, main, values, SCRIPTS)
+
+
+def _state(study: Study) -> str:
+    """The state in one word, and the flag of most weight."""
+    status, flag = study.document.status, weightiest(study.document)
+    why = f"{html.text(flag)}. " if flag else ""
+    return (
+        f'<span class="chip {status}"><span aria-hidden="true">{_MARKS[status]}</span> {status}'
+        f'</span> {why}<a href="#limits">All flags and limits</a>'
     )
 
 
-def _static(name: str) -> str:
-    return (Path(__file__).parent / "static" / name).read_text(encoding="utf-8")
+def _budget(study: Study) -> str:
+    rows = [
+        f"<dt>{html.text(one.budget)}</dt><dd>{html.text(one.answer)}"
+        + (f" <small>{html.text(one.note)}</small></dd>" if one.note else "</dd>")
+        for one in budget_answers(study)
+    ]
+    return "".join(rows) or "<dd>No law stands that could say.</dd>"
 
 
-def embed(value: object) -> str:
-    """JSON that cannot end the script element around it, nor open another (strict, no NaN)."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII: U+2028 is escaped
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+def _contents(opened: list[Section]) -> str:
+    links = [("explorer", "Explorer"), *((part.key, part.title) for part in opened)]
+    links += [("verdict", "What it shows"), ("calculator", "Calculator")]
+    links += [("details", "Everything else")]
+    return "".join(f'<li><a href="#{key}">{html.text(title)}</a></li>' for key, title in links)
 
 
-@cache
-def plotly() -> str:
-    """plotly.js of the installed plotly package, without importing the package."""
-    found = importlib.util.find_spec("plotly")
-    assert found is not None and found.origin is not None
-    return (Path(found.origin).parent / "package_data" / "plotly.min.js").read_text("utf-8")
-
-
-def _digest(script: str) -> str:
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-def _inks() -> str:
-    """The inks that the figures use, as variables of the style sheet."""
-    light, dark = (
-        ":root { " + " ".join(f"--{name}: {ink[ground]};" for name, ink in INKS.items()) + " }"
-        for ground in (0, 1)
-    )
-    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n"
-
-
-def _text(text: str) -> str:
-    """HTML text or attribute value."""
-    return escape(visible(text))
-
-
-def _sentence(text: str) -> str:
-    """HTML text in which C^0.42 is a power."""
-    return _POWER.sub(r"\1<sup>\2</sup>", _text(text))
-
-
-def _chips(study: Study) -> str:
-    """The state of each law, those of the headline first."""
-    laws = study.document.laws
-    order = sorted(laws.items(), key=lambda item: item[0] not in HEADLINE)
-    return "".join(
-        f'<li class="chip {law.status}"><span aria-hidden="true">{_MARKS[law.status]}</span> '
-        f"{_text(law_name(key))}: {law.status}</li>"
-        for key, law in order
+def _open_section(part: Section, first: Chart) -> str:
+    charts = [html.figure(chart) for chart in part.charts if chart is not first]
+    return (
+        f'<section id="{part.key}" class="story"><h2>{html.text(part.title)}</h2>{"".join(charts)}'
+        f'<ul class="lines">{"".join(f"<li>{html.sentence(x)}</li>" for x in part.lines)}</ul>'
+        "</section>"
     )
 
 
-def _items(sentences: tuple[str, ...]) -> str:
-    return "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences) or "<li>Nothing.</li>"
-
-
-def _section(part: Section, study: Study) -> str:
-    inner = [f"<h2>{_text(part.title)}</h2>"]
-    if part.lead:
-        inner.append(f'<p class="lead">{_sentence(part.lead)}</p>')
-    inner += [_figure(chart) for chart in part.charts]
-    if part.key == "allocation":
-        inner.append(explorer(study))
+def _closed_section(part: Section, first: Chart) -> str:
+    inner = [f'<p class="lead">{html.sentence(part.lead)}</p>'] if part.lead else []
+    inner += [html.figure(chart) for chart in part.charts if chart is not first]
     for title, table in part.tables:
-        heading = f"<h3>{_text(title)}</h3>" if title else ""
-        content = _table(table)
-        if part.folded and table.rows:
-            content = f"<details><summary>Show {len(table.rows)} rows</summary>{content}</details>"
-        inner.append(heading + content)
-    return f'<section id="{part.key}">{"".join(inner)}</section>'
+        inner.append((f"<h3>{html.text(title)}</h3>" if title else "") + html.table(table))
+    return _details(part.key, part.title, "".join(inner))
 
 
-def _figure(chart: Chart) -> str:
-    title = _text(chart.title)
-    if chart.absent is not None:
-        absent = _text(chart.absent)
-        return f'<p class="absent"><strong>{title}</strong> is not drawn: {absent}.</p>'
+def _details(key: str, title: str, inner: str) -> str:
     return (
-        f'<figure><h3>{title}</h3><div class="plot" id="plot-{chart.key}" role="img" '
-        f'aria-label="{title}"></div><figcaption>{_text(chart.caption)}</figcaption></figure>'
-        f"<noscript><p>The figure needs JavaScript; it is also figures/{chart.key}.svg.</p>"
-        "</noscript>"
+        f'<details id="{key}"><summary><h2>{html.text(title)}</h2></summary>'
+        f'<div class="inside">{inner}</div></details>'
     )
 
 
-def _table(table: Table) -> str:
-    if not table.rows:
-        return f'<p class="absent">{_text(table.empty)}</p>'
-    head = "".join(f'<th scope="col">{_sentence(name)}</th>' for name in table.columns)
-    labels = [_text(name) for name in table.columns]
-    rows = []
-    for row in table.rows:
-        cells = zip(labels, row, strict=True)
-        inner = "".join(f'<td data-label="{name}"{_cell(cell)}</td>' for name, cell in cells)
-        rows.append(f"<tr>{inner}</tr>")
-    columns = [filter(_is_short, cells) for cells in zip(*table.rows, strict=True)]
-    widest = sum(max(map(len, cells), default=0) for cells in columns)
-    return (
-        f'<div class="table{" wide" if widest > _ROOM else ""}"><table><thead><tr>{head}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+def _limits(judged: Verdict) -> str:
+    parts = (
+        ("Flags and warnings of the fit", judged.flags),
+        ("It cannot show", judged.cannot),
+        ("It shows", judged.shows),
     )
-
-
-def _cell(cell: str) -> str:
-    """A number stays on one line; in a wide table its interval may stand below. Sentences wrap."""
-    if found := _INTERVAL.fullmatch(cell):
-        value, interval = map(_sentence, found.groups())
-        return f' class="short"><span>{value} <span class="interval">{interval}</span></span>'
-    short = ' class="short"' if _is_short(cell) else ""
-    return f"{short}><span>{_sentence(cell)}</span>"
-
-
-def _is_short(cell: str) -> bool:
-    return len(cell) <= 24 or _INTERVAL.fullmatch(cell) is not None
+    inner = "".join(f"<h3>{title}</h3><ul>{html.items(said)}</ul>" for title, said in parts)
+    return _details("limits", "All flags and limits", inner)
 
 
 def _method() -> str:
-    items = []
+    found = []
     for step in METHOD:
-        equation = f'<p class="equation">{_sentence(step.equation)}</p>' if step.equation else ""
-        name, address = map(_text, step.source or ("", ""))
+        equation = (
+            f'<p class="equation">{html.sentence(step.equation)}</p>' if step.equation else ""
+        )
+        name, address = map(html.text, step.source or ("", ""))
         source = f' <a href="{address}" rel="noreferrer">{name}</a>.' if step.source else ""
-        items.append(f"<h3>{_text(step.title)}</h3><p>{_text(step.text)}{source}</p>{equation}")
-    return "".join(items)
+        body = f"<p>{html.text(step.text)}{source}</p>{equation}"
+        found.append(f"<h3>{html.text(step.title)}</h3>{body}")
+    return _details("method", "Method", "".join(found))

@@ -8,6 +8,7 @@ import numpy as np
 
 from scaling.fit.observations import Observations
 from scaling.fit.results import FitDocument
+from scaling.fit.results.document import Prediction
 
 _NOTHING = np.array([])
 MOST_DRAWN = 2_000
@@ -25,11 +26,16 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class Study:
-    """A fit; `runs` is empty where a saved fit.json is rendered, which does not hold them."""
+    """A fit; `runs` is empty where a saved fit.json is rendered, which does not hold them.
+
+    `reach` are predictions from resamples at many budgets (document.py), which it does not hold
+    either: without them intervals are known where fit.json states predictions.
+    """
 
     document: FitDocument
     runs: Observations = NO_RUNS
     curves: Mapping[str, TrainingCurve] = field(default_factory=dict)
+    reach: tuple[Prediction, ...] = ()
 
     @cached_property
     def drawn(self) -> np.ndarray:
@@ -42,6 +48,12 @@ class Study:
         for values in (self.runs.params, self.runs.tokens, self.runs.flops, self.runs.loss):
             mask[[values.argmin(), values.argmax()]] = True
         return mask
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """Those of fit.json and of `reach`, by law and compute."""
+        every = {(row.law, row.flops): row for row in (*self.reach, *self.document.predictions)}
+        return tuple(every[key] for key in sorted(every))
 
     @property
     def no_runs(self) -> str | None:

@@ -6,6 +6,7 @@ at the minimum; nothing here is fitted, so that the report is tested apart from 
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from scaling.fit.pipeline import Fit
 from scaling.fit.results import FitDocument
 from scaling.fit.results.estimate import Estimate
 from scaling.report.document import study_of
+from scaling.report.figures.all_charts import all_charts
+from scaling.report.page import render
+from scaling.report.sections import sections
 from scaling.report.study import Study
 from tests.support.report_values import BUDGETS, LEAST, best_size, document, estimate
 
@@ -33,6 +37,14 @@ Edit = Callable[[dict[str, Any]], None]
 def study(edit: Edit | None = None) -> Study:
     """The study as the report reads it; `edit` changes the values of its fit.json."""
     return study_of(example(edit=edit))
+
+
+def page_of(found: Study, folder: Path) -> Path:
+    """The page alone, without the printed figures beside it."""
+    charts = all_charts(found)
+    path = folder / "report.html"
+    path.write_text(render(found, charts, sections(found, charts)), encoding="utf-8")
+    return path
 
 
 def example(

@@ -4,6 +4,7 @@
     learning rate      eta = 0.003239 - 0.0001395 log N                             appendix D.1
     repeated data      D' = U + U R* (1 - exp(-(D/U - 1)/R*))      Muennighoff et al. 2023
     inference          least 6 N D + 2 N D_inf at a given loss     Sardana et al. 2024
+    Llama 3            D* = 0.29 C^0.53          Grattafiori et al. 2024, section 3.2.1
 
 N parameters, D and B tokens, C FLOP, S steps, U unique tokens, loss in nats per token. Those of
 the batch are Kaplan's unless the constants of a fit are given (`steps_law.law_of`).
@@ -15,11 +16,15 @@ from typing import Any
 import numpy as np
 
 from common.errors import BadInput
-from scaling.fit.laws import PUBLISHED, Surface
+from scaling.fit.laws import PUBLISHED, PowerLaw, Surface
 from scaling.fit.other_laws.steps_law import KAPLAN_STEPS, StepsLaw
 
 # Epochs after which a repeated token, or an excess parameter, has lost 1 - 1/e of its worth.
 DATA_HALF_LIFE, PARAMS_HALF_LIFE = 15.39, 5.31
+
+# D* against C as printed, in two digits: at 3.8e25 FLOP they give 10.5T tokens, where the paper
+# states 16.55T.
+LLAMA3_TOKENS = PowerLaw(np.log(0.29), 0.53)
 
 
 def critical_batch(loss: Any, law: StepsLaw = KAPLAN_STEPS) -> Any:
@@ -50,6 +55,11 @@ def worth(seen: Any, unique: Any, half_life: Any) -> Any:
     )
 
 
+def _marginal(seen: Any, unique: Any, half_life: Any) -> Any:
+    """d worth/d seen: what one more of it is worth."""
+    return np.exp(-np.maximum(seen / unique - 1, 0) / half_life)
+
+
 @dataclass(frozen=True)
 class DataConstrained:
     """A surface read at what repeated tokens and excess parameters are worth."""
@@ -66,6 +76,36 @@ class DataConstrained:
             worth(params, useful, self.params_half_life),
             worth(tokens, distinct, self.data_half_life),
         )
+
+    def optimal_allocation(self, flops: float, unique: float) -> tuple[float, float]:
+        """(N, D) of least loss where 6 N D = flops and only `unique` tokens are distinct.
+
+        Without repeats it is the surface's own optimum, and else between N_opt(U), which one pass
+        would serve best, and the size that just does not repeat: the slope there rises with N.
+        """
+        n, d = self.surface.optimal_allocation(flops)
+        if d <= unique:
+            return float(n), float(d)
+        from scipy.optimize import brentq  # here: a third of a second to import
+
+        surface, useful = self.surface, size_for(self.surface, unique)
+
+        def slope(log_n: float) -> float:
+            """d h/d log N along 6 N D = flops, h = A N'^-alpha + B D'^-beta."""
+            seen = np.exp(log_n)
+            parts = (
+                (surface.A, surface.alpha, seen, useful, self.params_half_life),
+                (surface.B, surface.beta, flops / 6 / seen, unique, self.data_half_life),
+            )
+            size, data = (
+                scale * power * worth(x, u, r) ** (-power - 1) * x * _marginal(x, u, r)
+                for scale, power, x, u, r in parts
+            )
+            return float(data - size)
+
+        ends = np.log(useful), np.log(flops / 6 / unique)
+        log_n = float(brentq(slope, *ends, xtol=1e-13))
+        return float(np.exp(log_n)), float(flops / 6 / np.exp(log_n))
 
 
 def size_for(surface: Surface, tokens: Any) -> Any:
@@ -85,8 +125,10 @@ def inference_optimum(
     if not loss > surface.E:
         raise BadInput(f"loss: found {loss:g}, expected above the irreducible loss {surface.E:g}")
 
+    h = float(surface.reduced(loss))
+
     def data_term(log_n: float) -> float:
-        return loss - surface.E - surface.A * np.exp(-surface.alpha * log_n)
+        return h - surface.A * np.exp(-surface.alpha * log_n)
 
     def tokens(log_n: float) -> float:
         return float((surface.B / data_term(log_n)) ** (1 / surface.beta))
@@ -97,7 +139,7 @@ def inference_optimum(
         return float(1 - ratio / data_term(log_n) + inference_tokens / (3 * tokens(log_n)))
 
     # Below this size not even unlimited data reach the loss.
-    least = np.log(surface.A / (loss - surface.E)) / surface.alpha
+    least = np.log(surface.A / h) / surface.alpha
     log_n = float(brentq(slope, least + 1e-9, least + 60, xtol=1e-13))
     return float(np.exp(log_n)), tokens(log_n)
 

@@ -1,28 +1,23 @@
 """N*, D* and the loss at the optimum as lines over compute, one a law, and their figure.
 
-A line comes from the law's own estimates; its 90% band joins the intervals of the predictions that
-fit.json makes from the law, in log-log, and ends where they end.
+A line comes from the law's own estimates; its 90% band joins the intervals of the predictions made
+from the law, and ends where they end.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from common.numbers import compact, count
-from scaling.fit.results.document import Prediction
-from scaling.fit.results.laws import EnvelopeLaw, IsoflopLaw, Law, ParametricLaw
 from scaling.report.figures.chart import Band, Chart, Line, Panel, Points, Series, axis, said
 from scaling.report.figures.style import DASHES
-from scaling.report.figures.surface import surface_of
+from scaling.report.optimum import QUANTITIES, Optimum, Quantity, optima, other_optima
 from scaling.report.study import Study
-from scaling.report.text.labels import axis_labels, has_numbers, law_name, refusals
+from scaling.report.text.labels import axis_labels, refusals
 
 POINTS = 121
-BEYOND = 10.0  # the explorer goes this factor beyond the budgets, greyed
-Quantity = Literal["n", "d", "loss"]
-QUANTITIES: tuple[Quantity, ...] = ("n", "d", "loss")
+BEYOND = 10.0  # lines go this factor beyond the budgets
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class LawLine:
     """A law over compute; arrays over `flops`, nan where unknown.
 
     name         of the law
-    low, high    the compute measured: the budgets with a minimum, else the runs
+    low, high    the compute measured
     values       of each quantity; a law through minima has no loss
     intervals    (2, n) of each quantity: the ends of its 90% interval
     """
@@ -50,71 +45,26 @@ class LawLine:
 
 def law_lines(study: Study) -> dict[str, LawLine]:
     """The line of each law that allocates compute and stands."""
-    document = study.document
-    return _lines(document.laws, document.predictions, study.runs.flops)
+    asked = [row.flops for row in study.document.predictions]
+    return {key: _line(law, law.name, asked) for key, law in optima(study).items()}
 
 
 def other_lines(study: Study) -> dict[str, LawLine]:
     """The lines of the fit that this one is compared with, under keys `LAW-other`; {} if none."""
-    if study.document.comparison is None:
+    found = study.document.comparison
+    if found is None:
         return {}
-    other, name = study.document.comparison.other_fit, study.document.comparison.other
-    found = _lines(other.laws, other.predictions, np.array(other.range or ()))
-    return {f"{k}-other": replace(line, name=f"{line.name}, {name}") for k, line in found.items()}
+    asked = [row.flops for row in found.other_fit.predictions]
+    laws = other_optima(study).items()
+    return {f"{k}-other": _line(law, f"{law.name}, {found.other}", asked) for k, law in laws}
 
 
-def _lines(
-    laws: Mapping[str, Law], predictions: Sequence[Prediction], runs: np.ndarray
-) -> dict[str, LawLine]:
-    result = {}
-    for key in ("isoflop", "parametric", "envelope"):
-        stated = sorted((row for row in predictions if row.law == key), key=lambda row: row.flops)
-        if key in laws and has_numbers(law := laws[key]):
-            minima = law.valleys if isinstance(law, IsoflopLaw) else ()
-            measured = [v.flops for v in minima if v.n_opt.value is not None] or list(runs)
-            measured = measured or [row.flops for row in stated if row.beyond is None]
-            if measured and (line := _line(key, law, stated, min(measured), max(measured))):
-                result[key] = line
-    return result
-
-
-def _line(
-    key: str, law: Law, stated: Sequence[Prediction], low: float, high: float
-) -> LawLine | None:
-    predicted = [row.flops for row in stated]
-    reach = np.geomspace(low / BEYOND, max([BEYOND * high, *predicted]), POINTS)
-    flops = np.unique([*reach, low, high, *predicted])
-    values: dict[Quantity, np.ndarray]
-    if isinstance(law, ParametricLaw):
-        surface = surface_of(law)
-        if surface is None:
-            return None
-        n, d = surface.optimal_allocation(flops)
-        values = {"n": n, "d": d, "loss": surface.predict_loss(n, d)}
-    else:
-        assert isinstance(law, IsoflopLaw | EnvelopeLaw)
-        known = (law.n_coef.value, law.a.value, law.d_coef.value, law.b.value)
-        # An envelope of unsettled schedules predicts nothing, and has no line either.
-        if None in known or not (stated or isinstance(law, IsoflopLaw)):
-            return None
-        k, a, l, b = map(float, known)  # type: ignore[arg-type]
-        # Between budgets the loss bends: a chord through the minima's losses lies above it.
-        values = {"n": k * flops**a, "d": l * flops**b, "loss": np.full(len(flops), np.nan)}
-    intervals: dict[Quantity, np.ndarray] = {}
-    for quantity, name in zip(QUANTITIES, ("n_opt", "d_opt", "loss"), strict=True):
-        stated_ends = [(row.flops, getattr(row, name).ci90 or (None, None)) for row in stated]
-        sides = [[(c, ends[side]) for c, ends in stated_ends] for side in (0, 1)]
-        intervals[quantity] = np.array([_between(flops, side) for side in sides])
-    return LawLine(law_name(key), low, high, flops, values, intervals)
-
-
-def _between(flops: np.ndarray, ends: Sequence[tuple[float, float | None]]) -> np.ndarray:
-    """Straight lines in log-log between the known ends of stated intervals; nan outside them."""
-    known = [(c, end) for c, end in ends if end and end > 0]
-    if not known:
-        return np.full(len(flops), np.nan)
-    x, y = np.log(np.array(known)).T
-    return np.exp(np.interp(np.log(flops), x, y, left=np.nan, right=np.nan))
+def _line(law: Optimum, name: str, asked: Sequence[float]) -> LawLine:
+    low, high = law.low, law.high
+    reach = np.geomspace(low / BEYOND, max([BEYOND * high, *asked]), POINTS)
+    flops = np.unique([*reach, low, high, *asked])
+    intervals = {quantity: law.ends(quantity, flops) for quantity in QUANTITIES}
+    return LawLine(name, low, high, flops, law.at(flops), intervals)
 
 
 def allocation(study: Study) -> Chart:

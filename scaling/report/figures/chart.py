@@ -32,13 +32,17 @@ _WRITERS: dict[Kind, Callable[[float], str]] = {
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis, or a scale of shades: its label, the kind of its values, and their ends."""
+    """An axis, or a scale of shades: its label, the kind of its values, and their ends.
+
+    `view` is the part of a linear axis that is seen first; None: all of it.
+    """
 
     label: str
     kind: Kind
     low: float
     high: float
     log: bool = True
+    view: Ends | None = None
 
     def ticks(self, wanted: int = 6) -> list[tuple[float, str]]:
         """About so many round values of a logarithmic axis, each as it is written."""

@@ -14,7 +14,8 @@ from scaling.report.figures.style import INKS, LOOKS, SHADES, SYMBOLS, Ink, Prop
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
 _CLEAR = "rgba(0,0,0,0)"
-_NARROW, _MARK_OF_LEGEND, _LETTER, _ROW_OF_LEGEND = 300, 46, 7, 20  # pixels
+_NARROW, _WIDE, _MARK_OF_LEGEND, _LETTER = 300, 640, 46, 7  # pixels
+_ROW_OF_LEGEND, _WIDE_ROW = 20, 28
 _STOPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _READINGS = {  # what the page says of a place on an axis
     "flops": "C %{{{axis}:.3~g}} FLOP",
@@ -152,18 +153,19 @@ def _layout(chart: Chart, narrow: bool) -> go.Layout:
     two = len(chart.panels) > 1
     layout: Properties = {
         "template": _template(),
-        "height": (760 if two else 420) if narrow else (500 if two else 480),
+        "height": (760 if two else 420) if narrow else 380,
         "margin": {"l": 56, "r": 12, "t": 16, "b": 48},
         "legend": {"y": -0.12 if narrow and two else -0.2},
     }
-    if narrow and (rows := _legend_rows(chart)) > 2:  # or it would creep up over the axis
-        layout["height"] += _ROW_OF_LEGEND * (rows - 1)
+    rows = _legend_rows(chart, _NARROW if narrow else _WIDE)
+    if rows > 2:  # or it would creep up over the axis
+        layout["height"] += (_ROW_OF_LEGEND if narrow else _WIDE_ROW) * (rows - 1)
     if chart.shade:
         layout["margin"] |= {"t": 60, "b": 64}
         layout["coloraxis"] = _colors(chart.shade, narrow)
     for index, panel in enumerate(chart.panels):
         number = str(index + 1) if index else ""
-        horizontal = _axis(panel.x, narrow, (4 if narrow else 6) if panel.x.kind != "params" else 8)
+        horizontal = _axis(panel.x, narrow, (4 if narrow else 6 if panel.x.kind != "params" else 8))
         vertical = _axis(panel.y, narrow, 8 if len(chart.panels) == 1 else 6)
         if chart.shade:  # beside a horizontal colour bar plotly takes tick labels to have no height
             horizontal["title"]["standoff"] = 34
@@ -179,14 +181,14 @@ def _layout(chart: Chart, narrow: bool) -> go.Layout:
     return go.Layout(layout)
 
 
-def _legend_rows(chart: Chart) -> int:
-    """About how many rows the legend takes on a narrow screen."""
-    rows, left = 1, _NARROW
+def _legend_rows(chart: Chart, room: int) -> int:
+    """About how many rows the legend takes."""
+    rows, left = 1, room
     series = chart.panels[0].series if chart.panels else ()
     for name in (s.name for s in series if isinstance(s, Points | Line) and s.name is not None):
         width = _MARK_OF_LEGEND + _LETTER * len(plain(name))
         if width > left:
-            rows, left = rows + 1, _NARROW
+            rows, left = rows + 1, room
         left -= width
     return rows
 
@@ -199,6 +201,8 @@ def _axis(axis: Axis, narrow: bool, wanted: int) -> Properties:
     if axis.log:
         values, texts = zip(*axis.ticks(wanted), strict=True)
         found |= {"type": "log", "tickmode": "array", "tickvals": values, "ticktext": texts}
+    if axis.view is not None:
+        found |= {"range": axis.view}
     if axis.kind == "percent":
         found |= {"zeroline": True, "zerolinecolor": INKS["faint"][0], "zerolinewidth": 1.5}
     return found

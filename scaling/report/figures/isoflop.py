@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from common.numbers import compact, count
+from common.text import plural
 from scaling.fit.isoflop import Profile, akima_curve, fit_shape, parabola, shape_curves
 from scaling.fit.results.laws import IsoflopMinimum
 from scaling.report.figures.chart import Chart, Line, Panel, Points, Series, said
@@ -13,6 +14,9 @@ from scaling.report.figures.data import Budgets, budgets_of, members, place, run
 from scaling.report.figures.style import Ink, shade_of
 from scaling.report.study import Study
 from scaling.report.text.labels import curve_method, not_drawn
+
+_NEAR = 8.0  # times the best size: runs farther off may lie above the figure
+_DWARFED = 1.5  # times the height of what is near: beyond, the runs far off press it flat
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,26 @@ def isoflop(study: Study) -> Chart:
         budget = budgets.flops.index(curve.stated.flops)
         series += _curve(curve, shade_of(budget, len(budgets.flops)), str(budget))
     params, loss = run_axis(study, "params"), run_axis(study, "loss", budgets.loss, log=False)
+    view, above = _view(study, budgets)
+    if above:
+        loss = replace(loss, view=view)
+        far = f"Not seen: {plural(above, 'run')} far from any minimum, above the figure."
+        chart = replace(chart, caption=f"{chart.caption} {far}")
     return replace(chart, panels=(Panel(params, loss, tuple(series)),))
+
+
+def _view(study: Study, found: Budgets) -> tuple[tuple[float, float], int]:
+    """The losses about the minima, and how many runs lie above; 0 where all are near enough."""
+    params, loss = study.runs.params, found.loss
+    near = np.zeros(len(params), dtype=bool)
+    for budget, here in found.rows():
+        best = params[here][np.argmin(loss[here])]
+        near[here] = budget >= 0 and np.abs(np.log(params[here] / best)) <= np.log(_NEAR)
+    low, high = float(loss[near].min()), float(loss[near].max())
+    margin = 0.05 * (high - low)
+    dwarfed = float(loss.max()) - low > _DWARFED * (high - low)
+    above = int(np.sum(loss > high + margin)) if dwarfed else 0
+    return (min(low, float(loss.min())) - margin, high + margin), above
 
 
 def _curve(curve: IsoflopCurve, ink: Ink, group: str) -> tuple[Series, ...]:

@@ -150,6 +150,8 @@ def _panel(axes: Axes, panel: Panel, wanted: Format) -> None:
             _label(scale, stated.label, values, texts)
         else:
             scale.set_label_text(stated.label)
+    if panel.y.view is not None:
+        axes.set_ylim(panel.y.view)
     if panel.y.kind == "percent":
         axes.axhline(0, color=INKS["soft"][0], lw=1, zorder=1)
 

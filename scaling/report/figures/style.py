@@ -60,6 +60,7 @@ LOOKS = {
     "faint": Look(6, opacity=0.6),
     "minimum": Look(12, outline=True, symbol=("D", "diamond-open")),
     "optimum": Look(9, symbol=("D", "diamond")),
+    "answer": Look(13, outline=True, symbol=("o", "circle-open")),
     "law": Look(10, outline=True, symbol=("x", "x-thin-open")),
 }
 

@@ -1,45 +1,66 @@
-// The explorer: N*, D* and the loss at a budget, read off the lines of a law, and the loss of one
-// model, off the surface. Comes last.
+// The explorer: a question, in fields and in the address's fragment, answered by every law.
 
 const values = JSON.parse(textOf("explorer-values"));
+const FIELDS = [
+  "by", "flops", "days", "money", "n", "d", "d2", "device", "count", "mfu", "price", "inference",
+  "unique",
+];
+const MAY_BE_EMPTY = new Set(["d2", "inference", "unique"]);
+const field = (name) => byId(`explore-${name}`);
 
-// ---- numbers, as common/numbers.py writes them ----
+// ---- arithmetic: from a question to one row a law ----
 
-function compact(x, digits = 3) {
-  if (x === null || !isFinite(x)) return "unknown";
-  if (x >= 1e-3 && x < 1e5) return String(Number(x.toPrecision(digits)));
-  const [mantissa, exponent] = x.toExponential(digits - 1).split("e");
-  return `${Number(mantissa)}e${Number(exponent)}`;
+// FLOP of an hour of one device.
+const hourly = (q) => values.devices[q.device] * (q.mfu / 100) * 3600;
+
+function budget(q, law) {
+  if (q.by === "flops") return q.flops;
+  if (q.by === "days") return q.days * 24 * q.count * hourly(q);
+  if (q.by === "money") return (q.money / q.price) * hourly(q);
+  return q.by === "n" ? budgetOf(law.n, q.n) : budgetOf(law.d, q.d);
 }
 
-function count(x) {
-  if (x === null || !isFinite(x)) return "unknown";
-  const units = { T: 1e12, B: 1e9, M: 1e6, k: 1e3 };
-  for (const [letter, unit] of Object.entries(units)) {
-    if (x >= 0.9995 * unit && x < 1e16) return (x / unit).toPrecision(3) + letter;
+function spent(q, c) {
+  const deviceHours = c / hourly(q);
+  return { hours: deviceHours / q.count, cost: deviceHours * q.price };
+}
+
+// The optimum of a law at the budget of a question.
+function allocate(law, q) {
+  const flops = budget(q, law);
+  const beyond = law.range ? Math.max(flops / law.range[1], law.range[0] / flops) : 0;
+  if (beyond > values.farthest) return { law, flops, beyond };
+  const n = q.by === "n" ? q.n : at(law.n, flops);
+  const d = q.by === "d" ? q.d : at(law.d, flops);
+  const loss = predictLoss(law, n, d);
+  const ends = {};
+  for (const [name, value] of Object.entries({ n, d, loss })) {
+    ends[name] = interval(law, name, flops, value);
   }
-  return compact(x);
+  const row = { law, flops, beyond, n, d, loss, ends, ...spent(q, flops) };
+  if (law.surface && q.inference) {
+    const best = inferenceOptimum(law.surface, reach(law.surface, n, d), q.inference);
+    const total = (m) => 6 * m.n * m.d + 2 * m.n * q.inference;
+    row.serving = { ...best, saved: 1 - total(best) / total({ n, d }) };
+  }
+  if (law.surface && q.unique) {
+    const best = repetitionOptimum(law, flops, q.unique, values.half_lives);
+    const found = repeatedLoss(law, best.n, best.d, q.unique, values.half_lives);
+    row.repeating = { ...best, epochs: Math.max(1, best.d / q.unique), loss: found };
+  }
+  return row;
 }
 
-function amount(text) {
-  const found = /^\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([kmbt]?)\s*$/i.exec(text);
-  if (!found) return null;
-  const unit = { "": 1, k: 1e3, m: 1e6, b: 1e9, t: 1e12 }[found[2].toLowerCase()];
-  const value = Number(found[1]) * unit;
-  return value > 0 && isFinite(value) ? value : null;
+// One model by a law: its loss, and the compute it takes over the least that reaches that loss.
+function judgeModel(law, n, d) {
+  const flops = 6 * n * d;
+  const loss = predictLoss(law, n, d);
+  const least = law.surface ? leastFlops(law.surface, reach(law.surface, n, d)) : null;
+  const beyond = law.range ? Math.max(flops / law.range[1], law.range[0] / flops) : 0;
+  return { law, n, d, flops, loss, beyond, penalty: least === null ? null : flops / least - 1 };
 }
 
-// ---- answers ----
-
-function between(xs, ys, x) {
-  // straight in log-log; null where either side is unknown
-  if (x < xs[0] * 0.9999 || x > xs[xs.length - 1] * 1.0001) return null;
-  let i = 0;
-  while (i < xs.length - 2 && xs[i + 1] < x) i++;
-  if (ys[i] === null || ys[i + 1] === null) return null;
-  const t = Math.min(1, Math.max(0, Math.log(x / xs[i]) / Math.log(xs[i + 1] / xs[i])));
-  return Math.exp(Math.log(ys[i]) + t * Math.log(ys[i + 1] / ys[i]));
-}
+// ---- the table ----
 
 function element(name, text, ...children) {
   const made = document.createElement(name);
@@ -48,138 +69,204 @@ function element(name, text, ...children) {
   return made;
 }
 
-function answer(list, rows, beyond) {
-  list.classList.toggle("beyond", beyond);
-  list.replaceChildren(
-    ...rows.map(([term, value, note]) => {
-      const notes = note ? [element("small", note)] : [];
-      return element("div", "", element("dt", term), element("dd", value, ...notes));
-    }),
-  );
+const loss3 = (x) => x.toFixed(3);
+
+function withEnds(value, ends, write) {
+  if (value === null || value === undefined) return "none";
+  return write(value) + (ends ? ` (${ends.map(write).join(" to ")})` : "");
 }
 
-function readAmount(box) {
-  const value = amount(box.value);
-  box.setAttribute("aria-invalid", String(value === null));
-  return value;
-}
-
-function mark(flops) {
-  // in both panels of the figure, which may not be drawn yet
-  const box = byId("plot-allocation");
-  if (!box?.classList.contains("js-plotly-plot")) return;
-  const color = getComputedStyle(document.documentElement).getPropertyValue("--faint").trim();
-  const line = { color, width: 1.5, dash: "dot" };
-  const at = { type: "line", x0: flops, x1: flops, y0: 0, y1: 1, line };
-  const shapes = [
-    { ...at, xref: "x", yref: "y domain" },
-    { ...at, xref: "x2", yref: "y2 domain" },
+function columnsOf(q) {
+  const token = values.token;
+  const shown = [
+    ["N*", (r) => withEnds(r.n, r.ends.n, count)],
+    ["D*", (r) => withEnds(r.d, r.ends.d, count)],
+    [`${token}s per parameter`, (r) => compact(r.d / r.n)],
+    ["loss", (r) => withEnds(r.loss, r.ends.loss, loss3)],
   ];
-  Plotly.relayout(box, { shapes: flops === null ? [] : shapes });
+  if (q.by === "n" || q.by === "d") {
+    shown.push(["C (FLOP)", (r) => compact(r.flops)]);
+    shown.push(["time", (r) => hours(r.hours)], ["cost", (r) => compact(r.cost)]);
+  }
+  if (q.inference) {
+    const told = ({ n, d, saved }) =>
+      `N ${count(n)}, D ${count(d)}: ${(100 * saved).toFixed(1)}% less compute in all`;
+    shown.push(["same loss, serving counted", (r) => (r.serving ? told(r.serving) : "none")]);
+  }
+  if (q.unique) {
+    const told = ({ n, d, epochs, loss }) =>
+      `N ${count(n)}, D ${count(d)}, ${compact(epochs)} epochs: loss ${loss3(loss)}`;
+    shown.push(["with repeats", (r) => (r.repeating ? told(r.repeating) : "none")]);
+  }
+  if (q.times) {
+    const grown = (r) => [r.law.n, r.law.d].map((law) => compact(q.times ** law.slope));
+    shown.push([`for ${q.times}× the compute`, (r) => `N ×${grown(r)[0]}, D ×${grown(r)[1]}`]);
+  }
+  return shown;
 }
 
-function explore(flops) {
-  const { line, range } = values.laws[byId("explore-law").value];
-  const read = (name) => between(line.flops, line[name], flops);
-  const [n, d, loss] = ["n", "d", "loss"].map(read);
-  const beyond = flops < range[0] * 0.999 || flops > range[1] * 1.001;
-  const span = `${compact(range[0])} to ${compact(range[1])} FLOP`;
-  const distance =
-    flops > range[1]
-      ? `${compact(flops / range[1], 2)} times above`
-      : `${compact(range[0] / flops, 2)} times below`;
-  const status = byId("explore-status");
-  status.classList.toggle("beyond", beyond);
-  status.textContent = !beyond
-    ? `Inside the compute measured, ${span}.`
-    : n === null
-      ? `Too far from the compute measured, ${span}: no answer.`
-      : `Extrapolated, ${distance} ` +
-        `the compute measured (${span}). The interval does not cover an error of the form.`;
-  const spread = (name, write) => {
-    const [low, high] = [read(`${name}_low`), read(`${name}_high`)];
-    return low === null || high === null
-      ? "no interval here"
-      : `90%: ${write(low)} to ${write(high)}`;
+function modelColumns(q) {
+  const told = (m) => {
+    const much = 100 * m.penalty;
+    const cost = `${much < 10 ? much.toFixed(1) : much.toFixed(0)}% more compute than needed`;
+    return m.loss === null ? "none" : loss3(m.loss) + (m.penalty === null ? "" : `: ${cost}`);
   };
-  const nats = (x) => x.toFixed(3);
-  const rows = [
-    ["optimal parameters N*", count(n), spread("n", count)],
-    [`optimal ${values.token}s D*`, count(d), spread("d", count)],
-    [`${values.token}s per parameter`, d === null ? "unknown" : compact(d / n), ""],
-    loss === null
-      ? [`loss (${values.loss_unit})`, "none by this law", ""]
-      : [`loss (${values.loss_unit})`, nats(loss), spread("loss", nats)],
-  ];
-  answer(byId("explore-answers"), n === null ? [] : rows, beyond);
-  mark(n === null ? null : flops);
+  const column = (d, at) => [`loss of ${count(q.n)} on ${count(d)}`, (r) => told(r.models[at])];
+  const best = (r) => withEnds(at(r.law.d, budgetOf(r.law.n, q.n)), null, count);
+  const shown = [column(q.d, 0), ...(q.d2 ? [column(q.d2, 1)] : [])];
+  return [...shown, ["D at which this N is the best", best]];
 }
 
-function readModel() {
-  const { E, A, B, alpha, beta, k, ceiling, params, tokens } = values.surface;
-  const surface = (n, d) => {
-    const h = A * n ** -alpha + B * d ** -beta;
-    if (ceiling !== null) return E + ((ceiling - E) * h) / (1 + h);
-    return E + (k === null ? h : h ** k);
-  };
-  const [n, d] = ["model-n", "model-d"].map((id) => readAmount(byId(id)));
-  if (n === null || d === null) return answer(byId("model-answers"), [], false);
-  const c = 6 * n * d;
-  const best = Math.exp(
-    (Math.log((alpha * A) / (beta * B)) + beta * Math.log(c / 6)) / (alpha + beta),
-  );
-  const least = surface(best, c / 6 / best);
-  const loss = surface(n, d);
-  const known = params !== null; // a saved fit does not hold its runs
-  const outside = (value, ends) => value < ends[0] || value > ends[1];
-  const beyond = known && (outside(n, params) || outside(d, tokens));
-  const inside = known ? "inside the runs" : "";
-  const note = beyond ? "extrapolated: no run this size or length" : inside;
-  const optimum =
-    `at N = ${count(best)}, D = ${count(c / 6 / best)}; this model is ` +
-    `${(loss - least).toFixed(3)} above`;
-  const rows = [
-    [`loss (${values.loss_unit})`, loss.toFixed(3), note],
-    ["compute C = 6 N D", `${compact(c)} FLOP`, ""],
-    ["least loss for this compute", least.toFixed(3), optimum],
-  ];
-  answer(byId("model-answers"), rows, beyond);
-}
-
-// ---- inputs ----
-
-function startExplorer(box, slider, law) {
-  const ends = () => {
-    const f = values.laws[law.value].line.flops;
-    return [Math.log(f[0]), Math.log(f[f.length - 1])];
-  };
-  const fromBox = () => {
-    const flops = readAmount(box);
-    if (flops === null) return;
-    const [low, high] = ends();
-    slider.value = String((1000 * (Math.log(flops) - low)) / (high - low));
-    explore(flops);
-  };
-  slider.addEventListener("input", () => {
-    const [low, high] = ends();
-    box.value = compact(Math.exp(low + (slider.value / 1000) * (high - low)));
-    explore(readAmount(box));
+function table(rows, columns) {
+  const head = element("tr", "", ...["law", ...columns.map(([name]) => name)].map(heading));
+  const body = rows.map((row) => {
+    const cells = columns.map(([name, write]) => cell(name, row.refused ?? write(row)));
+    const notes = [row.law.note, row.said].filter(Boolean).map((note) => element("small", note));
+    const shown = element("tr", "", cell("law", row.law.name, ...notes), ...cells);
+    shown.classList.toggle("beyond", row.beyond > 1.001);
+    return shown;
   });
-  box.addEventListener("input", fromBox);
-  law.addEventListener("change", fromBox);
-  byId("plot-allocation")?.addEventListener("drawn", fromBox); // its mark in the figure
-  const { range, line } = values.laws[law.value];
-  const middle = Math.sqrt(range[0] * range[1]);
-  box.value = compact(middle);
-  fromBox();
-  if (!values.surface) return;
-  // At first a model twice too large for its compute: it shows what being off the optimum costs.
-  byId("model-n").value = count(2 * between(line.flops, line.n, middle));
-  byId("model-d").value = count(between(line.flops, line.d, middle) / 2);
-  for (const id of ["model-n", "model-d"]) byId(id).addEventListener("input", readModel);
-  readModel();
+  return element("table", "", element("thead", "", head), element("tbody", "", ...body));
 }
 
-if (byId("explorer")) {
-  startExplorer(byId("explore-c"), byId("explore-slider"), byId("explore-law"));
+function heading(name) {
+  const made = element("th", name);
+  made.scope = "col";
+  return made;
 }
+
+function cell(name, text, ...notes) {
+  const made = element("td", "", element("span", text, ...notes));
+  made.dataset.label = name;
+  return made;
+}
+
+function saidOf({ law, flops, beyond }) {
+  if (!law.range || beyond <= 1.001) return law.range ? "inside the compute measured" : "";
+  const side = flops > law.range[1] ? "above" : "below";
+  return `${compact(beyond, 2)} times ${side} the compute measured`;
+}
+
+// ---- the question ----
+
+function readQuestion() {
+  // null where a field that counts is no number
+  const q = { by: field("by").value, device: field("device").value };
+  let sound = true;
+  for (const name of FIELDS.filter((name) => name !== "by" && name !== "device")) {
+    const box = field(name);
+    const counts = (box.parentElement.dataset.for ?? q.by).split(" ").includes(q.by);
+    box.parentElement.hidden = !counts;
+    if (!counts) continue;
+    const left = box.value.trim() === "";
+    q[name] = left && MAY_BE_EMPTY.has(name) ? null : amount(box.value);
+    const wrong = q[name] === null && !(left && MAY_BE_EMPTY.has(name));
+    box.setAttribute("aria-invalid", String(wrong));
+    sound &&= !wrong;
+  }
+  const times = Number(field("flops").dataset.times);
+  if (q.by === "flops" && times) q.times = times;
+  return sound ? q : null;
+}
+
+function explore() {
+  const q = readQuestion();
+  const status = field("status");
+  if (q === null) {
+    status.textContent = "A field has no number in it: write 1e20, 70B, 1,000 or 5 PF-days.";
+    field("answers").replaceChildren();
+    mark([]);
+    return;
+  }
+  const rows = answer(q);
+  const c = q.by === "model" ? 6 * q.n * q.d : rows[0].flops;
+  const device = `${compact(q.count)} ${q.device} at ${compact(q.mfu)}% MFU`;
+  const each = q.by === "n" || q.by === "d" ? "Each law has its own compute" : `${compact(c)} FLOP`;
+  const { hours: h, cost } = spent(q, c);
+  const took = each.startsWith("Each") ? "" : `: ${hours(h)} on ${device}, cost ${compact(cost)}`;
+  status.textContent = `${each}${took}.`;
+  const columns = q.by === "model" ? modelColumns(q) : columnsOf(q);
+  field("answers").replaceChildren(table(rows, columns));
+  mark(rows.flatMap((row) => row.models ?? (row.n ? [row] : [])));
+}
+
+function answer(q) {
+  return values.laws.map((law) => {
+    const model = () => [q.d, q.d2].filter(Boolean).map((d) => judgeModel(law, q.n, d));
+    const row = q.by === "model" ? { law, models: model() } : allocate(law, q);
+    const far = row.models ? row.models[0] : row;
+    row.beyond = far.beyond;
+    row.said = saidOf(far);
+    if (row.beyond > values.farthest) row.refused = "no answer";
+    return row;
+  });
+}
+
+function mark(points) {
+  // the last series of the figure, which may not be drawn yet
+  const box = byId("plot-explorer");
+  if (!box.classList.contains("js-plotly-plot")) return;
+  const hover = points.map((p) => `<b>${p.law.name}</b><br>N ${count(p.n)}<br>D ${count(p.d)}`);
+  const [x, y] = ["n", "d"].map((name) => points.map((p) => p[name]));
+  Plotly.restyle(box, { x: [x], y: [y], hovertext: [hover] }, [box.data.length - 1]);
+}
+
+// ---- the fragment ----
+
+function writeFragment() {
+  const state = new URLSearchParams();
+  for (const name of FIELDS) {
+    const box = field(name);
+    if (!box.parentElement.hidden && box.value !== box.dataset.first) state.set(name, box.value);
+  }
+  history.replaceState(null, "", `#explorer${String(state) && "?"}${state}`);
+}
+
+function readFragment() {
+  const [name, query] = decodeURIComponent(location.hash.slice(1)).split("?");
+  if (name !== "explorer" || !query) return;
+  for (const [key, value] of new URLSearchParams(query)) {
+    if (FIELDS.includes(key)) field(key).value = value;
+  }
+  explore();
+}
+
+function ask(question) {
+  const asked = new URLSearchParams(question);
+  const times = Number(asked.get("times"));
+  if (times) {
+    const own = values.laws.find((law) => law.own);
+    asked.set("by", "flops");
+    asked.set("flops", compact(times * (own ? own.range[1] : START), 6));
+  }
+  for (const name of FIELDS) {
+    if (asked.has(name)) field(name).value = asked.get(name);
+    else if (name === "d2") field(name).value = "";
+  }
+  field("flops").dataset.times = times || "";
+  explore();
+  writeFragment();
+}
+
+const START = 1e21; // without a study: between the runs of Hoffmann et al. and the models of today
+
+function startExplorer() {
+  const own = values.laws.find((law) => law.own);
+  field("flops").value = compact(own ? own.range[1] : START);
+  field("mfu").value = compact(values.mfu);
+  for (const name of FIELDS) field(name).dataset.first = field(name).value;
+  byId("explore-inputs").addEventListener("input", () => {
+    field("flops").dataset.times = "";
+    explore();
+    writeFragment();
+  });
+  byId("explore-questions").addEventListener("click", (event) => {
+    if (event.target.dataset.question) ask(event.target.dataset.question);
+  });
+  byId("plot-explorer").addEventListener("drawn", explore);
+  addEventListener("hashchange", readFragment);
+  explore();
+  readFragment();
+}
+
+if (byId("explorer")) startExplorer();

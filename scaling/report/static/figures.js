@@ -17,6 +17,11 @@ function draw(box) {
   const key = box.id.replace("plot-", "");
   const figure = JSON.parse(textOf(`figure-${key}`), recolour);
   const layout = narrow.matches ? figure.narrow : figure.layout;
+  if (box.closest(".first")) {
+    // on one screen with the answer
+    layout.height = narrow.matches ? 300 : Math.min(600, layout.height + 80);
+    layout.showlegend = !narrow.matches;
+  }
   layout.dragmode = matchMedia("(pointer: coarse)").matches ? false : "zoom";
   Plotly.react(box, figure.data, layout, {
     responsive: true,
@@ -29,21 +34,40 @@ function draw(box) {
     showSendToCloud: false,
     toImageButtonOptions: { format: "svg", filename: key },
   });
+  asToolbar(box);
   box.dispatchEvent(new Event("drawn"));
+}
+
+function asToolbar(box) {
+  // its buttons are one stop of the Tab key; the arrow keys go from one to the next
+  const bar = box.querySelector(".modebar");
+  if (!bar) return;
+  const buttons = [...bar.querySelectorAll(".modebar-btn")];
+  const stop = (at) => buttons.forEach((button, i) => (button.tabIndex = i === at ? 0 : -1));
+  bar.setAttribute("role", "toolbar");
+  bar.setAttribute("aria-label", "Tools of this figure");
+  bar.onkeydown = (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const next = (buttons.indexOf(event.target) + step + buttons.length) % buttons.length;
+    stop(next);
+    buttons[next].focus();
+  };
+  stop(0);
 }
 
 const boxes = [...document.querySelectorAll(".plot")];
 const isDrawn = (box) => box.classList.contains("js-plotly-plot");
 
 function drawNext() {
-  const box = boxes.find((box) => !isDrawn(box));
+  // a figure of a closed section has no size yet
+  const box = boxes.find((box) => !isDrawn(box) && box.checkVisibility());
   if (!box) return;
   draw(box);
   setTimeout(drawNext);
 }
 
 drawNext();
-addEventListener("beforeprint", () => boxes.filter((box) => !isDrawn(box)).forEach(draw));
 for (const query of [narrow, dark]) {
   query.addEventListener("change", () => boxes.filter(isDrawn).forEach(draw));
 }

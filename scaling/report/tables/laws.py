@@ -25,6 +25,7 @@ from scaling.report.text import labels
 from scaling.report.text.estimates import in_counts, in_loss, with_interval
 
 _FLOPS = {"given": "given", "exact": "exact", "6nd": "6 N D"}
+_RUN_OFF = 100.0  # times the estimate
 _SCALES = ("A", "B", "n_coef", "d_coef")  # over decades: three digits
 _OTHER_SCALES = (
     "B_star",
@@ -85,6 +86,8 @@ def parameters(document: FitDocument) -> Table:
         for path, estimate in law_estimates(law):
             if path[:2] == ("methods", method):
                 continue  # the headline again
+            if "forms" in path and path[-2] == _form(law, path):
+                continue  # the form of the law, which stands above
             *inner, name = (part for part in path if part != "methods")
             stated = with_interval(estimate, compact if name in _SCALES else None)
             of_one = bool(inner) and inner[0].startswith("L_")  # not of N alone, as a surface's
@@ -92,9 +95,20 @@ def parameters(document: FitDocument) -> Table:
             if "forms" in inner:
                 inner[0] = inner[0].split(" = ")[0]
             law_and_part = ", ".join([labels.law_name(key), *inner])
-            rows.append((law_and_part, symbol, stated, compact(estimate.se, 2)))
+            rows.append((law_and_part, symbol, stated, _standard_error(estimate)))
     columns = ("law", "parameter", "estimate (90% interval)", "standard error")
     return Table(columns, rows, "Every law was refused, so there are no parameters.")
+
+
+def _form(law: object, path: tuple[str, ...]) -> str | None:
+    """The form that a law of one variable, at the head of a path, has."""
+    return getattr(getattr(law, path[0].split(" = ")[0], None), "form", None)
+
+
+def _standard_error(estimate: Estimate) -> str:
+    """None to speak of where a few resamples ran off: an interval says what is known."""
+    se, value = estimate.se, estimate.value
+    return "none" if se and value and se > _RUN_OFF * abs(value) else compact(se, 2)
 
 
 def law_estimates(
@@ -117,17 +131,27 @@ def law_estimates(
             yield (*path, name), value
 
 
-def conventions(document: FitDocument) -> Table:
-    """The exponents under every way of counting N and C, or why there are none."""
-    refused = any(row.reason for row in document.conventions)
-    rows: list[Row] = []
-    for row in document.conventions:
-        counts = (labels.params_name(document, row.params), _FLOPS[row.flops])
-        exponent = ("none" if row.reason else with_interval(e) for e in (row.a, row.b))
-        why = [f"refused: {row.reason}" if row.reason else ""] if refused else []
-        rows.append((*counts, labels.law_name(row.law), *exponent, *why))
-    columns = ("N counts", "C counts", "law", "a", "b", *(["why none"] if refused else []))
-    return Table(columns, rows, "The run table has one convention only.")
+def conventions(document: FitDocument) -> tuple[tuple[str, Table], ...]:
+    """The exponent a of each law as a matrix, N by C as they are counted, and why some are none."""
+    counted = list(dict.fromkeys(row.flops for row in document.conventions))
+    found = []
+    for law in dict.fromkeys(row.law for row in document.conventions):
+        cells = {(r.params, r.flops): r for r in document.conventions if r.law == law}
+        rows: list[Row] = []
+        for params in dict.fromkeys(params for params, _ in cells):
+            own = (cells.get((params, flops)) for flops in counted)
+            stated = ("" if r is None else "none" if r.reason else with_interval(r.a) for r in own)
+            rows.append((labels.params_name(document, params), *stated))
+        columns = ("a, by what N counts", *(f"C {_FLOPS[flops]}" for flops in counted))
+        found.append((labels.law_name(law), Table(columns, rows)))
+    reasons: dict[str, list[str]] = {}
+    for row in (r for r in document.conventions if r.reason):
+        where = f"{labels.law_name(row.law)}, N {row.params}, C {row.flops}"
+        reasons.setdefault(str(row.reason), []).append(where)
+    if reasons:
+        told = [("; ".join(where), reason) for reason, where in reasons.items()]
+        found.append(("Why none", Table(("counted so", "refused"), told)))
+    return tuple(found) or (("", Table((), (), "The run table has one convention only.")),)
 
 
 def other_laws(document: FitDocument) -> Table:

@@ -9,6 +9,8 @@ from scaling.report.tables.table import Row, Table
 from scaling.report.text import labels
 from scaling.report.text.estimates import in_loss, with_interval
 
+TOLD = ("better", "worse")
+"""Verdicts that tell an arm from its baseline."""
 _FRONTIERS = {
     "isoflop": "minima of IsoFLOP curves",
     "envelope": "envelopes of training curves",

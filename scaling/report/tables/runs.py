@@ -22,7 +22,7 @@ def accounting(document: FitDocument) -> Table:
     ]
     if inputs.where:
         rows.append(("only rows where", _plain(inputs.where)))
-    return Table(("", "count"), rows)
+    return Table(("runs", "count"), rows)
 
 
 def exclusions(document: FitDocument) -> Table:

@@ -10,7 +10,9 @@ from common.text import either, plural
 from scaling.fit.results import FitDocument
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.laws import IsoflopLaw, ParametricLaw
+from scaling.fit.results.multipliers import Trend
 from scaling.report.study import Study
+from scaling.report.tables.multipliers import TOLD, trends
 from scaling.report.text import labels
 from scaling.report.text.estimates import decimals_for, joined
 
@@ -30,27 +32,23 @@ def headline_laws(document: FitDocument) -> dict[str, IsoflopLaw | ParametricLaw
 
 
 def headline(document: FitDocument) -> str:
-    """One sentence: the exponents by approach with intervals and the state of each law."""
+    """The answer in one sentence: what arms are worth, else the exponents with their intervals."""
+    if worth := sorted((trend for _, trend in trends(document)), key=_told)[:1]:
+        words = worth[0].words
+        return f"{words.split(';')[0] if worth[0].with_compute == 'constant' else words}."
     asked = headline_laws(document)
+    for law in filter(labels.has_numbers, asked.values()):
+        n, d = _power_of_c(law.a, True), _power_of_c(law.b, False)
+        return f"Compute-optimal size grows as {n} and data as {d}."
     if not asked:
         return "No law of compute-optimal size was asked for."
-    parts: list[str] = []
-    for key, law in asked.items():
-        if labels.has_numbers(law):
-            first = not parts
-            codes = dict.fromkeys(labels.flag_name(flag.code) for flag in law.flags)
-            flagged = f" (flagged: {joined(list(codes))})" if codes else ""
-            subject = ("Compute-optimal size grows as ", "data as ") if first else ("as ", "")
-            n, d = _power_of_c(law.a, first), _power_of_c(law.b, False)
-            parts.append(f"{subject[0]}{n} and {subject[1]}{d} by {labels.by_law(key)}{flagged}")
-    if not parts:
-        parts.append("Every law of compute-optimal size was refused")
-    parts += [
-        f"{labels.law_name(key)} refused: {labels.reason(law)}"
-        for key, law in asked.items()
-        if not labels.has_numbers(law)
-    ]
-    return f"{'; '.join(parts)}."
+    reasons = (f"{labels.law_name(key)}: {labels.reason(law)}" for key, law in asked.items())
+    return f"Every law of compute-optimal size was refused; {'; '.join(reasons)}."
+
+
+def _told(trend: Trend) -> tuple[bool, float]:
+    """An arm that is shown to differ comes first, and of these the one of largest effect."""
+    return trend.verdict not in TOLD, -abs(np.log(trend.k.value or 1))
 
 
 def size_of_study(study: Study) -> str:

@@ -1,0 +1,190 @@
+"""The explorer in a real browser: its numbers are those of the Python functions to 1e-6."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scaling.fit.laws import PUBLISHED, Surface
+from scaling.fit.other_laws.published import DataConstrained, inference_optimum
+from scaling.report.literature import published_laws
+from scaling.report.optimum import optima
+from scaling.report.text.budget import ONE_DAY
+from tests.support.browser import Browser
+from tests.support.report_example import page_of, study
+
+pytestmark = pytest.mark.needs_browser
+
+SURFACES = {key: law for key, law in PUBLISHED.items() if isinstance(law, Surface)}
+FORMS = {
+    "coupled": Surface(1.7, 2e5, 4e6, 0.7, 0.75, k=0.5),
+    "bounded": Surface(0.9, 40.0, 60.0, 0.3, 0.33, ceiling=5.545),
+}
+DRAWN = "document.querySelector('#plot-explorer')?.classList.contains('js-plotly-plot')"
+QUESTION = {
+    "device": "H200",
+    "count": 1,
+    "mfu": 40,
+    "price": 3,
+    "inference": None,
+    "unique": None,
+}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return page_of(study(), tmp_path_factory.mktemp("explorer"))
+
+
+@pytest.fixture(scope="module")
+def browser(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("browser")) as found:
+        found.call("Page.navigate", url=page.as_uri())
+        found.wait(DRAWN)
+        yield found
+
+
+def _rows(browser: Browser, **question: Any) -> dict[str, dict[str, Any]]:
+    asked = json.dumps(QUESTION | question)
+    rows = browser.evaluate(f"answer({asked})")
+    return {row["law"]["key"]: row for row in rows}
+
+
+@pytest.mark.parametrize("flops", [3e11, 1e18, 5.76e23])
+def test_every_law_allocates_as_in_python(browser: Browser, flops: float) -> None:
+    rows = _rows(browser, by="flops", flops=flops)
+    assert len(rows) == 7
+    for law in published_laws():
+        row, n, d = rows[law.key], law.n.at(flops), law.d.at(flops)
+        loss = None if law.loss is None else pytest.approx(law.loss.predict_loss(n, d), rel=1e-6)
+        assert (row["n"], row["d"]) == pytest.approx((n, d), rel=1e-6) and row["loss"] == loss
+    for key, own in optima(study()).items():
+        if flops > 1000 * own.high:
+            assert rows[key]["refused"] == "no answer" and "n" not in rows[key]
+        else:
+            found = own.at(np.array([flops]))
+            assert rows[key]["n"] == pytest.approx(found["n"][0], rel=1e-6)
+            assert rows[key]["d"] == pytest.approx(found["d"][0], rel=1e-6)
+
+
+def test_intervals_are_those_of_python_and_hold_their_estimates(browser: Browser) -> None:
+    for flops in np.geomspace(2.5e10, 3e12, 7):
+        rows = _rows(browser, by="flops", flops=float(flops))
+        for key, law in optima(study()).items():
+            for name in ("n", "d", *(["loss"] if law.surface else [])):
+                ends = rows[key]["ends"][name]
+                assert ends == pytest.approx(law.ends(name, np.array([flops]))[:, 0], rel=1e-6)
+                assert ends[0] < rows[key][name] < ends[1]
+
+
+def test_days_money_size_and_data_become_compute(browser: Browser) -> None:
+    day = _rows(browser, by="days", days=1)["besiroglu"]
+    assert day["flops"] == pytest.approx(ONE_DAY, rel=1e-9)
+    assert (day["hours"], day["cost"]) == pytest.approx((24, 72))
+    four = _rows(browser, by="days", days=0.5, count=4)["besiroglu"]
+    assert four["flops"] == pytest.approx(2 * ONE_DAY) and four["hours"] == pytest.approx(12)
+    paid = _rows(browser, by="money", money=72)["besiroglu"]
+    assert paid["flops"] == pytest.approx(ONE_DAY, rel=1e-9)
+    for law in published_laws():
+        size = _rows(browser, by="n", n=7e10)[law.key]
+        assert size["flops"] == pytest.approx(np.exp(law.n.log_budget(7e10)), rel=1e-6)
+        assert size["d"] == pytest.approx(law.d.at(size["flops"]), rel=1e-6)
+        data = _rows(browser, by="d", d=1.4e12)[law.key]
+        assert data["flops"] == pytest.approx(np.exp(law.d.log_budget(1.4e12)), rel=1e-6)
+
+
+@pytest.mark.parametrize("served", [1e9, 1e12, 1e14])
+def test_serving_is_counted_as_sardana_et_al_count_it(browser: Browser, served: float) -> None:
+    rows = _rows(browser, by="flops", flops=1e22, inference=served)
+    for key in ("hoffmann", "besiroglu", "muennighoff_c4"):
+        n, d = inference_optimum(SURFACES[key], rows[key]["loss"], served)
+        found = rows[key]["serving"]
+        assert (found["n"], found["d"]) == pytest.approx((n, d), rel=1e-6)
+        plain = 6 * rows[key]["n"] * rows[key]["d"] + 2 * rows[key]["n"] * served
+        assert found["saved"] == pytest.approx(1 - (6 * n * d + 2 * n * served) / plain, abs=1e-6)
+    assert "serving" not in rows["kaplan"]
+
+
+@pytest.mark.parametrize("unique", [1e9, 1e11, 1e13])
+def test_repeats_are_worth_what_muennighoff_et_al_found(browser: Browser, unique: float) -> None:
+    rows = _rows(browser, by="flops", flops=1e22, unique=unique)
+    for key in ("hoffmann", "besiroglu", "muennighoff_c4"):
+        law = DataConstrained(SURFACES[key])
+        n, d = law.optimal_allocation(1e22, unique)
+        found = rows[key]["repeating"]
+        assert (found["n"], found["d"]) == pytest.approx((n, d), rel=1e-6)
+        assert found["loss"] == pytest.approx(law.predict_loss(n, d, unique), rel=1e-6)
+        assert found["epochs"] == pytest.approx(max(1, d / unique), rel=1e-6)
+
+
+def test_a_model_costs_what_it_takes_over_the_least(browser: Browser) -> None:
+    rows = _rows(browser, by="model", n=7e9, d=1e12, d2=1.4e11)
+    for key, surface in SURFACES.items():
+        if key not in rows:
+            continue
+        for model, tokens in zip(rows[key]["models"], (1e12, 1.4e11), strict=True):
+            loss = surface.predict_loss(7e9, tokens)
+            penalty = 6 * 7e9 * tokens / surface.least_flops(loss) - 1
+            assert model["loss"] == pytest.approx(loss, rel=1e-6)
+            assert model["penalty"] == pytest.approx(penalty, rel=1e-6) and penalty > 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_other_forms_of_the_surface_are_read_alike(browser: Browser, form: str) -> None:
+    surface = FORMS[form]
+    law = json.dumps({"surface": {name: value for name, value in vars(surface).items()}})
+    loss = browser.evaluate(f"predictLoss({law}, 1e9, 2e10)")
+    assert loss == pytest.approx(surface.predict_loss(1e9, 2e10), rel=1e-9)
+    least = browser.evaluate(f"leastFlops({law}.surface, reach({law}.surface, 1e9, 2e10))")
+    assert least == pytest.approx(surface.least_flops(loss), rel=1e-6)
+    best = browser.evaluate(
+        f"inferenceOptimum({law}.surface, reach({law}.surface, 1e9, 2e10), 1e12)"
+    )
+    assert (best["n"], best["d"]) == pytest.approx(inference_optimum(surface, loss, 1e12), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("1e20", 1e20),
+        ("1,000", 1000),
+        ("70B", 7e10),
+        ("1.4T tokens", 1.4e12),
+        ("1e20 FLOP", 1e20),
+        ("5 PF-days", 4.32e20),
+        (" .5M ", 5e5),
+        ("abc", None),
+        ("-5", None),
+        ("0", None),
+        ("1e999", None),
+        ("7 apples", None),
+    ],
+)
+def test_an_amount_is_read_as_people_write_it(browser: Browser, typed: str, read: Any) -> None:
+    assert browser.evaluate(f"amount({json.dumps(typed)})") == read
+
+
+def test_a_question_is_one_click_and_a_link_asks_it_again(browser: Browser, page: Path) -> None:
+    asked = {}
+    for index, expected in enumerate(("by=days", "flops=8e12", "flops=8e13", "n=70B", "d2=140B")):
+        browser.evaluate(f"document.querySelectorAll('#explore-questions button')[{index}].click()")
+        fragment = browser.evaluate("location.hash")
+        assert fragment.startswith("#explorer?") and expected in fragment
+        asked[fragment] = browser.evaluate("document.querySelector('#explore-answers').innerText")
+    assert len(set(asked.values())) == 5
+    for fragment, told in asked.items():
+        browser.call("Page.navigate", url="about:blank")
+        browser.call("Page.navigate", url=page.as_uri() + fragment)
+        browser.wait(DRAWN)
+        again = browser.evaluate("document.querySelector('#explore-answers').innerText")
+        assert again.splitlines()[1] == told.splitlines()[1]
+    browser.evaluate(
+        "byId('explore-by').value = 'flops'; byId('explore-flops').value = 'abc';"
+        "byId('explore-inputs').dispatchEvent(new Event('input'))"
+    )
+    told = browser.evaluate("byId('explore-status').textContent")
+    assert "no number" in told
+    assert browser.evaluate("byId('explore-flops').getAttribute('aria-invalid')") == "true"
