@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from common.errors import BadInput
 from configs.fields import Field, fields_of
 from configs.suggest import cure
-from configs.typed_words import bare_word
+from configs.typed_words import bare_word, key_twice
 
 # Fields of a trial and of its commands that name a file or a folder.
 TRIAL_PATHS = ("out", "data.path", "init_from", "runtime.data_dir", "runtime.stage")
@@ -78,6 +78,8 @@ def for_hydra(
         elif "=" not in override and not override.startswith("~"):
             raise BadInput(bare_word(override, keys.fields, config_dir))
         else:
+            if is_whole_mapping(override, keys):  # else the entries of files would stay
+                lines.append(f"++{key_of(override)}=null")
             lines.append(_line(override, keys, groups))
     return lines, maps
 
@@ -96,6 +98,22 @@ def _refuse_repeats(overrides: Sequence[str], keys: Keys) -> None:
             cure = f"give both at once, as '{key}=[{both}]'" if takes_lists else "keep one of them"
             raise BadInput(f"{key}: found twice, {first} and {value}; {cure}")
         typed[key] = value
+        if twice := key_twice(value):
+            raise BadInput(f"{key}: found {twice} twice in {value}; keep one of them")
+    for whole in (key_of(override) for override in overrides if is_whole_mapping(override, keys)):
+        if below := [key for key in typed if key.startswith(f"{whole}.")]:
+            raise BadInput(
+                f"{whole}: found beside {below[0]}, and as a whole it replaces all that is below; "
+                f"give all at once, in {whole}"
+            )
+
+
+def is_whole_mapping(override: str, keys: Keys) -> bool:
+    """Whether all entries of a mapping of the user's own are typed, as grid.arms={...}."""
+    name, value = key_of(override), override.partition("=")[2]
+    known = keys.fields.get(name)
+    is_mapping = (known is not None and known.is_open) or _is_of_the_user(name, keys)
+    return is_mapping and value.lstrip()[:1] == "{" and name.partition(".")[0] not in keys.maps
 
 
 def _value(text: str) -> str | None | list[str | None]:

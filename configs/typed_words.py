@@ -88,3 +88,29 @@ def bare_word(word: str, fields: Mapping[str, Field], config_dir: Path | None) -
 def _files(config_dir: Path | None, group: str) -> list[str]:
     """The names of a group's files."""
     return sorted(path.stem for path in (config_dir / group).glob("*.yaml")) if config_dir else []
+
+
+def key_twice(value: str) -> str | None:
+    """A key that stands twice in one mapping of a typed value: Hydra's grammar keeps the last."""
+    levels: list[set[str] | None] = []  # the keys of each bracket that is open; None of a list
+    word, quote, is_key = "", "", True
+    for letter in value:
+        if quote or letter in "'\"":
+            quote = "" if letter == quote else quote or letter
+            word += letter
+        elif letter in "{[(":
+            levels.append(set() if letter == "{" else None)
+            word, is_key = "", True
+        elif letter in "}])":
+            levels[-1:] = []
+            is_key = False
+        elif letter == ",":
+            word, is_key = "", True
+        elif letter == ":" and is_key and levels and (keys := levels[-1]) is not None:
+            key, is_key = word.strip().strip("'\""), False
+            if key in keys:
+                return key
+            keys.add(key)
+        else:
+            word += letter
+    return None
