@@ -5,17 +5,19 @@ budgets, seeds, order of data and held-out windows, and have their own rules, la
 study: runs of one budget and seed differ in what is compared and in nothing else.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from common.errors import BadInput
+from common.errors import BadInput, require
 from common.text import either
 from configs.schema import build
 from configs.suggest import cure
 from model.families import FAMILIES
-from scaling.plan.config import GridConfig, RulesConfig
+from scaling.fit.table.schema import as_compared, is_missing
+from scaling.plan.config import GridConfig, Part, RulesConfig, require_factor
 from scaling.plan.rules import of_size
 from training.config import TrainConfig, as_mapping
 from training.trial.identity import first_difference, science, setting
@@ -48,10 +50,13 @@ def arms_of(base: TrainConfig, grid: GridConfig) -> tuple[Arm, ...]:
     if grid.arms is None:
         arms: tuple[Arm, ...] = (Arm(None, base, grid),)
     else:
+        _require_names(grid.arms)
         plain = replace(grid, arms=None)
         arms = tuple(_arm(name, base, plain, changes) for name, changes in grid.arms.items())
-    for arm in arms if grid.trunk else ():
-        _require_one_trunk(arm)
+    for arm in arms:
+        _require_factors(arm)
+        if grid.trunk:
+            _require_one_trunk(arm)
     for index, arm in enumerate(arms):
         for other in arms[:index]:
             if other.grid == arm.grid and science(other.base) == science(arm.base):
@@ -69,6 +74,23 @@ def flat(changes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _require_names(names: Collection[str]) -> None:
+    """BadInput for names that a table, a folder or the fit would take for something else."""
+    require(len(names) >= 2, "grid.arms", list(names), "two or more, to compare")
+    parts = get_args(Part)
+    before: dict[float | str, str] = {}
+    for name in names:
+        plain = re.fullmatch(r"[A-Za-z0-9][\w+-]*", name) and name not in parts
+        expected = f"letters, digits, _, + and -, and none of {', '.join(parts)}"
+        require(bool(plain), "grid.arms", f"an arm called {name!r}", expected)
+        expected = "a name that no table reads as an empty cell"
+        require(not is_missing(name), "grid.arms", f"an arm called {name!r}", expected)
+        # Folders of some systems know no case, and `where` takes 1 and 01 for one value.
+        other = before.setdefault(as_compared(name.casefold()), name)
+        expected = "names that differ in more than case or the digits of a number"
+        require(other == name, "grid.arms", f"arms called {other!r} and {name!r}", expected)
 
 
 def _arm(name: str, base: TrainConfig, grid: GridConfig, changes: Mapping[str, Any]) -> Arm:
@@ -107,6 +129,13 @@ def _set(values: dict[str, Any], field: str, value: Any) -> None:
         values[group] = below if isinstance(below, dict) else {}
         values = values[group]
     values[name] = deepcopy(value)
+
+
+def _require_factors(arm: Arm) -> None:
+    """BadInput for a slip in the factors asked for; what tuning makes of them is its own."""
+    where = f"grid.arms.{arm.name}: grid.rules" if arm.name else "grid.rules"
+    for name in ("lr_factor", "batch_factor"):
+        require_factor(f"{where}.{name}", getattr(arm.grid.rules, name))
 
 
 def _require_one_trunk(arm: Arm) -> None:

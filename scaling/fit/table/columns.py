@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from common.errors import BadInput
 from common.text import shown
 from scaling.fit.flags import Flag
-from scaling.fit.table.schema import COUNTS, LETTERS, NUMBERS, is_done, is_missing
+from scaling.fit.table.schema import COUNTS, LETTERS, NUMBERS, as_compared, is_done, is_missing
 
 # Of anything counted: beyond is a slip, and squares and exponentials of it overflow.
 _SMALLEST, _LARGEST = 1e-12, 1e40
@@ -251,10 +251,8 @@ def same_value(found: Any, wanted: Any) -> bool:
         return found is wanted
     if isinstance(found, bool):
         return str(found).lower() == str(wanted).lower()
-    try:
-        return float(found) == float(wanted)
-    except (ValueError, OverflowError):
-        return str(found) == str(wanted)
+    one, other = as_compared(found), as_compared(wanted)
+    return one == other if type(one) is type(other) else str(found) == str(wanted)
 
 
 def _text(values: Sequence[Any]) -> pa.Array:

@@ -1,8 +1,10 @@
 """The names of the run table's columns, and which of a user's columns may be one of them."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from common.errors import BadInput
 from common.text import listed
@@ -81,6 +83,15 @@ def is_missing(text: str | None, with_infinity: bool = True) -> bool:
         return True
     plain = text.strip().lower()
     return plain in _NOTHING or (with_infinity and plain in _INFINITE)
+
+
+def as_compared(value: Any) -> float | str:
+    """What values are compared by: a number where it is one, else its text, `nan` included."""
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return str(value)
+    return str(value) if math.isnan(number) else number
 
 
 def part_column(names: Iterable[str]) -> str:
