@@ -149,6 +149,39 @@ def test_multipliers_of_a_saved_fit():
     assert multipliers(base, arm, QUICK)[0].trend.k.value == pytest.approx(trend.k.value, rel=0.05)
 
 
+@pytest.mark.parametrize("loss", [1e300, -1.0, 1e-310])
+@pytest.mark.parametrize("order", [1, -1])
+def test_multipliers_of_an_absurd_saved_fit(loss, order):
+    """A minimum that no fit has is none; warnings are errors here, so none of numpy's is left."""
+    n, d = LAW.optimal_allocation(BUDGETS)
+    good = LAW.predict_loss(n, d)
+    for losses, se, counts in (
+        (np.full(5, loss), 0.003, n),
+        (np.append(loss, good[1:]), 0.003, n),
+        (good, abs(loss), n),
+        (good, 0.003, np.full(5, loss)),
+    ):
+        saved = [
+            IsoflopMinimum(c, Estimate(x, x / 10), Estimate(y, y / 10), Estimate(z, se), 7, ())
+            for c, x, y, z in zip(BUDGETS, counts, d, losses, strict=True)
+        ]
+        pair = Arm("plain", runs()), Arm("new", minima=saved)
+        for one in multipliers(*pair[::order], replace(QUICK, resamples=60)):
+            assert one.k.value is None or np.isfinite(one.k.value)
+
+
+def test_multipliers_say_where_the_baseline_is_extrapolated():
+    """In the sentence that is read, beside the flag at the budget."""
+    base, arm = arms(30.0, 0.001, 4)
+    found = multipliers(base, arm, QUICK)
+    far = [one for one in found if any(flag.code == "extrapolation" for flag in one.flags)]
+    assert [one.flops for one in far] == pytest.approx([1e19])
+    assert "from 1e17 to 1e19 FLOP (at 1e19 FLOP the baseline's law is extrapolated)" in (
+        found[0].trend.words
+    )
+    assert "extrapolated" not in multipliers(*arms(1.5, 0.001, 4), QUICK)[0].trend.words
+
+
 def test_multipliers_leave_out_an_open_curve():
     """A budget whose curve is open has no multiplier and says why; the others have."""
     base, arm = arms(1.2, 0.005, 4)

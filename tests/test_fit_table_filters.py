@@ -12,7 +12,7 @@ def test_values_of_by_are_of_rows_compared_in_units(tmp_path):
     rows = [row(run_id=f"r{k}", params=k + 1.0, kind="xxyy"[k]) for k in range(4)]
     path = write_csv(tmp_path / "t.csv", rows)
     asked = config(f"runs={path}", "by=kind", "units.params=1e6", "where.params=>=3e6")
-    assert values_of(read_sources(asked), asked) == ["y"]
+    assert values_of(read_sources(asked), asked, "kind") == ["y"]
 
 
 @pytest.fixture

@@ -8,27 +8,63 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from common.errors import BadInput
+from common.text import listed, plural
 from configs.suggest import one_of
 from scaling.fit.config import FitConfig
 from scaling.fit.flags import Flag
-from scaling.fit.multiplier import Arm, Asked, multipliers
+from scaling.fit.multiplier import Arm, Asked, multipliers, refused
 from scaling.fit.pipeline import Fit
 from scaling.fit.results import FitDocument
 from scaling.fit.results.multipliers import Multiplier
-from scaling.fit.table.inputs import Sources, asked_values
+from scaling.fit.table.inputs import Sources, asked_values, values_of
 from scaling.fit.table.schema import PARTS
 
 ARM, BASELINE = "arm", "baseline"
 
 
 def by_arm(config: FitConfig, sources: Sources) -> FitConfig:
-    """The config with by=arm where nothing else is asked of a table whose rows name their arm."""
-    if config.by is not None or ARM not in sources.table.names:
-        return config
-    values, empty = asked_values(sources, config, ARM)
-    if empty or len(values) < 2 or PARTS & set(values):
+    """The config with by=arm where nothing else is asked of a table whose rows name their arm.
+
+    Raises BadInput.
+    """
+    if config.by is not None or len(arms_in(config, sources, ARM)) < 2:
         return config
     return replace(config, by=ARM)
+
+
+def arms_in(config: FitConfig, sources: Sources, column: str) -> list[str]:
+    """The arms that a column names among the rows asked for, sorted; [] where it names none.
+
+    Raises BadInput where some of these rows name none: they would be pooled with all or with one.
+    """
+    if column not in sources.table.names:
+        return []
+    values = asked_values(sources, config, column)[0]
+    parts = PARTS & set(values) if column == ARM else set()
+    if parts == set(values):  # empty, or what a run of a sweep without arms is for
+        return []
+    if parts:
+        name, others = min(parts), listed(sorted(set(values) - parts))
+        raise BadInput(
+            f"{column}: found {name!r}, which sweeps call a part of theirs, beside {others}; "
+            f"rename it, or say by={column} if it is an arm, or choose rows by where.{column}="
+        )
+    return values_of(sources, config, column)
+
+
+def group_flags(config: FitConfig, by: str, sources: Sources) -> tuple[Flag, ...]:
+    """What to know of one group of `by`: arms that share it, and trials that no group has."""
+    if by != ARM:
+        values = asked_values(sources, config, ARM)[0] if ARM in sources.table.names else []
+        if len(values) < 2 or PARTS & set(values):
+            return ()
+        text = f"runs of the arms {listed(values)} are fitted together; where.arm= chooses one"
+        return (Flag("pooled_arms", text),)
+    where = {name: wanted for name, wanted in config.where.items() if name != by}
+    if not (empty := asked_values(sources, replace(config, where=where), by)[1]):
+        return ()
+    text = f"{plural(len(empty), 'trial')} of no arm that the sweep still has, in no arm's fit"
+    return (Flag("rows_without_arm", text),)
 
 
 def baseline_of(names: Sequence[str], config: FitConfig, first: str | None = None) -> str:
@@ -55,7 +91,7 @@ def check_baseline(config: FitConfig) -> None:
     if config.baseline is not None and config.by is None:
         raise BadInput(
             f"baseline: found {config.baseline!r}, but the runs are one group; expected by=COLUMN, "
-            "or a table with a column arm"
+            "a table with a column arm, or compare= with one"
         )
 
 
@@ -71,24 +107,38 @@ def arm_of(name: str, fitted: Fit) -> Arm:
         traces=fitted.traces,
         surface=pair,
         loss_unit=fitted.document.options.loss_unit,
-        setting=fitted.setting,
+        setting=fitted.document.setting,
     )
 
 
 def saved_arm(name: str, document: FitDocument) -> Arm:
     """A saved fit as an arm: the minima of its IsoFLOP curves."""
-    minima = document.isoflop.valleys if document.isoflop else ()
-    return Arm(name, minima=minima, loss_unit=document.options.loss_unit)
+    return Arm(
+        name,
+        minima=document.isoflop.valleys if document.isoflop else (),
+        loss_unit=document.options.loss_unit,
+        setting=document.setting,
+        resamples=document.options.n_bootstrap,
+    )
 
 
-def with_multipliers(fits: Mapping[str, Fit], baseline: str, config: FitConfig) -> dict[str, Fit]:
-    """Each group's fit with its multiplier over the baseline; the baseline's with those of all."""
-    base = arm_of(baseline, fits[baseline])
-    found = {
-        name: multipliers(base, arm_of(name, one), _asked(config))
-        for name, one in fits.items()
-        if name != baseline
-    }
+def with_multipliers(
+    fits: Mapping[str, Fit], baseline: str, config: FitConfig, skipped: Mapping[str, str]
+) -> dict[str, Fit]:
+    """Each group's fit with its multiplier over the baseline; the baseline's with those of all.
+
+    `skipped` says why a group has no fit: it has no multiplier either, and none is over it.
+    """
+    found: dict[str, tuple[Multiplier, ...]] = {}
+    base = arm_of(baseline, fits[baseline]) if baseline in fits else None
+    for name in [*fits, *skipped]:
+        if name == baseline:
+            continue
+        if base is not None and name in fits:
+            found[name] = multipliers(base, arm_of(name, fits[name]), _asked(config))
+        else:
+            lost = name if base is not None else baseline
+            found[name] = (refused(name, baseline, f"{lost} has no fit: {skipped[lost]}"),)
     every = tuple(entry for entries in found.values() for entry in entries)
     return {name: with_entries(one, found.get(name, every)) for name, one in fits.items()}
 
@@ -100,7 +150,6 @@ def over_other(fitted: Fit, name: str, baseline: Arm, config: FitConfig) -> Fit:
 
 def with_entries(fitted: Fit, entries: Sequence[Multiplier]) -> Fit:
     """The fit with these multipliers beside those it has, and a warning of each that is none."""
-    document = fitted.document
     flags = tuple(
         Flag(
             "no_multiplier", f"no compute multiplier of {one.arm} over {one.baseline}: {one.reason}"
@@ -108,12 +157,15 @@ def with_entries(fitted: Fit, entries: Sequence[Multiplier]) -> Fit:
         for one in entries
         if one.flops is None
     )
-    whole = replace(
-        document,
-        multipliers=(*(document.multipliers or ()), *entries) or None,
-        warnings=(*document.warnings, *flags),
-    )
-    return replace(fitted, document=whole)
+    every = (*(fitted.document.multipliers or ()), *entries) or None
+    fitted = replace(fitted, document=replace(fitted.document, multipliers=every))
+    return with_warnings(fitted, flags)
+
+
+def with_warnings(fitted: Fit, flags: Sequence[Flag]) -> Fit:
+    """The fit with more warnings of the whole."""
+    document = fitted.document
+    return replace(fitted, document=replace(document, warnings=(*document.warnings, *flags)))
 
 
 def _asked(config: FitConfig) -> Asked:

@@ -125,7 +125,8 @@ class MultiplierConfig:
 class FitConfig:
     """A fit, complete.
 
-    compare      a table, a sweep or an earlier fit.json to set beside this fit; null: none
+    compare      a table, a sweep or an earlier fit.json to set beside this fit; null: none. Of
+                 several arms `baseline` names one, else where.arm
     runs         a sweep directory, a CSV, JSON-lines or Parquet table, or a list of them
     out          folder for the results; null: `fit` in the sweep, else fits/<name of the table>
     where        column: value, or a list of them; only rows with one of those values, or for
@@ -135,8 +136,8 @@ class FitConfig:
     derive       a column: the arithmetic over others that gives it, as tokens: steps*batch_tokens
     by           a column; each of its values is fitted apart, into out/<value>, and is set against
                  the baseline; null: the column arm where there is one
-    baseline     the value of `by` that the others are measured by; null: the first arm of a sweep,
-                 else the value baseline, else the first by name
+    baseline     the value of `by`, or the arm of `compare`, that the others are measured by; null:
+                 the first arm of a sweep, else the value baseline, else the first by name
     laws         laws to fit, each of which must stand; null: all that the table shows
     require      laws of which one must stand, as far as `laws` asks for them; empty: none need.
                  So laws=[kaplan] needs no headline law: Kaplan's must stand, and nothing else

@@ -8,11 +8,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common.errors import BadInput
-from scaling.fit.arms import baseline_of, by_arm, check_baseline, first_arm, with_multipliers
-from scaling.fit.compare import compared, read_other
+from scaling.fit.arms import (
+    baseline_of,
+    by_arm,
+    check_baseline,
+    first_arm,
+    group_flags,
+    with_multipliers,
+    with_warnings,
+)
+from scaling.fit.compare import OtherFitted, compared, fit_other, read_other
 from scaling.fit.config import FitConfig
 from scaling.fit.pipeline import Fit, NoUsableRun, fit
-from scaling.fit.results import FitDocument
 from scaling.fit.table.inputs import Sources, read_sources, values_of
 from scaling.fit.table.paths import stem
 
@@ -44,12 +51,16 @@ def fit_all(config: FitConfig, sources: Sources) -> Fits:
     No law stands there, so it counts as a part whose laws are refused. Raises BadInput, also
     where no value has a usable run.
     """
-    other = read_other(config)
+    read = read_other(config)
     config = by_arm(config, sources)
-    check_baseline(config)
     asked = parts(config, sources)
+    if read is not None and config.baseline == read.arm:
+        values = [part.where.get(config.by or "") for _, part in asked]
+        config = config if config.baseline in values else replace(config, baseline=None)
+    check_baseline(config)
     for folder, _ in asked:
         _check_writable(folder)
+    other = fit_other(read) if read else None
     if config.by is None:
         ((folder, part),) = asked
         fitted = compared(fit(part, sources), part, other)
@@ -64,7 +75,7 @@ def _groups(
     by: str,
     asked: Sequence[tuple[Path, FitConfig]],
     sources: Sources,
-    other: FitDocument | Sources | None,
+    other: OtherFitted | None,
 ) -> tuple[list[tuple[Path, Fit]], dict[str, str]]:
     """The fit of each group set against the baseline, and why others have none. BadInput."""
     values = [str(part.where[by]) for _, part in asked]
@@ -73,14 +84,14 @@ def _groups(
     skipped: dict[str, str] = {}
     for value, (_, part) in zip(values, asked, strict=True):
         try:
-            fits[value] = compared(fit(part, sources), part, other)
+            fitted = compared(fit(part, sources), part, other)
+            fits[value] = with_warnings(fitted, group_flags(part, by, sources))
         except NoUsableRun as error:
             skipped[value] = str(error)
     if not fits:
         value, reason = next(iter(skipped.items()))
         raise BadInput(f"by: no value of {by} has a usable run; of {value}: {reason}")
-    if len(fits) > 1 and baseline in fits:
-        fits = with_multipliers(fits, baseline, config)
+    fits = with_multipliers(fits, baseline, config, skipped)
     folders = dict(zip(values, (folder for folder, _ in asked), strict=True))
     return [(folders[value], fitted) for value, fitted in fits.items()], skipped
 
@@ -95,7 +106,7 @@ def parts(config: FitConfig, sources: Sources | None = None) -> list[tuple[Path,
             out / folder_name(value),
             replace(config, where={**config.where, config.by: value}, by=None),
         )
-        for value in values_of(sources or read_sources(config), config)
+        for value in values_of(sources or read_sources(config), config, config.by)
     ]
 
 

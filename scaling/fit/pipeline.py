@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,7 +57,6 @@ class Fit:
     stands        whether the laws that must stand do; if not, the exit status is 4
     fits          the headline laws with their resamples
     traces        the training curves, where they end with their schedules
-    setting       the values of the columns in which runs must agree (TOGETHER), by column
     """
 
     document: FitDocument
@@ -66,7 +65,6 @@ class Fit:
     stands: bool
     fits: HeadlineFits = HeadlineFits()
     traces: Sequence[Trace] = ()
-    setting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
@@ -154,15 +152,11 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         diagnostics=checked,
         holdout=hold_out(observations, config),
         forms=compare_forms(observations, config),
+        setting=_setting(table, observations),
     )
     rates = {name: run.flops / run.tokens for name, run in runs.items()}
     curves = shown_rows(inputs.curves, rates)
-    setting = {
-        name: tuple(sorted(str(value) for value in table.distinct(name)[1] if value is not None))
-        for name in TOGETHER
-    }
-    stands = _stands(judged, config)
-    return Fit(document, observations, curves, stands, fits, settled, setting)
+    return Fit(document, observations, curves, _stands(judged, config), fits, settled)
 
 
 def _judged(laws: Mapping[str, Law], config: FitConfig) -> dict[str, Law]:
@@ -203,6 +197,19 @@ def _inputs(observations: Observations, config: FitConfig, rows: int | None) -> 
         where=dict(config.where) or None,
         rows=rows,
     )
+
+
+def _setting(runs: Table, observations: Observations) -> dict[str, tuple[str, ...]]:
+    """The values of the columns in which the runs used agree, of those that have any."""
+    if lost := {exclusion.run_id for exclusion in observations.excluded}:
+        used = [runs.run_name(row) not in lost for row in range(len(runs))]
+        runs = runs.take(np.array(used, dtype=bool))
+    found = {name: runs.distinct(name)[1] for name in TOGETHER}
+    return {
+        name: tuple(sorted(str(value) for value in values if value is not None))
+        for name, values in found.items()
+        if any(value is not None for value in values)
+    }
 
 
 def _convention(runs: Table, own: bool, config: FitConfig) -> Convention:

@@ -47,7 +47,9 @@ def summary(document: FitDocument) -> str:
         lines += _law(name, law)
     lines += _first(_flags(laws), "flags")
     lines += _multipliers(document)
-    lines += _first([f"warning: {warning.text}" for warning in document.warnings], "warnings")
+    beside = document.comparison.warnings if document.comparison else ()
+    told = [f"warning: {warning.text}" for warning in (*document.warnings, *beside)]
+    lines += _first(told, "warnings")
     lines += _first(_refused_counts(document), "refused counts")
     asked = isinstance(document.options.holdout, float)
     lines += [*_asked(document), *_held_out(document.holdout, asked)]

@@ -1,6 +1,8 @@
 """Two arms on one surface, the second worth k times its compute, for tests."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.multiplier.frontiers import Arm
 from scaling.fit.observations import Observations
+from tests.support.fit_examples import write_csv
 
 LAW: Any = PUBLISHED["besiroglu"]
 BUDGETS = np.geomspace(1e17, 1e19, 5)
@@ -55,3 +58,41 @@ def arms(k, sd, seed, correlation=None, seeds=1, trend=0.0) -> tuple[Arm, Arm]:
             observations = replace(observations, loss_se=np.full(len(observations), between))
         found.append(Arm(name, observations))
     return found[0], found[1]
+
+
+def arm_rows(name: str, worth: float, noise: Any, **columns: Any) -> list[dict[str, Any]]:
+    """The rows of an arm of such worth in a table of arms."""
+    flops, params, tokens = cells()
+    loss = LAW.predict_loss(params * worth**LAW.a, tokens * worth**LAW.b) + noise
+    return [
+        {
+            "run_id": f"{name}-{index}",
+            "params": float(n),
+            "tokens": float(d),
+            "flops": float(c),
+            "flops_budget": float(c),
+            "loss": float(one),
+            "arm": name,
+            "seed": 0,
+            **columns,
+        }
+        for index, (c, n, d, one) in enumerate(zip(flops, params, tokens, loss, strict=True))
+    ]
+
+
+def arm_table(
+    folder: Path,
+    worth: Mapping[str, float],
+    name: str = "arms.csv",
+    without: tuple[str, ...] = (),
+    **columns: Mapping[str, Any],
+) -> Path:
+    """A table of arms of such worth, whose runs of one cell share most of their noise."""
+    rng = np.random.default_rng(0)
+    shared, rows = rng.standard_normal(35), []
+    for arm, k in worth.items():
+        noise = 0.01 * (0.9 * shared + 0.44 * rng.standard_normal(35))
+        rows += arm_rows(arm, k, noise, **{n: v[arm] for n, v in columns.items()})
+    return write_csv(
+        folder / name, [{n: v for n, v in row.items() if n not in without} for row in rows]
+    )

@@ -12,7 +12,7 @@ Shapes: V budgets of the baseline, W of the arm, R resamples (the first may be t
 G values of E.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,7 +38,13 @@ class Conversion:
 def convert(
     baseline: Minima, arm: Minima, partner: np.ndarray, pinned: float | None = None
 ) -> Conversion:
-    """log k at the arm's budgets; `partner` (W,) is the baseline's place of that budget, or -1."""
+    """log k at the arm's budgets; `partner` (W,) is the baseline's place of that budget, or -1.
+
+    A loss that a draw of noise puts at 0 or below is no answer of that resample: nan.
+    """
+    baseline, arm = (
+        replace(one, loss=np.where(one.loss > 0, one.loss, np.nan)) for one in (baseline, arm)
+    )
     E = irreducible_loss(baseline, arm) if pinned is None else np.full(len(arm.loss), pinned)
     with np.errstate(invalid="ignore", divide="ignore"):
         y, own = (np.log(one.loss - E[:, None]) for one in (baseline, arm))

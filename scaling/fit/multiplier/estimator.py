@@ -7,7 +7,7 @@ about that line by more than noise, at 5%, what they scatter beyond it counts as
 Shapes: W budgets of the arm, R resamples; the first of 1 + R rows is the runs themselves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,19 +45,20 @@ def multipliers(baseline: Arm, arm: Arm, asked: Asked) -> tuple[Multiplier, ...]
     """One entry a budget of the arm, or one with the reason why there is none."""
     reason = _without_loss(baseline, arm) or not_on_one_scale(baseline, arm)
     if reason is not None:
-        return (_refused(baseline, arm, reason),)
+        return (refused(arm.name, baseline.name, reason),)
     found = frontiers(baseline, arm, asked.resamples, asked.seed, asked.tolerance, asked.window)
     if isinstance(found, str):
-        return (_refused(baseline, arm, found),)
+        return (refused(arm.name, baseline.name, found),)
     reason = _no_overlap(found, asked.E)
     if reason is not None:
-        return (_refused(baseline, arm, reason),)
+        return (refused(arm.name, baseline.name, reason),)
     converted = convert(found.baseline, found.arm, found.partner, asked.E)
     lost = ~np.isfinite(converted.log_k[1:]).all(axis=1)
     reason = unsteady(int(lost.sum()), asked.resamples)
     if reason is not None:
-        return (_refused(baseline, arm, reason),)
-    return tuple(_entries(baseline, arm, found, converted, asked))
+        return (refused(arm.name, baseline.name, reason),)
+    with np.errstate(over="ignore"):  # of a baseline whose loss hardly falls
+        return tuple(_entries(baseline, arm, found, converted, asked))
 
 
 def _without_loss(*arms: Arm) -> str | None:
@@ -70,19 +71,20 @@ def not_on_one_scale(baseline: Arm, arm: Arm) -> str | None:
     """Why the losses of two arms cannot be compared; None if they can."""
     if baseline.loss_unit != arm.loss_unit:
         return f"losses are in {baseline.loss_unit} and in {arm.loss_unit}"
-    if arm.loss_unit == "bpb":
+    one, other = baseline.setting, arm.setting
+    if arm.loss_unit == "bpb" or one is None or other is None:
         return None
-    pairs = {name: (baseline.setting.get(name), arm.setting.get(name)) for name in _SAME_TEXT}
+    pairs = {name: (one.get(name), other.get(name)) for name in _SAME_TEXT}
     known = {name: pair for name, pair in pairs.items() if all(pair)}
-    equal = {name for name, (one, other) in known.items() if one == other}
+    equal = {name for name, (mine, theirs) in known.items() if mine == theirs}
     if "data_digest" in equal:  # the name of a dataset says where the text lay
         known.pop("dataset", None)
     if "tokenizer" in equal:  # and a vocabulary may be padded
         known.pop("vocab_size", None)
     apart = [
-        f"{name} ({listed(list(one or ())[:3])} against {listed(list(other or ())[:3])})"
-        for name, (one, other) in known.items()
-        if one != other
+        f"{name} ({listed(list(mine or ())[:3])} against {listed(list(theirs or ())[:3])})"
+        for name, (mine, theirs) in known.items()
+        if mine != theirs
     ]
     if not apart:
         return None
@@ -92,8 +94,9 @@ def not_on_one_scale(baseline: Arm, arm: Arm) -> str | None:
     )
 
 
-def _refused(baseline: Arm, arm: Arm, reason: str) -> Multiplier:
-    return Multiplier(arm=arm.name, baseline=baseline.name, flops=None, **judged(reason=reason))
+def refused(arm: str, baseline: str, reason: str) -> Multiplier:
+    """An arm without a multiplier over the baseline, and why."""
+    return Multiplier(arm=arm, baseline=baseline, flops=None, **judged(reason=reason))
 
 
 def _no_overlap(found: Frontiers, E: float | None) -> str | None:
@@ -116,18 +119,15 @@ def _no_overlap(found: Frontiers, E: float | None) -> str | None:
 def _entries(
     baseline: Arm, arm: Arm, found: Frontiers, converted: Conversion, asked: Asked
 ) -> Iterator[Multiplier]:
-    trend = _trend(baseline, arm, found, converted, asked)
-    of_all = list(_flags(trend))
-    c = found.flops[0]
-    steps = np.diff(np.log(c)).mean() * _FAR
+    far = _extrapolated(found, converted)
+    trend = _trend(baseline, arm, found, converted, asked, list(far))
+    of_all = [*_flags(trend), *_unchecked(baseline, arm)]
     for place, flops in enumerate(found.flops[1]):
-        reach = float(np.log(flops) + converted.log_k[0, place])
-        beyond = max(reach - float(np.log(c.max())), float(np.log(c.min())) - reach)
         flags = list(of_all)
-        if beyond > steps:
+        if flops in far:
             text = (
-                f"at {flops:.3g} FLOP the baseline would need {np.exp(beyond):.3g} times more or "
-                "less compute than any of its budgets: its law is extrapolated"
+                f"at {flops:.3g} FLOP the baseline would need {far[flops]:.3g} times more or less "
+                "compute than any of its budgets: its law is extrapolated"
             )
             flags.append(Flag("extrapolation", text))
         i = found.partner[place]
@@ -144,8 +144,32 @@ def _entries(
             trend=trend,
         )
     for flops, why in found.left_out:
-        refused = _refused(baseline, arm, f"no minimum at this budget, {why}")
-        yield replace(refused, flops=flops, trend=trend)
+        without = refused(arm.name, baseline.name, f"no k at this budget, {why}")
+        yield replace(without, flops=flops, trend=trend)
+
+
+def _extrapolated(found: Frontiers, converted: Conversion) -> dict[float, float]:
+    """The arm's budgets whose k lies far beyond the baseline's budgets, and by what factor."""
+    c, log_c = found.flops[0], np.log(found.flops[1]) + converted.log_k[0]
+    beyond = np.maximum(log_c - np.log(c.max()), np.log(c.min()) - log_c)
+    far = np.flatnonzero(beyond > np.diff(np.log(c)).mean() * _FAR)
+    return {float(found.flops[1][place]): float(np.exp(beyond[place])) for place in far}
+
+
+def _unchecked(*arms: Arm) -> Iterator[Flag]:
+    """That a saved fit does not say what its losses are of."""
+    for arm in arms:
+        if arm.setting is None and arm.loss_unit != "bpb":
+            yield unchecked_tokens(arm.name)
+
+
+def unchecked_tokens(name: str) -> Flag:
+    """The flag of a saved fit that does not say which tokens and text its losses are of."""
+    text = (
+        f"{name} was saved without its tokenizer and held-out text, as fits once were: whether "
+        "losses are on one scale could not be checked; fit its runs again, or compare with them"
+    )
+    return Flag("unchecked_tokens", text)
 
 
 def _flags(trend: Trend) -> Iterator[Flag]:
@@ -160,7 +184,14 @@ def _flags(trend: Trend) -> Iterator[Flag]:
         yield Flag("scattered_budgets", text)
 
 
-def _trend(baseline: Arm, arm: Arm, found: Frontiers, converted: Conversion, asked: Asked) -> Trend:
+def _trend(
+    baseline: Arm,
+    arm: Arm,
+    found: Frontiers,
+    converted: Conversion,
+    asked: Asked,
+    far: Sequence[float],
+) -> Trend:
     log_c, log_k = found.arm.log_c, converted.log_k
     variance, scatter = _spread(log_c[0], log_k)
     rng = generator(asked.seed, "multiplier scatter")
@@ -184,7 +215,7 @@ def _trend(baseline: Arm, arm: Arm, found: Frontiers, converted: Conversion, ask
         slope=with_c,
         verdict=verdict,
         with_compute=course,
-        words=in_words(arm.name, baseline.name, k, with_c, verdict, course, ends, at_ends),
+        words=in_words(arm.name, baseline.name, k, with_c, verdict, course, ends, at_ends, far),
         flops=ends,
         budgets=len(found.flops[1]),
         frontier=found.source,
@@ -250,8 +281,7 @@ def weighted_line(
 
 
 def _factor(log: np.ndarray) -> Estimate:
-    with np.errstate(over="ignore"):
-        return _of(np.exp(log))
+    return _of(np.exp(log))
 
 
 def _of(values: np.ndarray) -> Estimate:

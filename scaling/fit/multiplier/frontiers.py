@@ -26,13 +26,14 @@ from scaling.fit.multiplier.pairing import (
     partners,
     seeds_of_cells,
 )
-from scaling.fit.numerics import FEWEST_POINTS, case_weights, generator
-from scaling.fit.observations import Observations
+from scaling.fit.numerics import FEWEST_POINTS, FEWEST_RESAMPLES, case_weights, generator
+from scaling.fit.observations import LOSS_MAX, LOSS_MIN, Observations
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.laws import IsoflopMinimum
 from scaling.fit.results.multipliers import FrontierSource
 
 _BUDGETS = 5  # at which an envelope or a surface is read
+_MOST = 1e40  # parameters or tokens, as of tables
 _SAME_BUDGET = 1e-6  # relative difference of budgets at which two laws are read: rounding
 
 
@@ -40,9 +41,11 @@ _SAME_BUDGET = 1e-6  # relative difference of budgets at which two laws are read
 class Arm:
     """An arm: its runs, and what else its frontier may come from; only minima of a saved fit.
 
-    traces   training curves that end with their schedules
-    surface  the fitted one, and its resamples
-    setting  the values of what must be one for losses to be on one scale, by column
+    traces     training curves that end with their schedules
+    surface    the fitted one, and its resamples
+    setting    the values of what must be one for losses to be on one scale, by column; None: a
+               saved fit does not tell
+    resamples  behind the standard errors of a saved fit's minima
     """
 
     name: str
@@ -51,7 +54,8 @@ class Arm:
     traces: Sequence[Trace] = ()
     surface: tuple[Surface, Surface] | None = None
     loss_unit: str = "nats"
-    setting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    setting: Mapping[str, tuple[str, ...]] | None = field(default_factory=dict)
+    resamples: int = FEWEST_RESAMPLES
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,12 @@ def frontiers(
 ) -> Frontiers | str:
     """The frontiers of both arms; in words why there are none."""
     own = [_own(one, tolerance, window) for one in (baseline, arm)]
+    bare = [one for one in (baseline, arm) if one.minima and one.resamples < FEWEST_RESAMPLES]
+    if bare:
+        return (
+            f"{bare[0].name}: its minima have no standard errors, for want of resamples "
+            f"(n_bootstrap={bare[0].resamples}, expected {FEWEST_RESAMPLES} or more); fit it again"
+        )
     if all(len(one.flops) >= FEWEST_POINTS for one in own):
         return _of_curves(baseline, arm, own[0], own[1], resamples, seed, tolerance)
     if baseline.traces and arm.traces:
@@ -105,14 +115,29 @@ def frontiers(
 
 def _own(arm: Arm, tolerance: float, window: float) -> _Own:
     if arm.runs is None:
-        known = [m for m in arm.minima if m.loss.value is not None and m.loss.se is not None]
-        flops = np.array([m.flops for m in known])
-        lost = tuple((m.flops, "without a minimum") for m in arm.minima if m not in known)
-        return _Own(flops, (), known, lost)
+        reasons = [_why_unknown(minimum) for minimum in arm.minima]
+        found = list(zip(arm.minima, reasons, strict=True))
+        known = [minimum for minimum, reason in found if reason is None]
+        lost = tuple((minimum.flops, reason) for minimum, reason in found if reason is not None)
+        return _Own(np.array([minimum.flops for minimum in known]), (), known, lost)
     profiles = find_profiles(arm.runs, tolerance, window)
     usable = [profile for profile in profiles if profile.reason is None]
     lost = tuple((p.flops, p.reason) for p in profiles if p.reason is not None)
     return _Own(np.array([profile.flops for profile in usable]), usable, (), lost)
+
+
+def _why_unknown(minimum: IsoflopMinimum) -> str | None:
+    """Why a saved minimum is of no use, None if it is of some: no fit writes what is absurd."""
+    loss, se = minimum.loss.value, minimum.loss.se
+    counts = [each for of in (minimum.n_opt, minimum.d_opt) for each in (of.value, of.se) if each]
+    if loss is None:
+        return "without a minimum"
+    if se is None:
+        return "without a standard error"
+    sound = all(0 < each <= _MOST for each in counts)
+    if not (sound and LOSS_MIN <= loss <= LOSS_MAX and 0 <= se <= LOSS_MAX):
+        return f"off any scale ({loss:.3g} +-{se:.3g} nats)"
+    return None
 
 
 def _of_curves(

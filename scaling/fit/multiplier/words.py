@@ -1,8 +1,10 @@
 """A multiplier in words: how much compute an arm saves or costs, and how that changes."""
 
 import math
+from collections.abc import Sequence
 
 from common.numbers import compact, fixed
+from common.text import listed
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.multipliers import TrendVerdict, Verdict
 
@@ -18,9 +20,15 @@ def in_words(
     course: TrendVerdict | None,
     flops: tuple[float, float],
     at_ends: tuple[float, float],
+    far: Sequence[float] = (),
 ) -> str:
-    """One sentence; `at_ends` is k at the least and the greatest budget. Intervals are 90%."""
+    """One sentence; `at_ends` is k at the least and the greatest budget. Intervals are 90%.
+
+    `far` are the budgets at which k rests on the baseline's law beyond its budgets.
+    """
     over = f"from {compact(flops[0])} to {compact(flops[1])} FLOP"
+    if far:
+        over += f" (at {listed(map(compact, far))} FLOP the baseline's law is extrapolated)"
     if k.value is None:
         return f"{arm}: no multiplier over {baseline}, {over}"
     if k.ci90 is None:

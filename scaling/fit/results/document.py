@@ -203,7 +203,11 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class FitDocument:
-    """A whole fit."""
+    """A whole fit.
+
+    `setting` has the values of the columns in which runs must agree for their losses to be on one
+    scale, of those that the table has; None in a fit.json from before it was written.
+    """
 
     schema: Literal[1]
     status: Status
@@ -222,6 +226,7 @@ class FitDocument:
     forms: tuple[FormRow, ...] = ()
     comparison: Comparison | None = optional()
     multipliers: tuple[Multiplier, ...] | None = optional()
+    setting: Mapping[str, tuple[str, ...]] | None = optional()
 
     def law(self, name: str, kind: type[L]) -> L | None:
         """The law of that name, which is of `kind`; None where it was not asked for."""

@@ -21,7 +21,15 @@ from scaling.fit.table.loss_unit import in_nats
 from scaling.fit.table.melted import unmelted
 from scaling.fit.table.readers import read_table
 from scaling.fit.table.remarks.of_columns import remarks
-from scaling.fit.table.schema import DONE, NEEDED, OTHERS, OURS, check_known, did_you_mean
+from scaling.fit.table.schema import (
+    DONE,
+    NEEDED,
+    OTHERS,
+    OURS,
+    as_compared,
+    check_known,
+    did_you_mean,
+)
 from scaling.fit.table.sweep_directory import read_sweep, sweep_curves
 from scaling.fit.table.wandb_export import Chart, adopt, is_chart, read_chart
 
@@ -134,24 +142,33 @@ def read_inputs(config: FitConfig, sources: Sources | None = None) -> Inputs:
     return Inputs(runs, sources.own, together, rows, tuple(flags))
 
 
-def values_of(sources: Sources, config: FitConfig) -> list[str]:
-    """The values of the column `by` among the rows asked for, sorted. Raises BadInput."""
-    assert config.by is not None
-    check_known(config.by, "by", sources.table.names)
-    found, empty = asked_values(sources, config, config.by)
-    if empty:
-        wanted = "a value, since by= names this column"
-        raise sources.table.refusal(empty[0], config.by, "nothing", wanted)
+def values_of(sources: Sources, config: FitConfig, column: str) -> list[str]:
+    """The values by which the rows asked for are told apart, sorted. Raises BadInput.
+
+    Each row has one, but the trials of a sweep that none of its arms asks for any more.
+    """
+    found, empty = asked_values(sources, config, column)
+    if empty and not (sources.own and column == "arm"):
+        row, more = empty[0], f" (so have {len(empty) - 1} rows more)" if empty[1:] else ""
+        others = f"one in each row, as {listed(found)}, since the runs are fitted by it{more}"
+        cure = f"fill it in, or leave it out by 'where.{column}=!=null'"
+        raise sources.table.refusal(row, column, "nothing", f"{others}; {cure}")
     return found
 
 
 def asked_values(sources: Sources, config: FitConfig, name: str) -> tuple[list[str], Sequence[int]]:
-    """The values of a column among the rows asked for, sorted, and the rows that have none."""
+    """The values of a column among the rows asked for, sorted, and the rows that have none.
+
+    Of values that `where` takes for one, as 1 and 1.0, the first. Raises BadInput.
+    """
+    check_known(name, "by", sources.table.names)
     table = replace(sources.table, units=config.units)
     keep = asked_rows(table, config.where)
     index, values = table.distinct(name)
-    here = np.unique(index[keep & (index >= 0)])
-    return sorted({str(values[at]) for at in here}), np.flatnonzero(keep & (index < 0)).tolist()
+    texts = sorted(str(values[at]) for at in np.unique(index[keep & (index >= 0)]))
+    found = {as_compared(text): text for text in reversed(texts)}
+    empty = np.flatnonzero(keep & (index < 0)).tolist()
+    return sorted(found.values()), [r for r in empty if table.run_name(r) not in config.exclude]
 
 
 def _read(path: Path) -> Table:

@@ -98,6 +98,8 @@ def _read_plan(folder: Path) -> dict[str, Any]:
         expected = f"expected a sweep directory or a table{_tables_in(folder)}"
         if (folder / RECORD).is_file():
             expected = "it holds one run of train.py, and a fit needs several: a sweep directory"
+        elif any(folder.glob("fit.json")) or any(folder.glob("*/fit.json")):
+            expected = "it holds fits, which compare= reads, and no runs"
         raise BadInput(f"{folder}: no plan.json in it; {expected}")
     plan = read_json(path)
     if not isinstance(plan, dict) or not isinstance(plan.get("trials"), list):
