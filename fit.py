@@ -2,6 +2,9 @@
 
 python fit.py runs=runs/quickstart                        writes runs/quickstart/fit
 python fit.py runs=T.csv columns.params=n out=fits/x      a table with names of its own
+python fit.py runs=T.csv predict.flops=[1e20]             what the laws say of a budget
+next: docs/fit-your-own-runs.md
+
 python fit.py runs=T.csv units.tokens=1e9                 tokens counted in billions
 python fit.py runs=T.csv derive.tokens="flops/6/params"   a column from others, by arithmetic
 python fit.py runs=T.csv.gz loss_unit=ppl                 perplexities, to nats; bits, bpb
@@ -16,6 +19,9 @@ python fit.py runs=T.csv by=recipe                        one fit a value: fits/
 python fit.py runs=T.csv by=recipe baseline=plain         and each value's compute multiplier
 python fit.py runs=T.csv by=recipe multiplier.E=1.7       above that irreducible loss
 python fit.py runs=T.csv laws=[isoflop,parametric]        these laws; each must stand
+python fit.py runs=T.csv laws=[minima]                    lines through optima alone, one a row
+python fit.py runs=T.csv isoflop.method=robust            minima by one shape for all curves
+python fit.py runs=T.csv isoflop.window=8                 of sizes within 8 times the best one
 python fit.py runs=T.csv require=[]                       no law must, for exit status 0
 python fit.py runs=T.csv holdout=3e18                     runs from that FLOP on validate
 python fit.py runs=T.csv budget_tolerance=0.3             FLOP of one budget differ so much
@@ -23,13 +29,13 @@ python fit.py runs=T.csv convention.params=total          N with embeddings; con
 python fit.py runs=T.csv objective=lad delta=1e-3         the surface by absolute values
 python fit.py runs=T.csv surface.form=coupled surface.E=1.69   another form; E held
 python fit.py runs=T.csv n_bootstrap=400 seed=1           fewer resamples, and others
-python fit.py runs=T.csv predict.flops=[1e20]             what the laws say of a budget
 python fit.py runs=T.csv predict.params=[7e10]            what makes that size the best
 python fit.py runs=T.csv predict.tokens=[2e10]            the size that so much data serves best
 python fit.py runs=T.csv predict.pairs=[[1e9,1e11]]       the loss of that model
 python fit.py runs=T.csv compare=U.csv                    two fits on one page
 python fit.py runs=T.csv figures=[pdf]                    and paper/, for a paper in LaTeX
 python fit.py explore=true                                published laws alone: which size, how long
+python fit.py runs=T.csv verbose=true                     a screen for each fit, not 12 lines
 """
 
 import common.start  # noqa: F401
@@ -47,7 +53,7 @@ from configs.overrides import Keys
 from configs.schema import build
 from scaling.fit.config import FitConfig
 from scaling.fit.group_by import fit_all
-from scaling.fit.summary import summary
+from scaling.fit.summary import printed
 from scaling.fit.table.inputs import read_sources
 from scaling.fit.table.sweep_directory import write_runs_csv
 from scaling.report.document import write_explorer, write_report_into
@@ -74,7 +80,7 @@ def main(arguments: Arguments) -> int:
             page = write_report_into(
                 folder, fitted, lambda _: "choose another folder", config.figures
             )
-        print(f"{summary(fitted.document)}\nreport: {page} (all numbers: fit.md, fit.json)\n")
+        print(printed(fitted.document, page, config.verbose), end="\n\n")
     for line in found.skipped_lines:
         print(shown(line))
     for path in map(Path, config.paths):

@@ -1,14 +1,16 @@
 """Plan a grid of trials, train what is missing on this machine, fit the laws, write the report.
 
-python sweep.py experiment=quickstart out=runs/quickstart
 python sweep.py experiment=quickstart mode=plan [details=true]   cost, intervals to expect
-python sweep.py experiment=isoflop_m mode=measure                the same, timed on these GPUs
+python sweep.py experiment=quickstart out=runs/quickstart     train what is missing, fit, report
+python sweep.py mode=status out=runs/quickstart [watch=true]  trial by trial, from the files
+next: docs/run-on-a-cluster.md
+
+python sweep.py experiment=isoflop_m mode=measure             the plan, timed on these GPUs
 python sweep.py experiment=isoflop_m mode=prepare             fetch as much data as it reads
 python sweep.py grid=mine out=runs/x extend=true              add trials to the plan there
 python sweep.py out=runs/x extend=true                        add sizes to open IsoFLOP curves
 python sweep.py grid=mine launcher=slurm out=/shared/x        submit workers to Slurm, and leave
 python sweep.py mode=work out=/shared/x                       join as a worker, by plan.json
-python sweep.py mode=status out=runs/x [watch=true]
 python sweep.py out=runs/x retry=[oom,failed]                 run again what ended so
 
 Every mode but status prepares the data, once, in runtime.data_dir; plan and measure only what takes
@@ -90,7 +92,7 @@ def fit_and_report(request: Request) -> ExitStatus:
     """
     # Imported here: estimators take longer to import than a look at a sweep's state takes.
     from scaling.fit.group_by import fit_all
-    from scaling.fit.summary import summary
+    from scaling.fit.summary import printed
     from scaling.fit.table.inputs import read_sources
     from scaling.report.document import write_report_into
 
@@ -101,7 +103,7 @@ def fit_and_report(request: Request) -> ExitStatus:
             for folder, one in found.fits
         ]
     for page, (_, fitted) in zip(pages, found.fits, strict=True):
-        print(f"{summary(fitted.document)}\nreport: {page}")
+        print(printed(fitted.document, page, request.fit.verbose))
     for line in found.skipped_lines:
         print(shown(line))
     return ExitStatus.DONE if found.stand else ExitStatus.NO_LAW

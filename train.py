@@ -3,6 +3,8 @@
 python train.py experiment=smoke out=runs/one                        goes on where it was stopped
 python train.py experiment=smoke mode=plan [launcher.device=H200]    counts, FLOP, steps, hours
 python train.py experiment=smoke mode=measure                        tokens/s, MFU, memory; no data
+next: docs/reproduce-124m.md
+
 python train.py --config-dir TRIAL --config-name config out=runs/x   one trial of a sweep by hand
 torchrun --standalone --nproc_per_node=8 train.py experiment=gpt2_124m
 """

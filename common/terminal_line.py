@@ -6,9 +6,11 @@ Rooms say it to their logger, as INFO; where standard error is no terminal it go
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from common.numbers import duration
 from common.text import shown
 
 
@@ -28,6 +30,23 @@ def shown_progress(command: str) -> Iterator[None]:
         logger.setLevel(level)
         logger.removeHandler(handler)
         handler.write("")
+
+
+class Countdown:
+    """Tells a logger how many of `total` are done, how fast, and how long the rest takes."""
+
+    def __init__(self, logger: logging.Logger, what: str, total: int) -> None:
+        self._logger, self._what, self._total = logger, what, total
+        self._start_s = time.monotonic()
+
+    def done(self, count: int) -> None:
+        """So many are done; the last word is left to what comes next."""
+        if count >= self._total:
+            return
+        rate = count / max(time.monotonic() - self._start_s, 1e-9)
+        left = duration((self._total - count) / rate)
+        words = f"{self._what}: {count:,} of {self._total:,}, {rate:,.0f}/s, {left} left"
+        self._logger.info("%s", words)
 
 
 class _Line(logging.Handler):

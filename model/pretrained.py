@@ -2,6 +2,8 @@
 
 python -m model.pretrained export checkpoint=runs/gpt2 out=exported     for transformers
 python -m model.pretrained import checkpoint=gpt2 out=released          a checkpoint of ours
+python -m model.pretrained import checkpoint=ckpt.pt out=mine           from nanoGPT's
+next: docs/reproduce-124m.md
 
 `checkpoint` is a trial's folder (its newest checkpoint), one checkpoint, a folder with config.json
 and model.safetensors, a model's .bin of llm.c, a checkpoint of nanoGPT or build-nanogpt (a .pt, or

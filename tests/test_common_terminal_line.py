@@ -9,7 +9,7 @@ import pytest
 
 import fit as entry
 from common.errors import ExitStatus
-from common.terminal_line import shown_progress
+from common.terminal_line import Countdown, shown_progress
 from configs.cli import run_entry
 from scaling.fit.registry import LAWS
 from tests.support.fit_examples import tuned_rows, write_csv
@@ -53,6 +53,19 @@ def test_fit_says_nothing_where_there_is_no_terminal(
     words = [f"runs={table}", f"out={tmp_path / 'out'}", "n_bootstrap=40", "laws=[parametric]"]
     assert run_entry(entry.main, "fit", "", words) == ExitStatus.DONE
     assert capsys.readouterr().err == ""
+
+
+def test_countdown_says_rate_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half done in two seconds leaves two; the end says nothing, since the next words say it."""
+    clock = iter([100.0, 102.0])
+    monkeypatch.setattr("common.terminal_line.time.monotonic", lambda: next(clock))
+    caplog.set_level(logging.INFO, logger="scaling")
+    countdown = Countdown(logging.getLogger("scaling"), "resamples", 4000)
+    countdown.done(2000)
+    countdown.done(4000)
+    assert caplog.messages == ["resamples: 2,000 of 4,000, 1,000/s, 2.0 s left"]
 
 
 def test_shown_progress_writes_names_as_text_and_leaves_no_trace(

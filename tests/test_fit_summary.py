@@ -1,6 +1,7 @@
 """What is printed fits one screen and names every law, flag and exclusion that decides."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.pipeline import fit
 from scaling.fit.results import FitDocument
-from scaling.fit.summary import summary
+from scaling.fit.summary import printed, summary
 from scaling.report.tables.laws import conventions as conventions_table
 from scaling.report.tables.laws import other_laws, parameters
 from tests.support.fit_examples import config, isoflop_rows, tuned_rows, write_csv
@@ -156,3 +157,33 @@ def test_tables_say_the_form_of_each_exponent(tmp_path):
     named = [row[:2] for row in parameters(found).rows if row[1].startswith("α")]
     assert named[0] == ("Kaplan's laws, L_N = E + (N_c/N)^alpha", "α")
     assert {symbol for _, symbol in named} == {"α"}
+
+
+def test_printed_is_twelve_lines_at_most_and_keeps_the_headline(tmp_path):
+    """Whatever laws, flags and answers there are; verbose=true prints all that the summary has."""
+    asked = "predict.flops=[1e20,2e20,4e20,8e20]", "predict.params=[1e9]"
+    rows = [{**row, "run_id": f"{row['run_id']}-{i}"} for i, row in enumerate(tuned_rows())]
+    document, lines = said(tmp_path, rows, *asked)
+    found = FitDocument.from_json(document)
+    few = printed(found, Path("out/report.html"), verbose=False).split("\n")
+    assert len(document["laws"]) >= 5 and len(lines) > 12 >= len(few)
+    assert set(few[:-1]) < set(lines) and few[:-1] == [line for line in lines if line in few]
+    for name in ("isoflop", "parametric"):
+        assert any(line.startswith(f"{name} ") for line in few)
+    left = len(lines) - len(few) + 1
+    start = "report: out/report.html (all numbers: fit.md, fit.json"
+    assert few[-1] == f"{start}; {left} lines more: verbose=true)"
+    whole = printed(found, Path("out/report.html"), verbose=True).split("\n")
+    assert whole == [*lines, f"{start})"]
+
+
+def test_printed_says_what_was_asked_before_what_was_not(tmp_path):
+    """An answer stands where Kaplan's laws do not; a refused law keeps its reason."""
+    rows = grid(1)
+    document, _ = said(tmp_path, rows, "predict.flops=[1e20]", "holdout=none")
+    text = printed(FitDocument.from_json(document), Path("r"), verbose=False)
+    assert "refused: 1 budget with a minimum, expected at least 3" in text
+    document, lines = said(tmp_path, grid(), *["predict.flops=[1e20,2e20,3e20]"])
+    text = printed(FitDocument.from_json(document), Path("r"), verbose=False)
+    assert text.count("predict 1e+20 FLOP") >= 2 and "L(N) = " not in text
+    assert any("L(N) = " in line for line in lines)

@@ -1,6 +1,9 @@
 """Let a trained model write.
 
-python -m training.sample checkpoint=runs/gpt2 prompt="Once upon a time" tokens=100 samples=3
+python -m training.sample checkpoint=runs/gpt2 prompt="Once upon a time"
+python -m training.sample checkpoint=runs/gpt2 tokens=100 samples=3        from a new document
+python -m training.sample checkpoint=gpt2 temperature=0                    OpenAI's weights
+next: docs/reproduce-124m.md
 """
 
 import common.start  # noqa: F401

@@ -1,8 +1,9 @@
 """What a GPU shows of this project, in eight minutes and without a network.
 
-    python -m benchmarks.gpu_check                            all parts, to runs/gpu_check
-    python -m benchmarks.gpu_check out=DIR seconds=300 parts=[ceilings,tests]
-    python -m benchmarks.gpu_check peer=nanoGPT               its step beside ours, in turn
+python -m benchmarks.gpu_check                            all parts, to runs/gpu_check
+python -m benchmarks.gpu_check out=DIR seconds=300 parts=[ceilings,tests]
+python -m benchmarks.gpu_check peer=nanoGPT               its step beside ours, in turn
+next: docs/gpu.md
 
 What the device can do; the tests for a GPU; a run killed and continued; a sweep; GPT-2 small's step
 in several ways beside nanoGPT's, and in the trainer; small models in eager mode, compiled and as a

@@ -3,6 +3,8 @@
 python -m data.prepare experiment=gpt2_124m                      what train.py of it needs
 python -m data.prepare data=fineweb data.train_tokens=1e9        the same, by the data of a run
 python -m data.prepare source=files path=book.txt tokenizer=gpt2 out=datasets_cache
+next: docs/prepare-data.md
+
 python -m data.prepare source=shards path=FOLDER                 shards of llm.c or nanoGPT
 
 Said as a run says it (experiment=, data=, data.*, runtime.data_dir=), or by the fields below, where

@@ -162,6 +162,7 @@ class FitConfig:
     figures      pdf, svg, png: writes the folder paper too, with figures at the widths of a column
                  and a page, tables in LaTeX, CSV and BibTeX
     explore      writes the explorer of published laws alone, without runs
+    verbose      prints a screen of each fit, not twelve lines
     """
 
     runs: str | tuple[str, ...] | None
@@ -195,6 +196,7 @@ class FitConfig:
     budget_tolerance: float
     explore: bool = False
     figures: tuple[FigureFormat, ...] = ()
+    verbose: bool = False
 
     def __post_init__(self) -> None:
         if not self.runs and not self.explore:

@@ -1,9 +1,11 @@
-"""What a fit prints, one screen: runs, exponents with 90% intervals, flags, the held-out budget.
+"""What a fit prints: runs, exponents with 90% intervals, the flags that matter, the page.
 
-Everything else that a fit found stands in fit.md and fit.json.
+At most twelve lines, whatever laws were fitted; `verbose` prints a screen. Everything that a fit
+found stands in fit.md and fit.json.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from common.text import either, plural, shown
 from scaling.fit.registry import HEADLINE, LAWS
@@ -20,15 +22,67 @@ _HEADS = ("N* ~ C^a (90% interval)", "D* ~ C^b (90% interval)")
 _PARTS = {"L_N": "L(N)", "L_D": "L(D)", "L_C": "L(C)", "L_ND": "L(N, D)"}
 _MOST = {"excluded": 3, "flags": 6, "warnings": 4, "refused counts": 3}
 _SHOWN_EPOCHS = 4.0
+_LINES = 12
+# The order in which lines are kept where there is no room for all: the headline, what was asked for
+# and the flags, other laws and warnings, constants, runs left out; details with `verbose` alone.
+_HEADLINE, _ASKED, _BESIDE, _REST, _LEFT_OUT, _DETAIL = range(6)
 # Flags of laws beside the headline that deny a number of theirs.
 _SAID = ("tied_exponents", "collinear_design")
 _GIVEN = {"params": "N", "tokens": "D", "pair": "pair", "flops": "C", "loss": "loss"}
 
 
+def printed(document: FitDocument, page: Path, verbose: bool) -> str:
+    """What a command prints of a fit whose page is at `page`."""
+    lines = [(rank, shown(text)) for rank, text in _lines(document)]
+    by_rank = sorted(range(len(lines)), key=lambda i: lines[i][0])
+    few = [i for i in by_rank if lines[i][0] < _DETAIL][: _LINES - 1]
+    kept = sorted(by_rank if verbose else few)
+    left = len(lines) - len(kept)
+    more = f"; {plural(left, 'line')} more: verbose=true" if left else ""
+    end = f"report: {shown(page)} (all numbers: fit.md, fit.json{more})"
+    return "\n".join([*(lines[i][1] for i in kept), end])
+
+
 def summary(document: FitDocument) -> str:
-    """Lines of text for a terminal."""
-    inputs, laws = document.inputs, document.laws
-    # Of several fits on one screen, which this is.
+    """All lines of text for a terminal."""
+    return "\n".join(shown(text) for _, text in _lines(document))
+
+
+def _lines(document: FitDocument) -> list[tuple[int, str]]:
+    """Every line with its rank."""
+    laws = document.laws
+    found = [(_HEADLINE, text) for text in _runs(document)]
+    excluded = [f"  excluded {one.run_id}: {one.reason}" for one in document.inputs.excluded]
+    found += _ranked(_first(excluded, "excluded"), _LEFT_OUT)
+    heads = "".join(f"{head:<27}" for head in _HEADS)
+    found.append((_HEADLINE, f"{'law':<{_WIDTH}}{'status':<10}{heads}".rstrip()))
+    alone = not set(laws) & set(HEADLINE)
+    for name, law in laws.items():
+        first, *others = _law(name, law)
+        is_headline = alone or name in HEADLINE
+        found.append((_HEADLINE if is_headline else _BESIDE, first))
+        is_refused = name in HEADLINE and law.status == "refused"
+        rest = _REST if alone or name == "parametric" else _DETAIL
+        found += _ranked(others, _HEADLINE if is_refused else rest)
+    flags = _first(_flags(laws), "flags")
+    found += [*_ranked(flags[:2], _ASKED), *_ranked(flags[2:], _REST)]
+    found += _ranked(_multipliers(document), _HEADLINE)
+    beside = document.comparison.warnings if document.comparison else ()
+    for rank, warnings in ((_BESIDE, document.warnings), (_ASKED, beside)):
+        told = [f"warning: {warning.text}" for warning in warnings]
+        found += _ranked(_first(told, "warnings"), rank)
+    found += _ranked(_first(_refused_counts(document), "refused counts"), _DETAIL)
+    held = _held_out(document.holdout, isinstance(document.options.holdout, float))
+    return [*found, *_ranked(_asked(document), _ASKED), *_ranked(held, _ASKED)]
+
+
+def _ranked(texts: Iterable[str], rank: int) -> list[tuple[int, str]]:
+    return [(rank, text) for text in texts]
+
+
+def _runs(document: FitDocument) -> list[str]:
+    """Which fit this is, of several on one screen, and what became of the runs."""
+    inputs = document.inputs
     where = (inputs.where or {}).items()
     chosen = ", ".join(f"{name}={either(wanted)}" for name, wanted in where)
     lines = [f"{chosen}:"] if chosen else []
@@ -40,20 +94,7 @@ def summary(document: FitDocument) -> str:
         f"{plural(inputs.planned, 'run')} = {inputs.used} used + {len(inputs.excluded)} excluded"
         + (f"; {points} after averaging seeds" if inputs.merged else "")
     )
-    lines += _first([f"  excluded {e.run_id}: {e.reason}" for e in inputs.excluded], "excluded")
-    heads = "".join(f"{head:<27}" for head in _HEADS)
-    lines.append(f"{'law':<{_WIDTH}}{'status':<10}{heads}".rstrip())
-    for name, law in laws.items():
-        lines += _law(name, law)
-    lines += _first(_flags(laws), "flags")
-    lines += _multipliers(document)
-    beside = document.comparison.warnings if document.comparison else ()
-    told = [f"warning: {warning.text}" for warning in (*document.warnings, *beside)]
-    lines += _first(told, "warnings")
-    lines += _first(_refused_counts(document), "refused counts")
-    asked = isinstance(document.options.holdout, float)
-    lines += [*_asked(document), *_held_out(document.holdout, asked)]
-    return "\n".join(map(shown, lines))
+    return lines
 
 
 def _law(name: str, law: Law) -> list[str]:

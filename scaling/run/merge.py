@@ -1,8 +1,12 @@
 """Merge sweep directories of one setting into a new one: trials by id, the better end of each.
 
-python -m scaling.run.merge A B [...] out=C
+python -m scaling.run.merge runs/a runs/b out=runs/both
+python -m scaling.run.merge runs/a runs/b runs/c out=runs/all     of as many as there are
+python -m scaling.run.merge '/shared/x=1' runs/b out=runs/both    a folder's name may have any sign
+next: docs/run-on-a-cluster.md
 
-A and B stay as they are. C appears whole or not at all: it is built beside its place and renamed.
+The sweeps stay as they are. `out` appears whole or not at all: it is built beside its place and
+renamed.
 """
 
 import common.start  # noqa: F401

@@ -77,7 +77,8 @@ class MetricsLogger:
             self.note(f"the disk refuses rows of metrics, from step {step} on")
         if self._bar is not None:
             assert self._task is not None
-            text = f"step {step}/{self._steps}  loss {row['loss']:.3f}"
+            rate = f"{row['tokens_per_s']:,.0f} tokens/s"
+            text = f"step {step}/{self._steps}  loss {row['loss']:.3f}  {rate}"
             self._bar.update(self._task, completed=step, description=text)
         now = time.monotonic()
         if step == self._steps or "val_loss" in row or now - self._last_line_s > _LINE_EVERY_S:

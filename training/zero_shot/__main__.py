@@ -3,6 +3,7 @@
 python -m training.zero_shot checkpoint=runs/gpt2 data=FOLDER tasks=[hellaswag,lambada,wikitext2]
 python -m training.zero_shot checkpoint=gpt2 text=book.txt
 torchrun --standalone --nproc_per_node=8 -m training.zero_shot checkpoint=runs/gpt2 data=FOLDER
+next: docs/reproduce-124m.md
 """
 
 import common.start  # noqa: F401

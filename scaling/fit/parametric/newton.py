@@ -8,10 +8,12 @@ two terms at the geometric mean of N and of D: there the five are of one size an
 uncorrelated, which raw A and B are not.
 """
 
+import logging
 from dataclasses import dataclass, fields
 
 import numpy as np
 
+from common.terminal_line import Countdown
 from scaling.fit.numerics import Rows
 
 PARAMETERS = 5
@@ -23,6 +25,7 @@ UPPER = np.array([np.inf, np.inf, np.inf, 3.0, 3.0])
 _ROWS_AT_ONCE = 60_000  # members times rows of one pass: the arrays stay in cache
 _TIGHT, _LOOSE = 1e-11, 1e-6
 _WARM_STEPS, _WARM = 8, 1e-2  # the wider widths only lead to a basin
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def newton_minimise(
         theta_S5 = np.column_stack([np.full(len(theta_S5), rows.E), theta_S5[:, A:]])
     parts = [NewtonResult(np.empty((0, 5)), np.empty(0), np.empty(0), np.empty(0, bool))]
     size = max(1, _ROWS_AT_ONCE // rows.log_n.size)
+    countdown = Countdown(_log, "surface, starts or resamples", len(theta_S5))
     for first in range(0, len(theta_S5), size):
         chunk = slice(first, first + size)
         theta, seen = np.clip(theta_S5[chunk], LOWER, UPPER), rows.members(chunk)
@@ -89,6 +93,7 @@ def newton_minimise(
             part = _minimise_one(*batch, delta, np.array(free), steps, tight, held)
             theta = part.theta
         parts.append(part)
+        countdown.done(first + size)
     names = [field.name for field in fields(NewtonResult)]
     return NewtonResult(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
