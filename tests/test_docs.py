@@ -1,6 +1,5 @@
 """What the pages for users say to type works, and ends as they say."""
 
-import itertools
 import os
 import re
 import runpy
@@ -11,24 +10,14 @@ from pathlib import Path
 
 import pytest
 
-import data.prepare.__main__
 import fit as entry
-import model.pretrained
-import scaling.run.merge
 import sweep
 import train
-import training.sample
-import training.zero_shot.__main__
-from benchmarks.gpu_check.__main__ import Words as GpuCheckWords
 from benchmarks.gpu_check.part import BODIES
-from common.errors import BadInput, ExitStatus
-from configs.cli import Arguments, run_entry
-from configs.key_value import read_key_values
-from configs.load import CONFIG_DIR
-from configs.schema import build
-from scaling.fit.config import FitConfig
+from common.errors import ExitStatus
+from configs.cli import run_entry
 from scaling.fit.flags import PAGE, codes, with_table
-from scaling.run.command import read_request
+from tests.support.commands import READERS, readable
 from tests.support.import_graph import imports, modules
 from tests.support.pages import blocks
 
@@ -37,6 +26,8 @@ WALK = (ROOT / "docs" / "fit-your-own-runs.md").read_text(encoding="utf-8")
 PAGES = [
     *("docs/fit-your-own-runs.md", "docs/method.md", "docs/gpu.md"),
     *("docs/prepare-data.md", "docs/run-on-a-cluster.md", "docs/reproduce-124m.md", "SECURITY.md"),
+    *("docs/index.md", "docs/faq.md", "docs/gallery.md", "docs/notebook.md", "docs/commands.md"),
+    *("docs/compare-arms.md", "docs/contributing.md", "CHANGELOG.md"),
 ]
 QUICK = "n_bootstrap=60"
 
@@ -108,19 +99,6 @@ def commands(page: str) -> list[list[str]]:
     return [words for words in parts if words]
 
 
-# What reads the words of a module's command line without doing what they say.
-READERS = {
-    "benchmarks.gpu_check": lambda words: read_key_values(words, GpuCheckWords),
-    "data.prepare": lambda words: data.prepare.__main__.requested(
-        Arguments("prepare", tuple(words), CONFIG_DIR)
-    ),
-    "scaling.run.merge": lambda words: read_key_values(words[2:], scaling.run.merge.Words),
-    "model.pretrained": lambda words: read_key_values(words[1:], model.pretrained.Words),
-    "training.sample": lambda words: read_key_values(words, training.sample.Words),
-    "training.zero_shot": lambda words: read_key_values(words, training.zero_shot.__main__.Words),
-}
-
-
 def test_the_way_to_gpt2_can_be_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,14 +130,11 @@ def test_the_way_to_gpt2_can_be_typed(
     assert not list(tmp_path.iterdir())
 
 
-NOT_OURS = {".", "cd", "curl", "git", "make", "sacct", "squeue"}
-
-
 @pytest.mark.parametrize(
     ("page", "fewest"),
     [
-        *(("README.md", 18), ("docs/prepare-data.md", 7), ("docs/run-on-a-cluster.md", 9)),
-        ("docs/gpu.md", 3),
+        *(("README.md", 5), ("docs/commands.md", 17), ("docs/prepare-data.md", 7)),
+        *(("docs/run-on-a-cluster.md", 9), ("docs/gpu.md", 3)),
     ],
 )
 def test_commands_of_a_page_can_be_typed(
@@ -167,29 +142,7 @@ def test_commands_of_a_page_can_be_typed(
 ) -> None:
     """Each is read as its program reads it; a sweep that is not there yet may be missed."""
     monkeypatch.chdir(tmp_path)
-    ours = 0
-    for name, *words in commands(page):
-        if name == "srun":
-            name, *words = itertools.dropwhile(lambda word: word[0] == "-", words)
-        if name in NOT_OURS:
-            continue
-        assert name in ("python", "torchrun"), name
-        program, *rest = itertools.dropwhile(lambda w: w[:2] == "--", words)
-        arguments = Arguments(program.removesuffix(".py"), tuple(rest), CONFIG_DIR)
-        if program == "-m":
-            READERS[rest[0]](rest[1:])
-        elif program == "sweep.py":
-            try:
-                read_request(arguments)
-            except BadInput as error:
-                assert "plan.json: not found" in str(error)
-        elif program == "fit.py":
-            build(FitConfig, arguments.compose(entry.KEYS))
-        else:
-            assert program == "train.py"
-            planned = [*(word for word in rest if word[:5] != "mode="), "mode=plan"]
-            assert run_entry(train.main, "train", "", planned) == ExitStatus.DONE
-        ours += 1
+    ours = sum(readable(shlex.join(words)) for words in commands(page))
     assert ours >= fewest
     assert not list(tmp_path.iterdir())
 

@@ -34,7 +34,7 @@ from scaling.report.text.labels import visible
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_OF_A_COMMAND = ("by", "baseline", "compare", "figures", "out")
+_OF_A_COMMAND = ("by", "baseline", "compare", "explore", "figures", "out", "verbose")
 
 
 @dataclass(frozen=True, repr=False)
