@@ -38,7 +38,20 @@ def test_smallest_multiplier_says_the_seeds_that_halve_it():
     assert found.k is not None and found.seeds_to_halve is not None
     assert 2 <= found.seeds_to_halve <= 4
     assert _power(np.sqrt(found.k), 0.02, found.seeds_to_halve, 0.0) >= 0.72
-    assert f"{found.seeds_to_halve} seeds instead of 1" in found.line
+    assert f"; {found.seeds_to_halve} seeds would halve log k" in found.line
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_smallest_multiplier_says_the_interval_with_one_seed_more(seeds):
+    """Simulated studies have intervals of those widths, with these seeds and with one more."""
+    found = _expected(0.02, seeds)
+    for count, half in zip((seeds, seeds + 1), found.half_widths, strict=True):
+        widths = []
+        for seed in range(12):
+            k = multipliers(*arms(1.0, 0.02, seed, None, count), Asked(200, seed))[0].trend.k
+            widths.append(np.log(k.ci90[1] / k.ci90[0]) / 2)
+        assert np.mean(widths) == pytest.approx(half, rel=0.15)
+        assert f"{np.exp(-half):.3f} to {np.exp(half):.3f}" in found.line
 
 
 def test_smallest_multiplier_falls_with_pairing_and_noise():

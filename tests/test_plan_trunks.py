@@ -8,12 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sweep
+from common.numbers import byte_size
 from configs.cli import run_entry
+from model.flops import params_allocated
 from scaling.plan.cost import CPU_REFERENCE, flops_exact
 from scaling.plan.grid import plan_grid
+from scaling.plan.memory import disk
 from scaling.plan.plan import by_arm
 from scaling.plan.plan_json import plan_from_json, plan_to_json
-from scaling.plan.table import trunk_line
+from scaling.plan.table import arm_lines, disk_line, trunk_line
 from scaling.plan.trunks import branches_of, flops_spent, kept_steps
 from tests.support.plan_examples import CORPUS, QUICKSTART, experiment, ids
 from training.config import ScheduleConfig
@@ -85,6 +88,35 @@ def test_trunk_changes_no_trial_of_a_grid():
     assert read == plan and "trunk" not in plan_to_json(plain)["grid"]
     own = sorted(t.predicted_s for t in by_arm(plan)[0].trials)[::-1]
     assert [trial.predicted_s for trial in plan.trials] == own
+
+
+def test_disk_holds_the_checkpoints_of_trunks():
+    """One for each step at which branches begin, until they are done; a grid without has none."""
+    plan = plan_grid(BASE, GRID, CORPUS)
+    models = {trial.id: trial.config.model for trial in plan.trials}
+    points = {(branch.trunk, branch.step) for branch in branches(plan).values()}
+    assert len({trunk for trunk, _ in points}) > 1
+    needed = disk(plan, 1, False, None)
+    assert needed.trunks == sum(12 * params_allocated(models[trunk]) for trunk, _ in points)
+    assert needed.total == needed.checkpoints + needed.records + needed.trunks
+    line = disk_line(needed, 2**60)
+    assert f", those of trunks for their branches {byte_size(needed.trunks)}, records" in line
+    plain = disk(replace(plan, grid=replace(GRID, trunk=False)), 1, False, None)
+    assert plain.trunks == 0 and "trunks" not in disk_line(plain, 2**60)
+
+
+def test_arm_lines_are_of_what_each_arm_spends():
+    """In a grid of trunks a branch costs what it trains itself, and the shares are whole."""
+    arms = {"adamw": {}, "short": {"schedule.cooldown_fraction": 0.1}}
+    plan = plan_grid(BASE, replace(GRID, arms=arms), CORPUS)
+    found = branches(plan)
+    lines = list(arm_lines(plan, 2, None))
+    spent = [
+        sum(flops_spent(t.config, found.get(t.id)) for t in arm.trials) for arm in by_arm(plan)
+    ]
+    assert spent[1] < spent[0]  # a shorter cool-down shares more
+    for line, own in zip(lines, spent, strict=True):
+        assert f" trials, {own:.3g} FLOP ({own / sum(spent):.0%})" in line
 
 
 def test_kept_steps_are_where_branches_begin():

@@ -6,6 +6,7 @@ from common.numbers import byte_size
 from model.flops import params_allocated
 from scaling.plan.grid import refuse_empty
 from scaling.plan.plan import Plan, SkippedCell
+from scaling.plan.trunks import branches_of
 from training.config import TrainConfig
 from training.device.memory import Kind, run_bytes, state_bytes, usable_bytes
 
@@ -38,16 +39,20 @@ class Device:
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes at the most: checkpoints of what runs at once (or is kept), records, prepared data."""
+    """Bytes at the most: checkpoints of what runs at once (or is kept), records, prepared data.
+
+    trunks  checkpoints with which branches begin, all at once: each goes when its branches are done
+    """
 
     checkpoints: int
     records: int
     data: int
+    trunks: int = 0
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.checkpoints + self.records + self.data
+        return self.checkpoints + self.records + self.data + self.trunks
 
 
 def disk(plan: Plan, parallel: int, keep: bool, shard_bytes: int | None) -> Disk:
@@ -65,7 +70,15 @@ def disk(plan: Plan, parallel: int, keep: bool, shard_bytes: int | None) -> Disk
     )
     lines = sum(t.config.schedule.steps // t.config.runtime.log_every_steps for t in plan.trials)
     records = _ROW * lines + _FILES * len(plan.trials)
-    return Disk(running + kept, records, shard_bytes or 0)
+    return Disk(running + kept, records, shard_bytes or 0, _trunk_bytes(plan))
+
+
+def _trunk_bytes(plan: Plan) -> int:
+    """Of the checkpoints with which branches begin, where all trunks run before any branch."""
+    models = {trial.id: trial.config.model for trial in plan.trials}
+    branches = branches_of((t.id, t.config) for t in plan.trials) if plan.grid.trunk else {}
+    points = {(branch.trunk, branch.step) for branch in branches.values()}
+    return sum(_SAVED * params_allocated(models[trunk]) for trunk, _ in points)
 
 
 def drop_oversized_cells(plan: Plan) -> Plan:

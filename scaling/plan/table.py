@@ -164,9 +164,10 @@ def memory_line(plan: Plan, device: Device, at_once: int) -> str:
 
 def disk_line(needed: Disk, free: int) -> str:
     """What the sweep leaves on disk at the most."""
+    trunks = f"those of trunks for their branches {byte_size(needed.trunks)}, "
     text = (
         f"disk: {byte_size(needed.total)} at most: checkpoints {byte_size(needed.checkpoints)}, "
-        f"records {byte_size(needed.records)}, data "
+        f"{trunks if needed.trunks else ''}records {byte_size(needed.records)}, data "
         f"{byte_size(needed.data) if needed.data else 'not counted'}"
     )
     return f"{text}; {byte_size(free)} are free" if needed.total > free else text
@@ -187,14 +188,25 @@ def price_line(cost: Totals, devices: int, price_per_hour: float) -> Sequence[st
 
 
 def arm_lines(plan: Plan, parallel: int, step_time: TimeModel | None) -> Iterator[str]:
-    """What each arm costs alone, with its early stages; nothing of a plan without arms."""
-    whole = sum(flops_exact(trial.config) for trial in plan.trials)
+    """What each arm costs alone, with its early stages; nothing of a plan without arms.
+
+    FLOP and time are those spent: of a branch without its trunk's.
+    """
+    spent = _spent(plan)
     for arm in by_arm(plan) if plan.grid.arms else ():
         cost = totals(arm, parallel, step_time)
         hours = "" if cost.work_s is None else f", {duration(cost.work_s)} in all"
         role = " (baseline)" if arm.arm == next(iter(plan.grid.arms or {})) else ""
-        share = f"{cost.flops:.3g} FLOP ({cost.flops / whole:.0%})"
+        own = sum(spent[trial.id] for trial in arm.trials)
+        share = f"{own:.3g} FLOP ({own / sum(spent.values()):.0%})"
         yield f"arm {arm.arm}{role}: {plural(cost.trials, 'trial')}, {share}{hours}"
+
+
+def _spent(plan: Plan) -> dict[str, int]:
+    """Training FLOP that each trial takes itself, by its id."""
+    trials = plan.trials
+    branches = branches_of((t.id, t.config) for t in trials) if plan.grid.trunk else {}
+    return {t.id: flops_spent(t.config, branches.get(t.id)) for t in trials}
 
 
 def trunk_line(plan: Plan) -> str | None:
@@ -203,7 +215,7 @@ def trunk_line(plan: Plan) -> str | None:
     if not branches:
         return None
     whole = sum(flops_exact(trial.config) for trial in plan.trials)
-    spent = sum(flops_spent(trial.config, branches.get(trial.id)) for trial in plan.trials)
+    spent = sum(_spent(plan).values())
     return (
         f"trunks: {plural(len(branches), 'run')} begin with the state of a longer one: "
         f"{spent:.3g} FLOP are spent instead of {whole:.3g} (-{1 - spent / whole:.0%})"

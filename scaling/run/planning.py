@@ -249,7 +249,7 @@ def precision_of(request: Request, plan: Plan) -> ExpectedPrecision:
 
 
 def multiplier_lines(assumed: AssumedLaw, plan: Plan) -> list[str]:
-    """The smallest compute multiplier that a plan of several arms could tell from 1, in a line."""
+    """The smallest compute multiplier that a plan of several arms could tell, and by pairs."""
     from scaling.plan.precision.multiplier import smallest_multiplier
     from scaling.plan.precision.simulate import design_of
 
@@ -261,7 +261,12 @@ def multiplier_lines(assumed: AssumedLaw, plan: Plan) -> list[str]:
     sizes = [cells.params[cells.budget == flops] for flops in budgets]
     # What arms of one seed share of their noise no plan knows; nothing is the careful guess.
     noise, seeds = assumed.sd(budgets).tolist(), int(cells.seeds.min())
-    return [smallest_multiplier(assumed.law, budgets.tolist(), sizes, noise, seeds, 0.0).line]
+    return [
+        smallest_multiplier(assumed.law, budgets.tolist(), sizes, noise, seeds, 0.0).line,
+        "  as if the noise of two arms were apart; they share seeds, order of data and held-out "
+        "text, and noise that correlates by r makes the interval sqrt(1 - r) times as wide: a "
+        f"correlation of {1 / (seeds + 1):.2g} is worth the seed more",
+    ]
 
 
 def _free_bytes(out: str | None) -> int:

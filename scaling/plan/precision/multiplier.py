@@ -6,6 +6,7 @@ frontier, -dL*/dlog C = gamma (L* - E), gamma = alpha beta/(alpha + beta). Budge
 inverse variance, as the fit does. Shapes: k sizes of a budget.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,23 +29,27 @@ class SmallestMultiplier:
     sd       standard deviation of log k over all budgets
     seeds    of each cell
     seeds_to_halve  those with which half of log k would do; None beyond 64
+    half_widths     of the 90% interval of log k, with these seeds and with one more
     """
 
     k: float | None
     sd: float
     seeds: int
     seeds_to_halve: int | None
+    half_widths: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def line(self) -> str:
         """In one line, for a plan."""
         if self.k is None:
             return "compute multiplier: no budget's sizes have a minimum between them by that law"
-        more = "more than 64 seeds" if self.seeds_to_halve is None else f"{self.seeds_to_halve}"
+        halved = f"more than {_MOST_SEEDS}" if self.seeds_to_halve is None else self.seeds_to_halve
+        now, then = (f"{np.exp(-half):.3f} to {np.exp(half):.3f}" for half in self.half_widths)
         return (
             f"compute multiplier: {self.k:.3g} or more (or 1/{self.k:.3g}) would be told from 1 "
-            f"by a {LEVEL:.0%} interval, in {POWER:.0%} of such studies; {more} seeds instead of "
-            f"{self.seeds} would halve its logarithm"
+            f"by a {LEVEL:.0%} interval, in {POWER:.0%} of such studies; that interval would be k "
+            f"times {now}, and {then} with {self.seeds + 1} seeds instead of {self.seeds}; "
+            f"{halved} seeds would halve log k"
         )
 
 
@@ -79,18 +84,23 @@ def smallest_multiplier(
     if not inverse:
         return SmallestMultiplier(None, float("nan"), seeds, None)
 
-    def log_k(runs: int) -> float:
+    def spread(runs: int) -> float:
+        return float((inverse * runs) ** -0.5)
+
+    def half_width(runs: int) -> float:
         # Residuals tell the noise of one seed; several seeds tell it themselves. Arms drawn apart
         # have residuals of their own each.
         known = runs > 1 or dof == 0
         arms = 1 if correlation else 2
         quantile = ndtri(0.5 + LEVEL / 2) if known else stdtrit(arms * dof, 0.5 + LEVEL / 2)
-        return float((quantile + ndtri(POWER)) / np.sqrt(inverse * runs))
+        return float(quantile) * spread(runs)
 
-    own = log_k(seeds)
+    def log_k(runs: int) -> float:
+        return half_width(runs) + float(ndtri(POWER)) * spread(runs)
+
+    own, halves = log_k(seeds), (half_width(seeds), half_width(seeds + 1))
     more = (runs for runs in range(seeds + 1, _MOST_SEEDS + 1) if log_k(runs) <= own / 2)
-    spread = float((inverse * seeds) ** -0.5)
-    return SmallestMultiplier(float(np.exp(own)), spread, seeds, next(more, None))
+    return SmallestMultiplier(float(np.exp(own)), spread(seeds), seeds, next(more, None), halves)
 
 
 def _minimum_variance(law: Surface, flops: float, params: np.ndarray) -> tuple[float, int] | None:
