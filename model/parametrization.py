@@ -1,13 +1,15 @@
 """What width and depth do to initial weights, forward pass and optimizer; torch-free.
 
     standard   GPT-2's: nothing but the residual projections' initial weights knows the size
-    mup        Yang et al. 2022, arXiv 2203.03466, table 8, with Adam: the best learning rate and
-               initial scale of the base width are those of any other
+    mup        Yang et al. 2022, arXiv 2203.03466, table 8 (table 3 for a head that may be tied)
+               with Adam, and attention by definition 4.1: the best learning rate and initial scale
+               of the base width are those of any other
     completep  Dey et al. 2025, arXiv 2505.01618, table 1 with alpha = 1: of any depth as well
 
-Rates, decay and init_std are those of the base width (and depth). As in the code of both papers'
-GPT-2 (EleutherAI/nanoGPT-mup), whose table of tokens is the head too. The decay of hidden matrices
-grows as their rate falls, so that a step decays by the same share at any width.
+Rates, decay and init_std are those of the base width (and depth). The table of tokens may be the
+head too, as in the second paper's code (EleutherAI/nanoGPT-mup). The decay of hidden matrices grows
+as their rate falls, so that a step decays by the same share at any width: of mup that is MuAdamW's
+of the first paper's code (microsoft/mup), whose tables say nothing of decay, nor of eps.
 """
 
 from dataclasses import dataclass, replace
@@ -28,7 +30,8 @@ class Scales:
     attention        logits of attention: 1 / K for heads of K; None: 1 / sqrt(K)
     hidden_lr        the rate of the layers' matrices is multiplied by: 1 / m
     hidden_decay     and their weight decay by: m
-    eps              Adam's by: 1 / (m r) with completep
+    eps              with completep (equation 40) Adam's by 1 / m: of embeddings, head, last norm
+    layer_eps        and of all that is in the layers by 1 / (m r)
     """
 
     hidden_std: float
@@ -39,6 +42,7 @@ class Scales:
     hidden_lr: float = 1.0
     hidden_decay: float = 1.0
     eps: float = 1.0
+    layer_eps: float = 1.0
 
 
 def scales(config: GPTConfig) -> Scales:
@@ -61,4 +65,10 @@ def scales(config: GPTConfig) -> Scales:
         return mup
     assert config.base_depth
     depth = config.n_layer / config.base_depth
-    return replace(mup, residual_std=hidden_std, residual=1 / depth, eps=1 / (width * depth))
+    return replace(
+        mup,
+        residual_std=hidden_std,
+        residual=1 / depth,
+        eps=1 / width,
+        layer_eps=1 / (width * depth),
+    )

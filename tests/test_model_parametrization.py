@@ -82,15 +82,21 @@ def test_parametrization_at_its_base_begins_as_the_standard_one(family: str) -> 
 
 
 def test_parametrization_groups_and_initial_weights_follow_the_table() -> None:
-    """Four times the width, eight the depth: hidden matrices alone, and eps of them all."""
+    """Four times the width, eight the depth: rate and decay of hidden matrices, eps of them all."""
     config = completep(replace(BASE, n_embd=128, n_head=8, n_layer=16))
     network = build_network(config, torch.Generator().manual_seed(0))
-    rest, vectors, hidden = build_optimizer(network, ADAMW).param_groups
+    rest, vectors, hidden, inner = build_optimizer(network, ADAMW).param_groups
     assert (hidden["lr_scale"], hidden["lr"], hidden["weight_decay"]) == (0.25, 2.5e-3, 0.4)
     assert "lr_scale" not in rest and (rest["lr"], vectors["lr"]) == (1e-2, 1e-2)
-    assert {g["eps"] for g in (rest, vectors, hidden)} == {1e-8 / 32}
+    # Equation 40 of Dey et al.: 1/m outside the layers, 1/(m r) in them.
+    assert [g["eps"] for g in (rest, vectors)] == [1e-8 / 4] * 2
+    assert [g["eps"] for g in (hidden, inner)] == [1e-8 / 32] * 2
+    assert (inner["lr"], inner["weight_decay"]) == (1e-2, 0.0)
     names = {id(p): name for name, p in network.named_parameters()}
     assert {names[id(p)] for p in rest["params"]} == {"wte.weight", "wpe.weight"}
+    assert {names[id(p)] for p in vectors["params"]} == {"ln_f.weight", "ln_f.bias"}
+    every = [id(p) for g in (rest, vectors, hidden, inner) for p in g["params"]]
+    assert sorted(every) == sorted(names)
     for parameter in hidden["params"]:
         assert parameter.std().item() == pytest.approx(0.1 / 2, rel=0.05)
     assert network.wpe.weight.std().item() == pytest.approx(0.1, rel=0.1)

@@ -152,20 +152,28 @@ def _hidden(model: nn.Module) -> list[nn.Parameter]:
 def _adamw_by_size(model: Network, config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW whose hidden matrices have a rate and a decay of their own (model/parametrization.py).
 
-    `lr_scale` in a group multiplies the rate of each step.
+    `lr_scale` in a group multiplies the rate of each step. What else is in the layers has a group
+    of its own where its eps is another than that of embeddings, head and last norm.
     """
     by_size, hidden = scales(model.config), _hidden(model)
-    taken = {id(parameter) for parameter in hidden}
+    eps, layer_eps = config.eps * by_size.eps, config.eps * by_size.layer_eps
+    stacks = [part for part in model.children() if isinstance(part, nn.ModuleList)]
+    within = [p for part in stacks for p in part.parameters() if p.ndim < 2]
+    within = within if layer_eps != eps else []
+    taken = {id(parameter) for parameter in (*hidden, *within)}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
-    optimizer = _adamw(rest, replace(config, eps=config.eps * by_size.eps))
+    optimizer = _adamw(rest, replace(config, eps=eps))
     optimizer.add_param_group(
         {
             "params": hidden,
             "weight_decay": config.weight_decay * by_size.hidden_decay,
             "lr": config.lr * by_size.hidden_lr,
             "lr_scale": by_size.hidden_lr,
+            "eps": layer_eps,
         }
     )
+    if within:
+        optimizer.add_param_group({"params": within, "weight_decay": 0.0, "eps": layer_eps})
     return optimizer
 
 
