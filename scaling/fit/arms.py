@@ -19,14 +19,16 @@ from scaling.fit.results.multipliers import Multiplier
 from scaling.fit.table.inputs import Sources, asked_values, values_of
 from scaling.fit.table.schema import PARTS
 
-ARM, BASELINE = "arm", "baseline"
+ARM, BASELINE, TOGETHER = "arm", "baseline", "none"
 
 
 def by_arm(config: FitConfig, sources: Sources) -> FitConfig:
     """The config with by=arm where nothing else is asked of a table whose rows name their arm.
 
-    Raises BadInput.
+    by=none asks for one fit of all arms together. Raises BadInput.
     """
+    if config.by == TOGETHER:
+        return replace(config, by=None)
     if config.by is not None or len(arms_in(config, sources, ARM)) < 2:
         return config
     return replace(config, by=ARM)

@@ -135,7 +135,7 @@ class FitConfig:
     units        our name: what one unit of the column is, as tokens: 1e9, B or billions
     derive       a column: the arithmetic over others that gives it, as tokens: steps*batch_tokens
     by           a column; each of its values is fitted apart, into out/<value>, and is set against
-                 the baseline; null: the column arm where there is one
+                 the baseline; null: the column arm where there is one; none: all in one fit
     baseline     the value of `by`, or the arm of `compare`, that the others are measured by; null:
                  the first arm of a sweep, else the value baseline, else the first by name
     laws         laws to fit, each of which must stand; null: all that the table shows

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from common.errors import BadInput
+from common.errors import BadInput, require
 from model.config import GPTConfig
 from model.flops import params_effective, params_non_embedding
 
@@ -35,7 +35,7 @@ FIXED_DEPTH_WIDTHS = tuple(width for k in range(3, 11) for width in (2**k, 3 * 2
 def rungs(ladder: LadderName | Sequence[str], base: GPTConfig) -> tuple[GPTConfig, ...]:
     """The shapes of a ladder, smallest first; context, vocabulary and init_std are those of `base`.
 
-    a list       shapes as 6x256: layers and width
+    a list       shapes as 6x256: layers and width; 6x256x8: and heads
     grow         GROW; heads of 64, of 32 below a width of 192. An architecture that is not made
                  deep (model/families.py) has its most layers, of as many weights in all
     fixed_depth  base.n_layer layers at each of FIXED_DEPTH_WIDTHS, so that depth cannot put a step
@@ -85,14 +85,19 @@ def _grown(base: GPTConfig, n_layer: int, n_embd: int) -> tuple[int, int]:
 def shape_of(text: str, base: GPTConfig) -> GPTConfig:
     """The network called 6x256: its heads are of 64, of 32 below a width of 192, or as near as fit.
 
-    Raises BadInput.
+    6x256x8 has 8 of them. Raises BadInput.
     """
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    found = re.fullmatch(r"(\d+)x(\d+)(?:x(\d+))?", text)
     if not found or int(found[1]) < 2 or int(found[2]) < 1:
         raise BadInput(
-            f"grid: shape: found {text!r}, expected layers (2 or more) and width, as 6x256"
+            f"grid: shape: found {text!r}, expected layers (2 or more) and width, as 6x256, or "
+            "with heads, as 6x256x8"
         )
     n_layer, d = int(found[1]), int(found[2])
+    if found[3]:
+        divides = int(found[3]) > 0 and d % int(found[3]) == 0
+        require(divides, f"grid: shape {text}", f"{found[3]} heads", f"a divisor of the width {d}")
+        return _shape(base, n_layer, int(found[3]), d)
     most = max(1, d // (64 if d >= 192 else 32))
     n_head = next(heads for heads in range(most, 0, -1) if d % heads == 0)
     return _shape(base, n_layer, n_head, d)

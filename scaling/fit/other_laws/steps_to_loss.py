@@ -87,7 +87,7 @@ def points_of(traces: Sequence[Trace], loss: float | None = None) -> Points | st
         mine = [run for run, trace in enumerate(traces) if trace.params == size]
         if batches(batch[mine]) < FEWEST_BATCHES:
             continue
-        curves = [_falling(traces[run]) for run in mine]
+        curves = [falling_curve(traces[run]) for run in mine]
         least = max(falling[-1] for _, falling in curves)
         most = min(falling[0] for _, falling in curves)
         ladder = np.geomspace(most, least, LEVELS + 2)
@@ -124,7 +124,7 @@ def settled_rows(trace: Trace) -> slice:
     return slice(min(start, trace.step.size - 2), None)
 
 
-def _falling(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+def falling_curve(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     """(log S, loss) of a curve without its beginning, as the falling curve of least squares."""
     from scipy.optimize import isotonic_regression  # here: a third of a second to import
 

@@ -7,6 +7,7 @@ from scaling.report.figures.allocation import allocation
 from scaling.report.figures.batches import batch_charts
 from scaling.report.figures.chart import Chart
 from scaling.report.figures.curves import curves
+from scaling.report.figures.experiments import experiment_charts
 from scaling.report.figures.isoflop import isoflop
 from scaling.report.figures.multiplier import multiplier_charts
 from scaling.report.figures.other_laws import other_charts
@@ -14,7 +15,14 @@ from scaling.report.figures.surface import residuals, surface
 from scaling.report.study import Study
 
 _HEADLINE = (allocation, isoflop, surface, residuals, curves)
-_OF_NO_RUNS = ("allocation", "multiplier", "critical_batch", "size_and_steps")
+_OF_NO_RUNS = (
+    "sample_efficiency",
+    "shape",
+    "allocation",
+    "multiplier",
+    "critical_batch",
+    "size_and_steps",
+)
 KEYS = (
     "allocation",
     "curves",
@@ -29,6 +37,7 @@ def all_charts(study: Study) -> dict[str, Chart]:
     headline = (describe(study) for describe in _HEADLINE)
     charts = [*headline, *multiplier_charts(study)]
     charts += [*other_charts(study), *batch_charts(study)]
+    charts += experiment_charts(study)
     return {chart.key: _said_thinned(chart, study) for chart in charts}
 
 

@@ -9,6 +9,7 @@ from scaling.fit.registry import HEADLINE, LAWS
 from scaling.fit.results import FitDocument
 from scaling.fit.results.critical_batch import CriticalBatchLaw, SizeAndStepsLaw
 from scaling.fit.results.estimate import UNKNOWN, Estimate
+from scaling.fit.results.experiments import SampleEfficiencyLaw, ShapeLaw
 from scaling.fit.results.forms import form_of, other_form
 from scaling.fit.results.laws import EnvelopeLaw, FormLaw, IsoflopLaw, Law, ParametricLaw
 from scaling.fit.results.other_laws import (
@@ -190,6 +191,8 @@ def _other_laws(document: FitDocument) -> Iterator[tuple[str, str, Law]]:
                 | MinimaLaw()
                 | CriticalBatchLaw()
                 | SizeAndStepsLaw()
+                | SampleEfficiencyLaw()
+                | ShapeLaw()
             ):
                 yield labels.law_name(key), LAWS[key].equation, law
 

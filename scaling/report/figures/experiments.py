@@ -1,0 +1,104 @@
+"""The figures of experiments: loss against shape, tokens to a loss against size, repeated data."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from common.numbers import count
+from scaling.fit.results.experiments import SampleEfficiencyLaw, ShapeLaw
+from scaling.report.figures.chart import Chart, Line, Panel, Points, axis, said
+from scaling.report.study import Study
+from scaling.report.text.estimates import with_interval
+from scaling.report.text.labels import axis_labels, has_numbers
+
+_POINTS = 60  # of a line
+_EXCESS = 0.03  # what the figure of shapes marks
+
+
+def experiment_charts(study: Study) -> Iterator[Chart]:
+    """Those of the laws that stand, which hold what is drawn themselves."""
+    for law in study.document.laws.values():
+        match law:
+            case SampleEfficiencyLaw() if has_numbers(law):
+                yield _sample_efficiency(law, study)
+            case ShapeLaw() if has_numbers(law):
+                yield _shape(law, study)
+
+
+def _shape(law: ShapeLaw, study: Study) -> Chart:
+    labels = axis_labels(study)
+    ratios = np.array([cell.n_embd / cell.n_layer for cell in law.cells])
+    losses = np.array([cell.loss for cell in law.cells])
+    texts = [
+        said(f"{cell.n_layer} layers of {cell.n_embd}", f"heads {cell.n_head}", f"loss {loss:.4f}")
+        for cell, loss in zip(law.cells, losses, strict=True)
+    ]
+    heads = np.array([max(1, cell.n_head) for cell in law.cells])
+    shade = axis("heads", "value", heads)
+    series: list[Points | Line] = []
+    best, rise = law.best_ratio.value, law.excess_at_double.value
+    if best and rise and law.tried:
+        reach = np.geomspace(*law.tried, _POINTS)
+        shape = np.exp(np.log1p(rise) * (np.log(reach / best) / np.log(2)) ** 2)
+        # The parabola goes through the best number of heads of each network.
+        lowest = {r: losses[ratios == r].min() for r in np.unique(ratios)}
+        own = np.exp(np.log1p(rise) * (np.log(np.array(list(lowest)) / best) / np.log(2)) ** 2)
+        least = float(np.exp(np.mean(np.log(list(lowest.values())) - np.log(own))))
+        series.append(Line(reach, least * shape, "parametric", "parabola"))
+        level = np.full(2, least * (1 + _EXCESS))
+        name = f"{_EXCESS:.0%} above its minimum"
+        series.append(Line(np.array(law.tried), level, "soft", name, "dash", 1.2))
+    series.append(Points(ratios, losses, texts, "run", shade.place(heads), "networks"))
+    spread = ""
+    if law.heads_spread is not None:
+        spread = f" One network with several numbers of heads moves by {law.heads_spread:.1%}."
+    return Chart(
+        "shape",
+        "Shape: loss against aspect ratio at one size and compute",
+        "Each point is a network of one size, shaded by its heads. The loss is within 3% of the "
+        f"parabola's least over a factor {with_interval(law.range_3)} of aspect ratios, within 1% "
+        f"over {with_interval(law.range_1)}.{spread}",
+        (
+            Panel(
+                axis("aspect ratio, width / layers", "ratio", ratios),
+                axis(labels.loss, "loss", *(one.y for one in series)),
+                tuple(series),
+            ),
+        ),
+        shade,
+    )
+
+
+def _sample_efficiency(law: SampleEfficiencyLaw, study: Study) -> Chart:
+    labels = axis_labels(study)
+    shade = axis(f"loss ({labels.loss_unit})", "loss", [level.loss for level in law.levels])
+    series: list[Points | Line] = []
+    for level in law.levels:
+        (ink,) = shade.place([level.loss])
+        n, d = np.array(level.params), np.array(level.tokens)
+        if law.slope.value is not None:
+            reach = np.geomspace(n.min(), n.max(), _POINTS)
+            scale = np.exp(np.mean(np.log(d) + law.slope.value * np.log(n)))
+            name = None if series else "D ~ N^-slope, one slope for all losses"
+            series.append(Line(reach, scale * reach**-law.slope.value, ink, name, width=1.5))
+        texts = [
+            said(f"loss {level.loss:.4f}", f"N {count(size)}", f"{count(of)} {labels.token}s")
+            for size, of in zip(n, d, strict=True)
+        ]
+        series.append(Points(n, d, texts, "run", (ink,) * len(texts)))
+    return Chart(
+        "sample_efficiency",
+        f"Sample efficiency: {labels.token}s to a loss against size",
+        f"One colour a loss: how many {labels.token}s curves of each size, all at a batch of "
+        f"{count(law.batch_tokens)} {labels.token}s, had seen when they reached it. At the loss "
+        "with the widest range of sizes the smallest needs "
+        f"{with_interval(law.saving)} times as many as the largest.",
+        (
+            Panel(
+                axis(labels.params, "params", *(one.x for one in series)),
+                axis(f"{labels.token}s to the loss", "tokens", *(one.y for one in series)),
+                tuple(series),
+            ),
+        ),
+        shade,
+    )
