@@ -41,6 +41,8 @@ class DataConfig:
     val_tokens  instead of the fraction: the first documents, until they have so many tokens
     train_tokens  where reading stops, for a part of a large data set; null: all of it, but a sweep
                   of a data set of the hub prepares what its longest run reads
+    unique_tokens  a run sees only so many of the training tokens, over and over: windows drawn
+                at random, the same for every seed, fewer being a part of more; null: all
     vocab_size  of the tokenizer bpe, end-of-text included; null for the others
     hub         for source hf
     verify      at each start: sample: changed files whole, of the others some blocks
@@ -56,6 +58,7 @@ class DataConfig:
     max_epochs: float
     val_tokens: int | None = None
     train_tokens: int | None = None
+    unique_tokens: int | None = None
     vocab_size: int | None = None
     hub: HubConfig | None = None
     verify: Literal["sample", "full"] = "sample"
@@ -86,8 +89,9 @@ class DataConfig:
                 f"{self.tokenizer}, which has a size of its own"
             )
         require_positive("data", self, "max_epochs")
-        if self.train_tokens is not None:
-            require_positive("data", self, "train_tokens")
+        for name in ("train_tokens", "unique_tokens"):
+            if getattr(self, name) is not None:
+                require_positive("data", self, name)
 
     @property
     def is_of_the_hub(self) -> bool:

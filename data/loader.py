@@ -16,17 +16,26 @@ from data.shards import Split
 Tokens = npt.NDArray[np.int64]
 
 
+_CHOICE = -1  # the epoch whose order says which windows are the unique ones
+
+
 class Loader:
     """Batches of one split in shuffled order; refuses shards too short for a single window.
 
-    windows           windows of an epoch: (n - 1) // block_size summed over shards of n tokens
+    windows           windows of an epoch: (n - 1) // block_size summed over shards of n tokens; of
+                      `unique_tokens` so many, one at least, chosen at random once for all seeds:
+                      those of fewer tokens are among those of more
     tokens_per_epoch  tokens trained on in an epoch: windows * block_size
     """
 
-    def __init__(self, split: Split, block_size: int, seed: int) -> None:
+    def __init__(
+        self, split: Split, block_size: int, seed: int, unique_tokens: int | None = None
+    ) -> None:
         self._reader = _WindowReader(split, block_size)
         self._seed = seed
-        self.windows = self._reader.count
+        self.windows = every = self._reader.count
+        if unique_tokens is not None:
+            self.windows = min(every, max(1, unique_tokens // block_size))
         self.tokens_per_epoch = self.windows * block_size
 
     def batch(
@@ -64,6 +73,8 @@ class Loader:
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
             here = epochs == epoch
             order[here] = shuffle(positions[here], self.windows, self._seed, epoch)
+        if self.windows < self._reader.count:
+            order = shuffle(order, self._reader.count, seed=0, epoch=_CHOICE)
         return order
 
 

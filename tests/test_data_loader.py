@@ -112,6 +112,26 @@ def test_batch_is_the_same_for_any_world_size(split: Split, world_size: int) -> 
             np.testing.assert_array_equal(joined, whole[index])
 
 
+def test_unique_tokens_are_some_windows_seen_again_and_again(split: Split) -> None:
+    """Whole windows, the same for every seed, those of fewer tokens among those of more."""
+    seen = {}
+    for unique in (24, 64):
+        loader = Loader(split, T, seed=0, unique_tokens=unique)
+        assert loader.windows == unique // T and loader.tokens_per_epoch == unique
+        epochs = [steps(loader, e, e + 1, batch=loader.windows)[:, 0] for e in range(4)]
+        assert len({tuple(sorted(one)) for one in epochs}) == 1
+        assert len({tuple(one) for one in epochs}) > 1  # each epoch has an order of its own
+        other = Loader(split, T, seed=7, unique_tokens=unique)
+        assert sorted(steps(other, 0, 1, batch=other.windows)[:, 0]) == sorted(epochs[0])
+        seen[unique] = set(epochs[0])
+    assert seen[24] < seen[64] < set(STARTS)
+    assert seen[64] != set(STARTS[:8])
+    everything = Loader(split, T, seed=0, unique_tokens=10**9)
+    np.testing.assert_array_equal(
+        steps(everything, 0, 9, 4), steps(Loader(split, T, seed=0), 0, 9, 4)
+    )
+
+
 def test_batch_that_ranks_cannot_share_is_refused(split: Split) -> None:
     with pytest.raises(BadInput, match="found 8 sequences a step, expected a multiple of the 3"):
         Loader(split, T, seed=0).batch(0, 8, rank=0, world_size=3)

@@ -24,7 +24,7 @@ from tests.support.pages import blocks
 ROOT = Path(__file__).resolve().parent.parent
 WALK = (ROOT / "docs" / "fit-your-own-runs.md").read_text(encoding="utf-8")
 PAGES = [
-    *("docs/fit-your-own-runs.md", "docs/method.md", "docs/gpu.md"),
+    *("docs/fit-your-own-runs.md", "docs/method.md", "docs/gpu.md", "docs/experiments.md"),
     *("docs/prepare-data.md", "docs/run-on-a-cluster.md", "docs/reproduce-124m.md", "SECURITY.md"),
     *("docs/index.md", "docs/faq.md", "docs/gallery.md", "docs/notebook.md", "docs/commands.md"),
     *("docs/compare-arms.md", "docs/contributing.md", "CHANGELOG.md"),

@@ -73,6 +73,13 @@ def test_by_arm_needs_arms(tmp_path):
     assert _groups(f"runs={two}") == ["muon", "plain"]
 
 
+def test_arms_are_one_fit_where_none_is_asked_for(tmp_path):
+    table = _table(tmp_path, {"plain": 1.0, "muon": 1.4})
+    whole = (f"runs={table}", "by=none", "laws=[learning_curve]", "n_bootstrap=0")
+    (one,) = _fits(*whole, f"out={tmp_path}/out").values()
+    assert len(one.observations) == 2 * len(cells()[0]) and one.document.multipliers is None
+
+
 def test_baseline_is_the_one_asked_for():
     """The baseline asked for, else the value of that name, else the first."""
     asked = config("runs=x", "by=arm", "baseline=b")

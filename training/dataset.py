@@ -152,7 +152,8 @@ def _read(config: TrainConfig, folder: Path) -> tuple[Path, Manifest]:
 def _open(config: TrainConfig, folder: Path, manifest: Manifest) -> Data:
     """The training order and the held-out windows; BadInput where the shards are too short."""
     block_size, evaluation = config.model.block_size, config.evaluation
-    loader = Loader(open_split(folder, manifest, "train"), block_size, config.seed)
+    train = open_split(folder, manifest, "train")
+    loader = Loader(train, block_size, config.seed, config.data.unique_tokens)
     val = open_split(folder, manifest, "val")
     windows = evaluation_windows(val, block_size, evaluation.tokens, evaluation.windows)
     predicted = text_bytes(windows[:, 1:], manifest, folder)

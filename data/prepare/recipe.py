@@ -103,7 +103,7 @@ def _without_listing(recipe: dict[str, Any]) -> dict[str, Any]:
 def _asked(config: DataConfig) -> dict[str, Any]:
     """The recipe without the state that the files of its text are in."""
     recipe = asdict(config)
-    del recipe["max_epochs"], recipe["verify"]
+    del recipe["max_epochs"], recipe["verify"], recipe["unique_tokens"]
     if not config.skip_invalid:
         del recipe["skip_invalid"]  # as before there was a choice
     if config.tokenizer == "bpe":

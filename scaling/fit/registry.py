@@ -146,6 +146,7 @@ LAWS: Mapping[str, LawEntry] = {
         estimates={"R_D": "R_D*", "R_N": "R_N*"},
         options=("delta", "objective", "repeats_surface"),
         needs=("unique_tokens",),
+        figures=("repeated_data",),
     ),
     "minima": LawEntry(
         label="minima alone",

@@ -71,6 +71,8 @@ def cell_config(
     steps = round(tokens / batch)
     if steps < grid.min_steps:
         return f"{steps} steps of {batch} tokens, expected {grid.min_steps} or more"
+    if unique := base.data.unique_tokens:
+        dataset_tokens = min(dataset_tokens or unique, unique)
     if dataset_tokens is not None and steps * batch > base.data.max_epochs * dataset_tokens:
         epochs = steps * batch / dataset_tokens
         return f"{epochs:.3g} epochs, expected at most data.max_epochs {base.data.max_epochs:g}"

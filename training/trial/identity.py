@@ -18,6 +18,8 @@ def science(config: TrainConfig) -> dict[str, Any]:
     del values["runtime"], values["data"]["verify"]
     if not config.data.skip_invalid:
         del values["data"]["skip_invalid"]
+    if config.data.unique_tokens is None:
+        del values["data"]["unique_tokens"]
     for name in config.model.unsaid:
         del values["model"][name]
     if config.init_from is None:
@@ -61,9 +63,12 @@ def trial_id(config: TrainConfig) -> str:
 
 
 def setting(config: TrainConfig) -> dict[str, Any]:
-    """What all trials of one sweep share: data, tokenizer, evaluation and model family."""
+    """What all trials of one sweep share: data, tokenizer, evaluation and model family.
+
+    How much of the training text a run sees is its own.
+    """
     return {
-        "data": science(config)["data"],
+        "data": {k: v for k, v in science(config)["data"].items() if k != "unique_tokens"},
         "evaluation": as_mapping(config.evaluation),
         "block_size": config.model.block_size,
         "vocab_size": config.model.vocab_size,
@@ -81,6 +86,6 @@ def first_difference(old: TrainConfig, new: TrainConfig) -> tuple[str, Any, Any]
         before, after = science(old)[group], science(new)[group]
         shared = ("block_size", "vocab_size") if group == "model" else tuple(before)
         for name in shared:
-            if before[name] != after[name]:
+            if name != "unique_tokens" and before[name] != after[name]:
                 return f"{group}.{name}", before[name], after[name]
     return "setting", "another digest", "this one"

@@ -17,6 +17,7 @@ from scaling.report.study import Study
 _HEADLINE = (allocation, isoflop, surface, residuals, curves)
 _OF_NO_RUNS = (
     "sample_efficiency",
+    "repeated_data",
     "shape",
     "allocation",
     "multiplier",

@@ -6,6 +6,7 @@ import numpy as np
 
 from common.numbers import count
 from scaling.fit.results.experiments import SampleEfficiencyLaw, ShapeLaw
+from scaling.fit.results.other_laws import DataConstrainedLaw
 from scaling.report.figures.chart import Chart, Line, Panel, Points, axis, said
 from scaling.report.study import Study
 from scaling.report.text.estimates import with_interval
@@ -23,6 +24,8 @@ def experiment_charts(study: Study) -> Iterator[Chart]:
                 yield _sample_efficiency(law, study)
             case ShapeLaw() if has_numbers(law):
                 yield _shape(law, study)
+            case DataConstrainedLaw() if has_numbers(law) and law.worth:
+                yield _repeated_data(law, study)
 
 
 def _shape(law: ShapeLaw, study: Study) -> Chart:
@@ -101,4 +104,43 @@ def _sample_efficiency(law: SampleEfficiencyLaw, study: Study) -> Chart:
             ),
         ),
         shade,
+    )
+
+
+def _repeated_data(law: DataConstrainedLaw, study: Study) -> Chart:
+    """Muennighoff et al. 2023, figure 5: what passes over one text are worth in new tokens."""
+    token = axis_labels(study).token
+    passes = np.array([one.epochs for one in law.worth])
+    value = np.array([one.epochs * (one.share.value or np.nan) for one in law.worth])
+    ends = tuple(
+        (one.epochs * one.share.ci90[0], one.epochs * one.share.ci90[1]) if one.share.ci90 else None
+        for one in law.worth
+    )
+    texts = [
+        said(
+            f"{one.epochs:g} passes", f"worth {one.epochs * (one.share.value or np.nan):.3g} of new"
+        )
+        for one in law.worth
+    ]
+    new = np.array([1.0, passes.max()])
+    series: list[Points | Line] = [Line(new, new, "soft", f"as many new {token}s", "dash", 1.2)]
+    if law.R_D.value is not None:
+        reach = np.geomspace(1, passes.max(), _POINTS)
+        worth = 1 + law.R_D.value * -np.expm1(-(reach - 1) / law.R_D.value)
+        series.append(Line(reach, worth, "parametric", "the law"))
+    series.append(Points(passes, value, texts, "run", "ink", "with 90% interval", y_ends=ends))
+    known = [end for pair in ends if pair for end in pair]
+    return Chart(
+        "repeated_data",
+        f"Repeated data: what passes over the same {token}s are worth",
+        f"D'/U, the unique {token}s that would do as well over those that there are, against D/U, "
+        "the passes over them. Where the 90% interval has hardly an upper end R_D* is known from "
+        "below alone; what few passes are worth is known all the same.",
+        (
+            Panel(
+                axis("passes D/U", "ratio", new),
+                axis(f"worth in new {token}s D'/U", "ratio", new, value, known),
+                tuple(series),
+            ),
+        ),
     )
