@@ -20,7 +20,7 @@ from training.trial.identity import setting
 PAGE = (CONFIG_DIR.parent / "docs" / "experiments.md").read_text(encoding="utf-8")
 # Trials, and FLOP as the heads of the experiments state them.
 STUDIES = {
-    "shape": (20, 2.8e12),
+    "shape": (18, 5.4e12),
     "sample_efficiency": (6, 4.5e12),
     "repeated_data": (68, 3.8e12),
     "critical_batch": (5, 2e12),
@@ -61,8 +61,8 @@ def test_shapes_are_of_one_size_from_wide_to_deep() -> None:
     sizes = [params_non_embedding(model) for model in models]
     assert max(sizes) / min(sizes) < 1.1
     ratios = [model.n_embd / model.n_layer for model in models]
-    assert min(ratios) < 1 and max(ratios) == 16
-    heads = {model.n_head for model in models if model.n_embd == 32}
+    assert min(ratios) < 2.5 and max(ratios) == 32
+    heads = {model.n_head for model in models if model.n_embd == 64}
     assert heads == {1, 2, 4, 8}
 
 

@@ -134,6 +134,7 @@ def test_the_way_to_gpt2_can_be_typed(
     ("page", "fewest"),
     [
         *(("README.md", 5), ("docs/commands.md", 17), ("docs/prepare-data.md", 7)),
+        ("docs/experiments.md", 6),
         *(("docs/run-on-a-cluster.md", 9), ("docs/gpu.md", 3)),
     ],
 )

@@ -16,7 +16,7 @@ INDEX = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 GALLERY = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
 # Pages whose commands a test of their own runs, or reads as their programs do.
 RUN = {"compare-arms", "fit-your-own-runs", "run-on-a-cluster", "reproduce-124m"}
-READ = {"commands", "gpu", "prepare-data", *RUN}
+READ = {"commands", "experiments", "gpu", "prepare-data", *RUN}
 COMMAND = re.compile(r"^(?:\$ )?((?:python|torchrun|make) .*)$", re.MULTILINE)
 
 

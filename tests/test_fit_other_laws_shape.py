@@ -38,20 +38,22 @@ def runs(noise=0.0, seed=0, shapes=SHAPES, heads=(1,), growth=1.0):
 
 
 def test_a_known_parabola_comes_back():
-    """The best ratio, the rise at twice it, and the ranges within 1% and 3%, to four digits."""
+    """The best ratio, the ranges within 1% and 3%, and the spread, as far as the grid is fine."""
     law = fit_shape(runs(), 0, 0)
-    assert law.best_ratio.value == pytest.approx(BEST, rel=1e-6)
-    assert law.excess_at_double.value == pytest.approx(RISE, rel=1e-6)
+    assert law.best_ratio.value == pytest.approx(BEST, rel=0.005)
     for excess, found in ((0.01, law.range_1), (0.03, law.range_3)):
         half = np.log(2) * np.sqrt(np.log1p(excess) / np.log1p(RISE))
-        assert found.value == pytest.approx(np.exp(2 * half), rel=1e-6)
+        low, high = max(40 / 12, BEST * np.exp(-half)), min(48, BEST * np.exp(half))
+        assert found.value == pytest.approx(high / low, rel=0.005)
     assert law.tried == pytest.approx((40 / 12, 48)) and law.heads_spread is None
+    ends = [(1 + RISE) ** (np.log(r / BEST) / np.log(2)) ** 2 - 1 for r in law.tried]
+    assert law.spread.value == pytest.approx(max(ends), rel=0.005)
 
 
 def test_heads_spread_and_the_best_of_them_makes_the_parabola():
     law = fit_shape(runs(heads=(1, 2, 4)), 0, 0)
     assert law.heads_spread == pytest.approx(0.012)
-    assert law.best_ratio.value == pytest.approx(BEST, rel=1e-6) and len(law.cells) == 18
+    assert law.best_ratio.value == pytest.approx(BEST, rel=0.005) and len(law.cells) == 18
 
 
 def test_intervals_hold_the_truth():
@@ -79,10 +81,13 @@ def test_other_sizes_and_few_shapes_are_refused(table, reason):
     assert fit_shape(table, 0, 0).reason == reason
 
 
-def test_an_optimum_outside_the_shapes_is_flagged():
-    law = fit_shape(runs(shapes=((2, 200), (2, 160), (2, 128), (2, 96))), 0, 0)
+def test_an_optimum_outside_the_shapes_is_a_bound():
+    """A ratio beyond those tried is no number, and what was tried has a spread all the same."""
+    law = fit_shape(runs(shapes=((2, 200), (2, 160), (2, 128), (2, 96))), 60, 0)
     (flag,) = [flag for flag in law.flags if flag.code == "edge_optimum"]
-    assert flag.text.startswith("the best aspect ratio, 14, lies outside those tried, 48 to 100")
+    assert flag.text.endswith("48 to 100: the best one is at most 48")
+    assert law.best_ratio.value is None and law.best_ratio.bound == "low"
+    assert law.spread.value > 0.05 and law.range_3.value < 100 / 48
 
 
 def test_the_figure_shows_the_networks_and_the_parabola():

@@ -212,6 +212,7 @@ LAWS: Mapping[str, LawEntry] = {
         result="scaling.fit.results.experiments:ShapeLaw",
         estimates={
             "best_ratio": "best d/n_layer",
+            "spread": "spread",
             "range_1": "within 1% over a factor",
             "range_3": "within 3% over a factor",
         },

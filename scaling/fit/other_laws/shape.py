@@ -4,8 +4,10 @@
                                                           2020, section 3.1 and figure 5
 Runs of one size and compute; of networks that differ in their heads alone the best counts for the
 parabola. It is by least squares; resamples add noise of the size that seeds show, or that the
-parabola misses.
+parabola misses. Best and ranges are those among the aspect ratios tried.
 """
+
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from scaling.fit.results.laws import judged
 _FEWEST = 4  # aspect ratios: a parabola, and one to spare
 _ONE_SIZE, _ONE_BUDGET = 1.25, 1.1  # factors within which runs are of one size and compute
 _CONSTANTS = 3
+_GRID, _DRAWN = 960, 60  # aspect ratios at which the parabola is read; and is drawn
 
 
 def fit_shape(observations: Observations, resamples: int, seed: int) -> ShapeLaw:
@@ -52,28 +55,34 @@ def fit_shape(observations: Observations, resamples: int, seed: int) -> ShapeLaw
     rng = generator(seed, "shape")
     draws = np.vstack([y, fitted + normal_draws(sd, len(y), dof, resamples, rng)])
     found = np.linalg.lstsq(design, draws.T, rcond=None)[0]
-    best, curvature = _minimum(found, centre)
+    reach = np.linspace(x.min(), x.max(), _GRID)
+    losses = np.vander(reach - centre, _CONSTANTS) @ found
+    best = _best(losses, reach)
     tried = float(np.exp(x.min())), float(np.exp(x.max()))
     spreads = [np.ptp(np.log(observations.loss[group == one])) for one in range(len(unique))]
     several = [len(np.unique(heads[group == one])) > 1 for one in range(len(unique))]
     apart = [float(s) for s, many in zip(spreads, several, strict=True) if many]
     cells = zip(depth, width, heads, params, observations.loss, strict=True)
     numbers = {
-        "best_ratio": np.exp(best),
-        "excess_at_double": np.expm1(curvature * np.log(2) ** 2),
-        "range_1": _range(curvature, 0.01),
-        "range_3": _range(curvature, 0.03),
+        "spread": np.expm1(np.ptp(losses, axis=0)),
+        "range_1": _range(losses, reach, 0.01),
+        "range_3": _range(losses, reach, 0.03),
     }
+    side: Literal["low", "high"] = "low" if losses[0, 0] < losses[-1, 0] else "high"
+    inside = bool(np.isfinite(best[0]))
     return ShapeLaw(
-        **judged(_flags(float(best[0]), tried)),
+        **judged(() if inside else (_edge(side, tried),)),
+        best_ratio=estimate(float(np.exp(best[0])), np.exp(best[1:]), None if inside else side),
         **{name: estimate(float(one[0]), one[1:]) for name, one in numbers.items()},
         tried=tried,
         heads_spread=float(np.expm1(max(apart))) if apart else None,
         noise_sd=sd,
         cells=tuple(
-            ShapeCell(int(a), int(b), int(h), float(n), float(c)) for a, b, h, n, c in cells
+            ShapeCell(int(deep), int(wide), int(many), float(n), float(loss))
+            for deep, wide, many, n, loss in cells
         ),
-        failed_resamples=int(np.isnan(best[1:]).sum()),
+        parabola=tuple(float(one) for one in np.exp(losses[:: _GRID // _DRAWN, 0])),
+        failed_resamples=0,
     )
 
 
@@ -91,23 +100,22 @@ def _noise(observations: Observations, miss: np.ndarray) -> tuple[float, float]:
     return float(np.sqrt((miss**2).sum() / dof)), float(dof)
 
 
-def _minimum(found: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where parabolas (3, R) are least, and their curvature; nan where they have no minimum."""
-    curvature = np.where(found[0] > 0, found[0], np.nan)
-    return centre - found[1] / (2 * curvature), curvature
+def _best(losses: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Where each of (G, R) curves over `reach` is least; nan at an end, beyond which none is."""
+    at = losses.argmin(axis=0)
+    return np.where((at > 0) & (at < len(reach) - 1), reach[at], np.nan)
 
 
-def _range(curvature: np.ndarray, excess: float) -> np.ndarray:
-    """Factor between the aspect ratios at which the loss is so much above the least."""
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(2 * np.sqrt(np.log1p(excess) / curvature)))
+def _range(losses: np.ndarray, reach: np.ndarray, excess: float) -> np.ndarray:
+    """Factor of the aspect ratios tried at which the loss is at most so much above the least."""
+    near = losses <= losses.min(axis=0) + np.log1p(excess)
+    return np.asarray(np.exp(near.mean(axis=0) * np.ptp(reach)))
 
 
-def _flags(best: float, tried: tuple[float, float]) -> tuple[Flag, ...]:
-    span = f"{tried[0]:.3g} to {tried[1]:.3g}"
-    if not np.isfinite(best):
-        return (Flag("edge_optimum", f"no aspect ratio is best among {span}: loss is not convex"),)
-    if not np.log(tried[0]) < best < np.log(tried[1]):
-        text = f"the best aspect ratio, {np.exp(best):.3g}, lies outside those tried, {span}"
-        return (Flag("edge_optimum", text),)
-    return ()
+def _edge(side: str, tried: tuple[float, float]) -> Flag:
+    end = tried[0] if side == "low" else tried[1]
+    text = (
+        f"loss is least at an end of the aspect ratios tried, {tried[0]:.3g} to {tried[1]:.3g}: "
+        f"the best one is {'at most' if side == 'low' else 'at least'} {end:.3g}"
+    )
+    return Flag("edge_optimum", text)

@@ -22,26 +22,28 @@ class ShapeCell:
 class ShapeLaw:
     """log L = log L* + c (log d/L_n - log r*)^2 at one size and compute, through `cells`.
 
-    best_ratio        r*, width over layers
-    excess_at_double  the share by which loss rises at twice r*
-    range_1, range_3  factor of aspect ratios over which the loss is within 1% and 3% of L*
+    best_ratio        r*, width over layers; unknown with a `bound` at an end of those tried
+    spread            share by which the greatest loss is above the least, by the parabola
+    range_1, range_3  factor of the aspect ratios tried at which it is within 1% and 3% of the least
     tried             the least and the greatest aspect ratio
     heads_spread      share between the best and the worst number of heads of one network, the most
                       of all networks that had several; None without one
     noise_sd          of log loss: between seeds where known, else what the parabola misses
+    parabola          its loss at ratios in even steps of the logarithm over those tried
     """
 
     status: Status
     flags: tuple[Flag, ...]
     reason: str | None
     best_ratio: Estimate = UNKNOWN
-    excess_at_double: Estimate = UNKNOWN
+    spread: Estimate = UNKNOWN
     range_1: Estimate = UNKNOWN
     range_3: Estimate = UNKNOWN
     tried: tuple[float, float] | None = None
     heads_spread: float | None = None
     noise_sd: float | None = None
     cells: tuple[ShapeCell, ...] = ()
+    parabola: tuple[float, ...] = ()
     failed_resamples: int | None = None
 
 

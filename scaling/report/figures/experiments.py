@@ -39,16 +39,10 @@ def _shape(law: ShapeLaw, study: Study) -> Chart:
     heads = np.array([max(1, cell.n_head) for cell in law.cells])
     shade = axis("heads", "value", heads)
     series: list[Points | Line] = []
-    best, rise = law.best_ratio.value, law.excess_at_double.value
-    if best and rise and law.tried:
-        reach = np.geomspace(*law.tried, _POINTS)
-        shape = np.exp(np.log1p(rise) * (np.log(reach / best) / np.log(2)) ** 2)
-        # The parabola goes through the best number of heads of each network.
-        lowest = {r: losses[ratios == r].min() for r in np.unique(ratios)}
-        own = np.exp(np.log1p(rise) * (np.log(np.array(list(lowest)) / best) / np.log(2)) ** 2)
-        least = float(np.exp(np.mean(np.log(list(lowest.values())) - np.log(own))))
-        series.append(Line(reach, least * shape, "parametric", "parabola"))
-        level = np.full(2, least * (1 + _EXCESS))
+    if law.tried and law.parabola:
+        reach = np.geomspace(*law.tried, len(law.parabola))
+        series.append(Line(reach, np.array(law.parabola), "parametric", "parabola"))
+        level = np.full(2, min(law.parabola) * (1 + _EXCESS))
         name = f"{_EXCESS:.0%} above its minimum"
         series.append(Line(np.array(law.tried), level, "soft", name, "dash", 1.2))
     series.append(Points(ratios, losses, texts, "run", shade.place(heads), "networks"))
@@ -59,8 +53,8 @@ def _shape(law: ShapeLaw, study: Study) -> Chart:
         "shape",
         "Shape: loss against aspect ratio at one size and compute",
         "Each point is a network of one size, shaded by its heads. The loss is within 3% of the "
-        f"parabola's least over a factor {with_interval(law.range_3)} of aspect ratios, within 1% "
-        f"over {with_interval(law.range_1)}.{spread}",
+        f"parabola's least over a factor {with_interval(law.range_3)} of the aspect ratios tried, "
+        f"within 1% over {with_interval(law.range_1)}.{spread}",
         (
             Panel(
                 axis("aspect ratio, width / layers", "ratio", ratios),
