@@ -149,7 +149,9 @@ def test_trials_of_no_arm_of_a_sweep_are_told(tmp_path):
 def test_arm_called_as_a_part_of_a_sweep_is_told(tmp_path):
     """Where the column cannot be told from that of a sweep without arms."""
     path = arm_table(tmp_path, {"plain": 1.0, "tuning": 1.4})
-    with pytest.raises(BadInput, match="arm: found 'tuning', which .* beside plain; .*say by=arm"):
+    with pytest.raises(
+        BadInput, match="arms.csv: arm: found 'tuning', which .* beside plain; .*say by=arm"
+    ):
         _groups(f"runs={path}")
     assert _groups(f"runs={path}", "by=arm") == ["plain", "tuning"]
     assert _groups(f"runs={path}", "where.arm=[plain]") == [["plain"]]  # one fit

@@ -48,8 +48,9 @@ def arms_in(config: FitConfig, sources: Sources, column: str) -> list[str]:
     if parts:
         name, others = min(parts), listed(sorted(set(values) - parts))
         raise BadInput(
-            f"{column}: found {name!r}, which sweeps call a part of theirs, beside {others}; "
-            f"rename it, or say by={column} if it is an arm, or choose rows by where.{column}="
+            f"{sources.table.source}: {column}: found {name!r}, which sweeps call a part of "
+            f"theirs, beside {others}; rename it, or say by={column} if it is an arm, or choose "
+            f"rows by where.{column}="
         )
     return values_of(sources, config, column)
 
