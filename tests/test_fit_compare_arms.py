@@ -62,6 +62,7 @@ def test_compared_has_a_multiplier_over_the_other(tmp_path):
         ({"plain": 1.0}, ["where.arm=muon"], "plain", {}),
         ({"plain": 1.0}, ["baseline=plain"], "plain", {}),
         ({"plain": 1.0}, ["by=arm"], "plain", {}),
+        (WORTH, ["by=none"], None, {}),  # all arms together, of both
         ({"grid": 1.0, "tuning": 1.0}, ["where.arm=tuning"], None, {"arm": "tuning"}),
     ],
 )
