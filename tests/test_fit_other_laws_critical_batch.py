@@ -57,6 +57,14 @@ def test_sizes_share_one_law_and_keep_their_own_steps():
     assert {level.params for level in law.levels} == {3e7, 1e8, 3e8}
 
 
+def test_the_gradient_noise_scale_stands_beside_the_critical_batch():
+    """Half of it by construction; of runs that did not log it there is none."""
+    for level in fit(curves()).levels:
+        assert level.noise_scale == pytest.approx(critical_batch(level.loss) / 2, rel=0.05)
+    silent = fit([replace(trace, noise_scale=None) for trace in curves()])
+    assert {level.noise_scale for level in silent.levels} == {None}
+
+
 def test_noisy_curves_hold_the_truth_in_their_intervals():
     """With 0.003 nats between runs and 0.01 between rows the 90% intervals hold the constants."""
     law = fit(curves(run_sd=0.003, row_sd=0.01, seed=1), 200)

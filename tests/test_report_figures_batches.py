@@ -50,7 +50,8 @@ def test_points_of_the_hyperbolas_are_steps_and_tokens(charts: dict, laws: dict)
 def test_the_critical_batch_stands_against_loss_with_its_interval(charts, laws) -> None:
     law = laws["critical_batch"]
     panel = charts["critical_batch"].panels[1]
-    line, points = panel.series
+    line, points, noise = panel.series
+    assert list(noise.y) == [level.noise_scale for level in law.levels]
     assert list(points.x) == [level.loss for level in law.levels]
     assert points.y_ends == tuple(level.B_crit.ci90 for level in law.levels)
     assert line.y == pytest.approx(law.B_star.value / line.x ** (1 / law.alpha_B.value))

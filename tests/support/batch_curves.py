@@ -21,7 +21,8 @@ def curve(params, batch, run_sd=0.0, row_sd=0.0, rng=None, rows=300, scale=1.0):
     at = np.geomspace(steps[0], steps[-1], rows)
     loss = np.interp(np.log(at), np.log(steps), loss)
     loss = loss + run_sd * rng.standard_normal() + row_sd * rng.standard_normal(rows)
-    return Trace(f"{params:.0e}-{batch:.2e}", params, 6 * params, at, batch * at, loss, 0.0)
+    noise = critical_batch(loss) / 2  # of the gradient
+    return Trace(f"{params:.0e}-{batch:.2e}", params, 6 * params, at, batch * at, loss, 0.0, noise)
 
 
 def curves(params=(1e8,), batches=BATCHES, run_sd=0.0, row_sd=0.0, seed=0, scale=1.0):

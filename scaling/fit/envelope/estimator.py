@@ -79,6 +79,7 @@ def traces_of(curves: Curves, runs: Mapping[str, Point]) -> list[Trace]:
                 one.tokens[keep],
                 one.loss[keep],
                 0.0 if constant else SETTLED * max(run.tokens, float(one.tokens[keep[-1]])),
+                noise if np.isfinite(noise := one.noise_scale_tokens[keep]).any() else None,
             )
         )
     return found

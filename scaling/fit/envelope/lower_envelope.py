@@ -19,7 +19,10 @@ _SAME_SIZE = 1.01
 
 @dataclass(frozen=True)
 class Trace:
-    """One curve: rows in order of step and of tokens, settled from `settled_from` tokens on."""
+    """One curve: rows in order of step and of tokens, settled from `settled_from` tokens on.
+
+    `noise_scale` is that of the gradient, in tokens, nan where a row has none; None: not logged.
+    """
 
     run_id: str
     params: float
@@ -28,6 +31,7 @@ class Trace:
     tokens: np.ndarray
     loss: np.ndarray
     settled_from: float
+    noise_scale: np.ndarray | None = None
 
 
 def smoothed(step: np.ndarray, loss: np.ndarray, window: float = WINDOW_STEPS) -> np.ndarray:

@@ -214,6 +214,7 @@ def _level(points: Points, noise_Rn: np.ndarray, centre: float) -> CriticalLevel
         runs=len(points.run),
         batches=tuple(np.exp(points.log_b).tolist()),
         steps=tuple(np.exp(points.log_s).tolist()),
+        noise_scale=_middle(points.log_noise),
     )
     theta = fit.best()
     if theta is None or not fit.bounds[0] < theta < fit.bounds[1]:
@@ -230,6 +231,12 @@ def _level(points: Points, noise_Rn: np.ndarray, centre: float) -> CriticalLevel
             S_min=estimate(float(np.exp(steps)), np.exp(least)),
             E_min=estimate(float(np.exp(steps + batch)), np.exp(least + batches)),
         )
+
+
+def _middle(log_noise: np.ndarray) -> float | None:
+    """Geometric mean over the runs that logged it."""
+    known = log_noise[np.isfinite(log_noise)]
+    return float(np.exp(known.mean())) if known.size else None
 
 
 def _errors(points: Points, nats: np.ndarray, dof: int) -> tuple[float, float]:

@@ -28,6 +28,7 @@ class Points:
     level   (n,) which pair of size and loss
     log_s   (n,) log of the steps to that loss
     slope   (n,) nats by which the curve falls in one unit of log S there
+    log_noise  (n,) log of the gradient noise scale there, in tokens; nan where it was not logged
     """
 
     run: np.ndarray
@@ -37,6 +38,7 @@ class Points:
     log_b: np.ndarray
     log_s: np.ndarray
     slope: np.ndarray
+    log_noise: np.ndarray
 
     def take(self, keep: np.ndarray) -> "Points":
         """Some of the rows."""
@@ -98,14 +100,41 @@ def points_of(traces: Sequence[Trace], loss: float | None = None) -> Points | st
         for run, (log_s, falling) in zip(mine, curves, strict=True):
             at = np.interp(-ladder, -falling, log_s)
             slope = -np.gradient(ladder, at)
+            noise = _log_noise(traces[run], at)
             parts += [
-                (run, size, levels + place, ladder[1 + place], np.log(batch[run]), s, g)
+                (
+                    run,
+                    size,
+                    levels + place,
+                    ladder[1 + place],
+                    np.log(batch[run]),
+                    s,
+                    g,
+                    noise[place],
+                )
                 for place, (s, g) in enumerate(zip(at[1:-1], slope[1:-1], strict=True))
             ]
         levels += len(ladder) - 2
     if not parts:
         return f"no size has curves of {FEWEST_BATCHES} batches that pass through the same losses"
     return Points(*(np.array(column) for column in zip(*parts, strict=True)))
+
+
+def _log_noise(trace: Trace, log_s: np.ndarray) -> np.ndarray:
+    """Log of the gradient noise scale at steps between the ends of `log_s`; nan without one."""
+    scale = np.full(len(trace.step), np.nan) if trace.noise_scale is None else trace.noise_scale
+    with np.errstate(all="ignore"):
+        logs = np.log(scale)
+    known = np.isfinite(logs)
+    if not known.any():
+        return np.full(len(log_s) - 2, np.nan)
+    # About each place, half way to the losses beside it: one row's is a poor estimate.
+    edges = (log_s[1:] + log_s[:-1]) / 2
+    place = np.searchsorted(edges, np.log(trace.step)) - 1
+    inside = known & (place >= 0) & (place < len(edges) - 1)
+    count = np.bincount(place[inside], minlength=len(edges) - 1)
+    with np.errstate(all="ignore"):
+        return np.bincount(place[inside], logs[inside], minlength=len(edges) - 1) / count
 
 
 def batch_of(trace: Trace) -> float:

@@ -15,6 +15,7 @@ class CriticalLevel:
 
     `S_min` steps are the least at any batch, `E_min` tokens the least, `B_crit` their ratio; they
     were read from the `steps` in which runs of so many tokens a step (`batches`) reached the loss.
+    `noise_scale` is the gradient noise scale that they logged about there, in tokens.
     """
 
     params: float
@@ -22,6 +23,7 @@ class CriticalLevel:
     runs: int
     batches: tuple[float, ...] = ()
     steps: tuple[float, ...] = ()
+    noise_scale: float | None = optional()
     S_min: Estimate = UNKNOWN
     E_min: Estimate = UNKNOWN
     B_crit: Estimate = UNKNOWN

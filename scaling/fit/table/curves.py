@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the launcher imports this file and forks: see columns.py
     from scaling.fit.table.columns import Table
 
 LOGGED = ("step", "tokens", "flops", "loss", "lr")
-_ALL = (*LOGGED, "val_loss")  # the last by our own trainer alone
+_ALL = (*LOGGED, "val_loss", "noise_scale_tokens")  # the last two by our own trainer alone
 _NAMES_OF_RUNS = frozenset(
     ("run_name", "run", "runname", "name", "run name", "experiment", "exp", "model", "id", "run id")
 )
@@ -34,6 +34,7 @@ class Curve:
     loss: np.ndarray
     lr: np.ndarray
     val_loss: np.ndarray
+    noise_scale_tokens: np.ndarray
 
     def rows(self, at_most: int) -> list[dict[str, float]]:
         """Rows by name without the empty cells, the last among them, at most so many."""

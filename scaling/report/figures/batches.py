@@ -36,7 +36,7 @@ def _critical_batch(law: CriticalBatchLaw, study: Study) -> Chart:
         f"Left: in how many steps and {token}s runs of several batches reached one loss, one "
         "colour a loss; each line is (S/S_min - 1)(E/E_min - 1) = 1 of that loss and size. Right: "
         "B_crit = E_min/S_min of each of those losses by itself with its 90% interval, and the law "
-        "B*/L^(1/alpha_B) through all.",
+        "B*/L^(1/alpha_B) through all; crosses are the gradient noise scale where it was logged.",
         (_hyperbolas(law, shade, token), _batches(law, shade, token, labels.loss_unit)),
         shade,
     )
@@ -78,6 +78,14 @@ def _batches(law: CriticalBatchLaw, shade: Any, token: str, unit: str) -> Panel:
         line = law.B_star.value / reach ** (1 / law.alpha_B.value)
         series.insert(0, Line(reach, line, "parametric", "B*/L^(1/alpha_B)"))
         drawn.append(line)
+    logged = [(level.loss, level.noise_scale) for level in law.levels if level.noise_scale]
+    if logged:
+        at, scale = zip(*logged, strict=True)
+        told = [
+            said(f"loss {x:.4f}", f"gradient noise scale {compact(y)} {token}s") for x, y in logged
+        ]
+        series.append(Points(at, scale, told, "law", "isoflop", "gradient noise scale"))
+        drawn.append(np.array(scale))
     return Panel(
         axis(f"loss ({unit})", "loss", losses),
         axis(f"critical batch ({token}s)", "tokens", *drawn),
