@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from common.errors import BadInput
+from scaling.fit.batches.steps_law import KAPLAN_STEPS
 from scaling.fit.laws import PF_DAY, PUBLISHED
 from scaling.fit.other_laws.published import (
     LLAMA3_TOKENS,
@@ -19,7 +20,6 @@ from scaling.fit.other_laws.published import (
     size_for,
     worth,
 )
-from scaling.fit.other_laws.steps_law import KAPLAN_STEPS
 
 SURFACE = PUBLISHED["besiroglu"]
 

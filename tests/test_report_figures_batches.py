@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scaling.fit.batches.critical_batch import fit_critical_batch
+from scaling.fit.batches.size_and_steps import fit_size_and_steps
 from scaling.fit.observations import Observations
-from scaling.fit.other_laws.critical_batch import fit_critical_batch
-from scaling.fit.other_laws.size_and_steps import fit_size_and_steps
 from scaling.report.figures import interactive, static
 from scaling.report.figures.batches import batch_charts
 from scaling.report.figures.chart import Chart, Line, Points

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scaling.fit.batches.steps_law import StepsLaw
 from scaling.fit.config import PredictConfig
 from scaling.fit.flags import Flag
 from scaling.fit.frontier import Frontier
@@ -18,7 +19,6 @@ from scaling.fit.isoflop import IsoflopFit
 from scaling.fit.laws import KaplanLaw, Surface
 from scaling.fit.numerics import Sampled, estimate
 from scaling.fit.observations import Observations
-from scaling.fit.other_laws.steps_law import StepsLaw
 from scaling.fit.parametric import ParametricFit
 from scaling.fit.results.document import Answer, Prediction
 from scaling.fit.results.estimate import UNKNOWN, Estimate

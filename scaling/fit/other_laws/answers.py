@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scaling.fit.batches.batch_answers import loss_answers, steps_law
 from scaling.fit.config import FitConfig, PredictConfig
 from scaling.fit.envelope.lower_envelope import Trace
 from scaling.fit.flags import Flag
@@ -24,7 +25,6 @@ from scaling.fit.laws import KaplanLaw, PowerLaw
 from scaling.fit.numerics import estimate, generator
 from scaling.fit.observations import Observations
 from scaling.fit.other_laws import kaplan_joint, over_training
-from scaling.fit.other_laws.batch_answers import loss_answers, steps_law
 from scaling.fit.other_laws.learning_curve import best_runs
 from scaling.fit.other_laws.power_law import Form, Powers, fit_powers
 from scaling.fit.predict import FittedLaw, answers, over_runs

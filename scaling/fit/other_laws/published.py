@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import BadInput
+from scaling.fit.batches.steps_law import KAPLAN_STEPS, StepsLaw
 from scaling.fit.laws import PUBLISHED, PowerLaw, Surface
-from scaling.fit.other_laws.steps_law import KAPLAN_STEPS, StepsLaw
 
 # Epochs after which a repeated token, or an excess parameter, has lost 1 - 1/e of its worth.
 DATA_HALF_LIFE, PARAMS_HALF_LIFE = 15.39, 5.31

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.text import plural
+from scaling.fit.batches.critical_batch import MOST_RESAMPLES, unsettled
+from scaling.fit.batches.steps_to_loss import batch_of, falling_curve
 from scaling.fit.data_flags import wide_share
 from scaling.fit.envelope.lower_envelope import Trace
 from scaling.fit.numerics import estimate, generator, normal_draws
 from scaling.fit.observations import Observations
-from scaling.fit.other_laws.critical_batch import MOST_RESAMPLES, unsettled
-from scaling.fit.other_laws.steps_to_loss import batch_of, falling_curve
 from scaling.fit.results.experiments import SampleEfficiencyLaw, TokensToLoss
 from scaling.fit.results.laws import judged
 

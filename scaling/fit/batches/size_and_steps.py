@@ -19,6 +19,9 @@ from typing import Literal
 import numpy as np
 
 from common.text import plural
+from scaling.fit.batches import critical_batch as critical
+from scaling.fit.batches.steps_law import KAPLAN_STEPS, StepsLaw, log_loss
+from scaling.fit.batches.steps_to_loss import MeanRows, batch_of
 from scaling.fit.data_flags import (
     FEWEST_VALUES,
     NARROW,
@@ -40,10 +43,7 @@ from scaling.fit.numerics import (
     solve,
 )
 from scaling.fit.observations import Observations
-from scaling.fit.other_laws import critical_batch as critical
 from scaling.fit.other_laws.small_law import SmallLaw, both_terms, inside
-from scaling.fit.other_laws.steps_law import KAPLAN_STEPS, StepsLaw, log_loss
-from scaling.fit.other_laws.steps_to_loss import MeanRows, batch_of
 from scaling.fit.results.critical_batch import CurveOfSteps, SizeAndStepsLaw
 from scaling.fit.results.estimate import Estimate, Identifiability
 from scaling.fit.results.laws import judged

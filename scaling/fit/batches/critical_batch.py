@@ -19,13 +19,13 @@ import numpy as np
 from scipy.special import expit
 
 from common.text import plural
+from scaling.fit.batches.steps_to_loss import Points, points_of
 from scaling.fit.data_flags import unsteady, wide_share
 from scaling.fit.envelope.lower_envelope import Trace
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import RESAMPLE, Sampled, Solved, estimate, generator, normal_draws, solve
 from scaling.fit.numerics.levenberg_marquardt import POINT
 from scaling.fit.observations import Observations
-from scaling.fit.other_laws.steps_to_loss import Points, points_of
 from scaling.fit.results.critical_batch import CriticalBatchLaw, CriticalLevel
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.laws import judged

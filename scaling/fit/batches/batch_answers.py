@@ -11,14 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from scaling.fit.batches import critical_batch, size_and_steps
+from scaling.fit.batches.steps_law import StepsLaw
 from scaling.fit.config import FitConfig
 from scaling.fit.envelope.lower_envelope import Trace
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import Sampled
 from scaling.fit.observations import Observations
-from scaling.fit.other_laws import critical_batch, size_and_steps
 from scaling.fit.other_laws.published import critical_batch as _critical
-from scaling.fit.other_laws.steps_law import StepsLaw
 from scaling.fit.predict import FittedLaw
 from scaling.fit.results.critical_batch import SizeAndStepsLaw
 from scaling.fit.results.document import Answer

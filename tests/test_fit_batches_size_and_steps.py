@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from common.errors import BadInput
+from scaling.fit.batches.size_and_steps import fit_size_and_steps, fit_with_samples
+from scaling.fit.batches.steps_law import KAPLAN_STEPS, law_of
 from scaling.fit.other_laws.published import critical_batch, least_steps
-from scaling.fit.other_laws.size_and_steps import fit_size_and_steps, fit_with_samples
-from scaling.fit.other_laws.steps_law import KAPLAN_STEPS, law_of
 from scaling.fit.summary import summary
 from scaling.report.tables.predictions import losses
 from tests.support.batch_curves import ALPHA_N, ALPHA_S, BATCHES, N_C, S_C, curves

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scaling.fit.batches.steps_law import KAPLAN_STEPS, StepsLaw
 from scaling.fit.laws import PF_DAY
 from scaling.fit.other_laws.published import critical_batch, least_steps
-from scaling.fit.other_laws.steps_law import KAPLAN_STEPS, StepsLaw
 
 LAWS = [KAPLAN_STEPS, StepsLaw(np.log(1e12), 0.15, np.log(5e3), 0.4, np.log(3e7), 0.3)]
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaling.fit.other_laws.critical_batch import fit_critical_batch
+from scaling.fit.batches.critical_batch import fit_critical_batch
+from scaling.fit.batches.steps_to_loss import points_of
 from scaling.fit.other_laws.published import critical_batch, least_steps
-from scaling.fit.other_laws.steps_to_loss import points_of
 from scaling.fit.summary import summary
 from scaling.report.tables.laws import other_laws
 from tests.support.batch_curves import BATCHES, S_C, curves
