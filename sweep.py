@@ -11,6 +11,7 @@ python sweep.py grid=mine out=runs/x extend=true              add trials to the 
 python sweep.py out=runs/x extend=true                        add sizes to open IsoFLOP curves
 python sweep.py grid=mine launcher=slurm out=/shared/x        submit workers to Slurm, and leave
 python sweep.py mode=work out=/shared/x                       join as a worker, by plan.json
+python sweep.py mode=status out=runs/x watch=true page=true   and as a page, status.html
 python sweep.py out=runs/x retry=[oom,failed]                 run again what ended so
 
 Every mode but status prepares the data, once, in runtime.data_dir; plan and measure only what takes
@@ -31,6 +32,7 @@ from common.errors import BadInput, ExitStatus, write_remedy
 from common.terminal_line import shown_progress
 from common.text import shown
 from configs.cli import Arguments, run_entry
+from scaling import status_page
 from scaling.run import planning, slurm, sweep, torchrun
 from scaling.run.command import KEYS, Request, read_request
 from scaling.run.status_view import show_status
@@ -44,7 +46,7 @@ def main(arguments: Arguments) -> int:
         return ExitStatus.DONE
     request = read_request(arguments)
     if request.command.mode == "status":
-        return show_status(request)
+        return show_status(request, status_page.writer(request) if request.command.page else None)
     if request.command.mode == "prepare":
         return planning.fetch_data(request) if torchrun.is_planner() else ExitStatus.DONE
     with stop_at_once():  # until a worker takes over what signals do

@@ -5,6 +5,7 @@ python train.py experiment=smoke mode=plan [launcher.device=H200]    counts, FLO
 python train.py experiment=smoke mode=measure                        tokens/s, MFU, memory; no data
 next: docs/reproduce-124m.md
 
+python train.py mode=page out=runs/one                               its loss and speed as a page
 python train.py --config-dir TRIAL --config-name config out=runs/x   one trial of a sweep by hand
 torchrun --standalone --nproc_per_node=8 train.py experiment=gpt2_124m
 """
@@ -46,6 +47,11 @@ def main(arguments: Arguments, step_function: StepFunction = begin_step) -> int:
     if command.mode == "plan":
         if os.environ.get("RANK", "0") == "0":
             print(plan(config, command.launcher))
+        return ExitStatus.DONE
+    if command.mode == "page":
+        from scaling.report.run_page import write_run_page  # scipy too, which no training needs
+
+        print(f"page: {write_run_page(Path(command.out or '.'))}")
         return ExitStatus.DONE
     with stop_at_once(), joined(config.runtime) as ranks:
         ranks.require_same("the config of the ranks", as_mapping(config))

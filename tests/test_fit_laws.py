@@ -134,22 +134,3 @@ def test_log_budget_inverts_the_optimum(name: str, flops: float) -> None:
     n, d = law.optimal_allocation(flops)
     assert np.exp(law.n_opt.log_budget(n)) == pytest.approx(flops, rel=1e-9)
     assert np.exp(law.d_opt.log_budget(d)) == pytest.approx(flops, rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    "surface",
-    [
-        *(PUBLISHED[name] for name in SURFACES),
-        Surface(1.7, 2e5, 4e6, 0.7, 0.75, k=0.5),
-        Surface(0.9, 40.0, 60.0, 0.3, 0.33, ceiling=5.545),
-    ],
-)
-def test_least_flops_is_the_budget_whose_optimum_has_that_loss(surface):
-    """It inverts the least loss of a budget, in every form, and reduced() the form."""
-    for flops in (1e15, 1e20, 5.76e23):
-        n, d = surface.optimal_allocation(flops)
-        loss = surface.predict_loss(n, d)
-        assert surface.least_flops(loss) == pytest.approx(flops, rel=1e-7)
-        assert surface.least_flops(surface.predict_loss(3 * n, d / 3)) < flops
-        h = surface.A * n**-surface.alpha + surface.B * d**-surface.beta
-        assert surface.reduced(loss) == pytest.approx(h, rel=1e-9)

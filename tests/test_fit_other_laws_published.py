@@ -8,9 +8,10 @@ from scipy.optimize import minimize_scalar
 
 from common.errors import BadInput
 from scaling.fit.batches.steps_law import KAPLAN_STEPS
-from scaling.fit.laws import PF_DAY, PUBLISHED
+from scaling.fit.laws import PF_DAY, PUBLISHED, Surface
 from scaling.fit.other_laws.published import (
     LLAMA3_TOKENS,
+    budget_of_loss,
     critical_batch,
     inference_optimum,
     kaplan_learning_rate,
@@ -138,3 +139,25 @@ def test_data_constrained_optimum_with_data_enough_is_that_of_the_surface():
 def test_llama_3_as_printed():
     """Two digits, of which the paper's own 16.55T tokens at 3.8e25 FLOP do not follow."""
     assert pytest.approx(1.046e13, rel=1e-3) == LLAMA3_TOKENS.at(3.8e25)
+
+
+@pytest.mark.parametrize(
+    "surface",
+    [
+        *(
+            PUBLISHED[name]
+            for name in ("hoffmann", "hoffmann_printed", "besiroglu", "muennighoff_c4")
+        ),
+        Surface(1.7, 2e5, 4e6, 0.7, 0.75, k=0.5),
+        Surface(0.9, 40.0, 60.0, 0.3, 0.33, ceiling=5.545),
+    ],
+)
+def test_budget_of_loss_is_the_budget_whose_optimum_has_that_loss(surface):
+    """It inverts the least loss of a budget, in every form, and reduced() the form."""
+    for flops in (1e15, 1e20, 5.76e23):
+        n, d = surface.optimal_allocation(flops)
+        loss = surface.predict_loss(n, d)
+        assert budget_of_loss(surface, loss) == pytest.approx(flops, rel=1e-7)
+        assert budget_of_loss(surface, surface.predict_loss(3 * n, d / 3)) < flops
+        h = surface.A * n**-surface.alpha + surface.B * d**-surface.beta
+        assert surface.reduced(loss) == pytest.approx(h, rel=1e-9)

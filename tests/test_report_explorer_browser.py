@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scaling.fit.laws import PUBLISHED, Surface
-from scaling.fit.other_laws.published import DataConstrained, inference_optimum
+from scaling.fit.other_laws.published import DataConstrained, budget_of_loss, inference_optimum
 from scaling.report.literature import published_laws
 from scaling.report.optimum import optima
 from scaling.report.text.budget import ONE_DAY
@@ -127,7 +127,7 @@ def test_a_model_costs_what_it_takes_over_the_least(browser: Browser) -> None:
             continue
         for model, tokens in zip(rows[key]["models"], (1e12, 1.4e11), strict=True):
             loss = surface.predict_loss(7e9, tokens)
-            penalty = 6 * 7e9 * tokens / surface.least_flops(loss) - 1
+            penalty = 6 * 7e9 * tokens / budget_of_loss(surface, loss) - 1
             assert model["loss"] == pytest.approx(loss, rel=1e-6)
             assert model["penalty"] == pytest.approx(penalty, rel=1e-6) and penalty > 0
 
@@ -139,7 +139,7 @@ def test_other_forms_of_the_surface_are_read_alike(browser: Browser, form: str) 
     loss = browser.evaluate(f"predictLoss({law}, 1e9, 2e10)")
     assert loss == pytest.approx(surface.predict_loss(1e9, 2e10), rel=1e-9)
     least = browser.evaluate(f"leastFlops({law}.surface, reach({law}.surface, 1e9, 2e10))")
-    assert least == pytest.approx(surface.least_flops(loss), rel=1e-6)
+    assert least == pytest.approx(budget_of_loss(surface, loss), rel=1e-6)
     best = browser.evaluate(
         f"inferenceOptimum({law}.surface, reach({law}.surface, 1e9, 2e10), 1e12)"
     )

@@ -96,12 +96,6 @@ class Surface:
             return share / (1 - share)
         return loss - self.E if self.k is None else (loss - self.E) ** (1 / self.k)
 
-    def least_flops(self, loss: Any) -> Any:
-        """C of the budget whose least loss that is: eq. 4 put into eq. 2, solved for C."""
-        G, gamma = np.exp(self.log_G), self.beta * self.b
-        at_one = self.A * G**-self.alpha + self.B * G**self.beta
-        return 6 * (self.reduced(loss) / at_one) ** (-1 / gamma)
-
     def jacobian(self, params: Any, tokens: Any) -> np.ndarray:
         """Derivatives (n, 5) of the log loss at n runs in E, A, B, alpha and beta, numbers all."""
         x, y = params**-self.alpha, tokens**-self.beta

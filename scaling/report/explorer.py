@@ -38,10 +38,7 @@ def explorer_values(study: Study | None) -> dict[str, object]:
         | _law(law.n, law.d, law.loss)
         for law in published_laws()
     ]
-    labels = axis_labels(study) if study else None
     return {
-        "token": labels.token if labels else "token",
-        "loss_unit": labels.loss_unit if labels else "nats per token",
         "laws": own + published,
         "devices": {gpu.name: gpu.bf16_flops for gpu in GPUS},
         "device": GPU,
@@ -85,7 +82,6 @@ def explorer(study: Study | None) -> str:
         "devices": "".join(
             f"<option{' selected' if gpu.name == GPU else ''}>{gpu.name}</option>" for gpu in GPUS
         ),
-        "token": axis_labels(study).token.capitalize() if study else "Token",
         "figure": html.figure(chart(study)),
     }
     return Template(html.static("explorer.html")).substitute(values)

@@ -88,8 +88,9 @@ def _optima(
             measured = measured or [row.flops for row in stated if row.beyond is None]
             frontier = _frontier(law, bool(stated))
             if measured and frontier is not None:
-                ends = float(min(measured)), float(max(measured))
-                result[key] = Optimum(law_name(key), *ends, *frontier, tuple(stated))
+                low, high = float(min(measured)), float(max(measured))
+                n, d, surface = frontier
+                result[key] = Optimum(law_name(key), low, high, n, d, surface, tuple(stated))
     return result
 
 

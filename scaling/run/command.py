@@ -38,6 +38,7 @@ class SweepCommand:
     details  with mode=plan or measure: the cells of the stages before the grid too
     tune    false: leave out the grid's tuning stage
     watch   with mode=status: show it again until nothing is left to run
+    page    with mode=status: write status.html there too
     finish  with mode=work: fit and report, if this worker is the last to leave
     """
 
@@ -47,6 +48,7 @@ class SweepCommand:
     extend: bool = False
     retry: tuple[Literal["oom", "failed"], ...] = ()
     watch: bool = False
+    page: bool = False
     finish: bool = False
     tune: bool = True
     details: bool = False
@@ -58,6 +60,7 @@ class SweepCommand:
             "extend": "run",
             "retry": "run",
             "watch": "status",
+            "page": "status",
             "finish": "work",
             "details": "plan",
         }

@@ -2,7 +2,7 @@
 
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from typing import Literal
 
@@ -37,9 +37,13 @@ _EXPENDABLE = (
 _GAP = 1  # between columns
 
 
-def show_status(request: Request) -> ExitStatus:
+Seen = Callable[[Sequence[TrialView], Sequence[str]], None]
+
+
+def show_status(request: Request, seen: Seen | None = None) -> ExitStatus:
     """Print the state of every trial, once or until nothing is left to run; a table is redrawn.
 
+    `seen` is told the trials and the lines below them, each time they are looked at.
     With `watch` on anything but a terminal, trials are printed again only as their state changes.
     """
     out, watch = request.command.folder, Watch(request.launcher.lease_s)
@@ -63,6 +67,8 @@ def show_status(request: Request) -> ExitStatus:
                 changed = [v for v in views if shown.get(v.state.trial.id) != v.state.state]
                 _print_plain(changed, total, request.launcher, stored)
                 shown = {v.state.trial.id: v.state.state for v in views}
+            if seen is not None:
+                seen(views, _total_lines(total, request.launcher, stored.plan.stage))
             with suppress(OSError):  # derived, and an archived sweep may be read-only
                 write_runs_csv(out)
             left = total.counts["running"] + total.counts["waiting"]

@@ -108,6 +108,13 @@ class DataConstrained:
         return float(np.exp(log_n)), float(flops / 6 / np.exp(log_n))
 
 
+def budget_of_loss(surface: Surface, loss: Any) -> Any:
+    """C of the budget whose least loss that is: the optimum put into the surface, solved for C."""
+    G, gamma = np.exp(surface.log_G), surface.beta * surface.b
+    at_one = surface.A * G**-surface.alpha + surface.B * G**surface.beta
+    return 6 * (surface.reduced(loss) / at_one) ** (-1 / gamma)
+
+
 def size_for(surface: Surface, tokens: Any) -> Any:
     """The N* of the budget whose D* is `tokens`."""
     return surface.n_opt.at(np.exp(surface.d_opt.log_budget(tokens)))

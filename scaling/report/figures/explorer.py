@@ -47,7 +47,8 @@ def explorer_chart(own: dict[str, Optimum], token: str) -> Chart:
     series: tuple[Series, ...] = (*lines, models, answers)
     notes = tuple((m.params, m.tokens, m.name) for m in MODELS if m.noted)
     x = axis("parameters N", "params", sizes, *(line.x for line in lines))
-    y = axis(f"training {token}s D", "tokens", data, *(line.y for line in lines))
+    data_of = f"training tokens D{f' ({token}s in this study)' if token != 'token' else ''}"
+    y = axis(data_of, "tokens", data, *(line.y for line in lines))
     return Chart(
         "explorer",
         "Size and data by every law",

@@ -69,6 +69,7 @@ function element(name, text, ...children) {
   return made;
 }
 
+const SHORT = 24; // characters that stay on one line
 const loss3 = (x) => x.toFixed(3);
 
 function withEnds(value, ends, write) {
@@ -77,12 +78,11 @@ function withEnds(value, ends, write) {
 }
 
 function columnsOf(q) {
-  const token = values.token;
   const shown = [
     ["N*", (r) => withEnds(r.n, r.ends.n, count)],
     ["D*", (r) => withEnds(r.d, r.ends.d, count)],
-    [`${token}s per parameter`, (r) => compact(r.d / r.n)],
-    ["loss", (r) => withEnds(r.loss, r.ends.loss, loss3)],
+    ["D*/N*", (r) => compact(r.d / r.n)],
+    ["loss (nats)", (r) => withEnds(r.loss, r.ends.loss, loss3)],
   ];
   if (q.by === "n" || q.by === "d") {
     shown.push(["C (FLOP)", (r) => compact(r.flops)]);
@@ -120,7 +120,10 @@ function modelColumns(q) {
 function table(rows, columns) {
   const head = element("tr", "", ...["law", ...columns.map(([name]) => name)].map(heading));
   const body = rows.map((row) => {
-    const cells = columns.map(([name, write]) => cell(name, row.refused ?? write(row)));
+    const cells = row.refused
+      ? [cell("answer", row.refused)]
+      : columns.map(([name, write]) => cell(name, write(row)));
+    if (row.refused) cells[0].colSpan = columns.length;
     const notes = [row.law.note, row.said].filter(Boolean).map((note) => element("small", note));
     const shown = element("tr", "", cell("law", row.law.name, ...notes), ...cells);
     shown.classList.toggle("beyond", row.beyond > 1.001);
@@ -138,6 +141,7 @@ function heading(name) {
 function cell(name, text, ...notes) {
   const made = element("td", "", element("span", text, ...notes));
   made.dataset.label = name;
+  made.classList.toggle("short", !notes.length && text.length <= SHORT);
   return made;
 }
 
