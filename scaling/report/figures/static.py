@@ -158,7 +158,10 @@ def _panel(axes: Axes, panel: Panel, wanted: Format) -> None:
 
 def _ticks(stated: Axis, wanted: int) -> list[tuple[float, str]]:
     """Those of the axis, and the ones just beyond, since a picture has margins."""
-    return Axis(stated.label, stated.kind, stated.low / 1.15, stated.high * 1.15).ticks(wanted)
+    # Of a short axis less: else its ticks would be so few that one is left between the ends.
+    beyond = min(1.15, 1.005 * (stated.high / stated.low) ** 0.05)
+    low, high = stated.low / beyond, stated.high * beyond
+    return Axis(stated.label, stated.kind, low, high).ticks(wanted)
 
 
 def _points(axes: Axes, points: Points, order: int, scale: float) -> None:
