@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is imported: a process that had a second thread hangs those that it forks.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 with suppress(ImportError):  # a GPU's image may lack it
     from hypothesis import settings
 

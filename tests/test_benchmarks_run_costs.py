@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
+
 from benchmarks import run_costs
 from training import checkpointer
 from training.trial import checkpoint
 
 
+@pytest.mark.slow
 def test_run_costs_prints_every_figure(capsys, monkeypatch):
     """Every figure is there."""
     monkeypatch.setattr(checkpointer, "BACKGROUND_BYTES", checkpointer.BACKGROUND_BYTES)

@@ -42,7 +42,7 @@ def by_surface(runs, seed):
 
 @pytest.mark.parametrize(
     ("fit", "simulations", "sigma"),
-    [(by_valleys, 200, 0.005), (by_valleys, 200, 0.02), (by_surface, 120, 0.02)],
+    [(by_valleys, 200, 0.005), (by_valleys, 200, 0.02), (by_surface, 60, 0.02)],
 )
 def test_intervals_cover_90_percent(fit, simulations, sigma):
     assert 0.82 <= coverage(fit, simulations, *DESIGN, sigma) <= 0.97

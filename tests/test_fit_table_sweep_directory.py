@@ -14,6 +14,9 @@ from tests.support.fit_examples import isoflop_rows
 from tests.support.fit_runs import QUICK, SURFACE, check, fitted
 from training.trial.record import RunRecord
 
+# What is read is of interest here, and not what each law makes of it.
+ONE_LAW = (QUICK, "laws=[envelope]")
+
 
 def sweep(folder, states=("done",) * 15, stale=0):
     """A sweep directory of three budgets of five sizes, with the states given in order."""
@@ -71,7 +74,7 @@ def test_read_sweep_is_fitted_by_every_convention(tmp_path):
 def test_read_sweep_accounts_for_every_planned_trial(tmp_path):
     """Every planned trial is accounted for."""
     states = ["done"] * 12 + ["diverged", "oom", "waiting"]
-    document = fitted(f"runs={sweep(tmp_path / 's', states)}", QUICK).document.to_json()
+    document = fitted(f"runs={sweep(tmp_path / 's', states)}", *ONE_LAW).document.to_json()
     check(document)
     assert document["inputs"]["planned"] == 15
     assert [e["reason"] for e in document["inputs"]["excluded"]] == [
@@ -93,10 +96,10 @@ def test_read_sweep_flags_the_isoflop_curve_that_lost_its_edge(tmp_path):
 
 def test_read_sweep_marks_stale_trials_which_are_fitted_and_listed(tmp_path):
     """Stale trials are fitted and listed."""
-    document = fitted(f"runs={sweep(tmp_path / 's', stale=1)}", QUICK).document.to_json()
+    document = fitted(f"runs={sweep(tmp_path / 's', stale=1)}", *ONE_LAW).document.to_json()
     assert document["inputs"]["used"] == 15
     assert "stale_runs" in {warning["code"] for warning in document["warnings"]}
-    document = fitted(f"runs={tmp_path / 's'}", QUICK, "where.stale=0").document.to_json()
+    document = fitted(f"runs={tmp_path / 's'}", *ONE_LAW, "where.stale=0").document.to_json()
     assert document["inputs"]["used"] == 14
 
 
@@ -107,7 +110,7 @@ def test_read_sweep_tells_step_and_height_of_a_loss_that_jumped(tmp_path):
     for path, step, height in ((paths[1], 40, 0.75), (paths[3], 60, 2.25)):
         values = json.loads(path.read_text()) | {"spike_step": step, "spike_nats": height}
         path.write_text(json.dumps(values))
-    document = fitted(f"runs={folder}", QUICK).document.to_json()
+    document = fitted(f"runs={folder}", *ONE_LAW).document.to_json()
     check(document)
     [text] = [w["text"] for w in document["warnings"] if w["code"] == "loss_spikes"]
     assert text == (
@@ -129,7 +132,7 @@ def sealed(folder):
 def warned(folder, *words):
     """The document of one law, the warnings with it, by code."""
     words = words or ("laws=[isoflop]", "require=[]")
-    document = fitted(f"runs={folder}", QUICK, *words).document.to_json()
+    document = fitted(f"runs={folder}", *ONE_LAW, *words).document.to_json()
     check(document)
     texts = {w["code"]: w["text"] for w in document["warnings"]}
     return document, texts
@@ -205,7 +208,7 @@ def test_read_sources_refuses_two_sweeps_of_other_settings(tmp_path):
     plan = json.loads((other / "plan.json").read_text()) | {"setting": "xyz"}
     (other / "plan.json").write_text(json.dumps(plan))
     with pytest.raises(BadInput, match=r"setting: .* has abc and .* has xyz"):
-        fitted(f"runs=[{one},{other}]", QUICK)
+        fitted(f"runs=[{one},{other}]", *ONE_LAW)
 
 
 def test_write_runs_csv_writes_a_run_table_of_the_sweep(tmp_path):
@@ -268,7 +271,7 @@ def test_records_of_an_earlier_version_are_averaged_with_new_ones(tmp_path):
         (folder / "trials" / twin / "record.json").write_text(json.dumps(record))
         plan["trials"].append(trial | {"id": twin})
     (folder / "plan.json").write_text(json.dumps(plan))
-    found = fitted(f"runs={folder}", QUICK).document.inputs
+    found = fitted(f"runs={folder}", *ONE_LAW).document.inputs
     assert (found.used, found.observations) == (30, 15)
 
 
@@ -285,7 +288,7 @@ def test_read_sweep_says_of_each_run_its_arm_and_part(tmp_path):
     assert table.values("arm") == ["gpt2"] * 9 + ["muon"] * 7
     shared = [n for n, name in enumerate(table.values("run_id")) if name == f"{3:012x}"]
     assert [table.values("part")[n] for n in shared] == ["tuning", "grid"]
-    found = fitted(f"runs={folder}", QUICK, "where.arm=gpt2").document.to_json()["inputs"]
+    found = fitted(f"runs={folder}", *ONE_LAW, "where.arm=gpt2").document.to_json()["inputs"]
     assert (found["planned"], found["used"]) == (9, 8)
     lines = write_runs_csv(folder).read_text().splitlines()
     assert len(lines) == 1 + 16 and lines[0].endswith(",arm,part,cooldown_tokens")

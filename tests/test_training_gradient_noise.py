@@ -136,6 +136,7 @@ def test_gradient_noise_of_two_ranks_compares_each_with_the_whole(tmp_path, stat
     assert square > 0 and first["noise_scale_tokens"] == pytest.approx(trace / square, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_gradient_noise_probe_is_invisible_to_the_compiler(tmp_path, monkeypatch):
     """The compiler does not see them.
 

@@ -105,10 +105,17 @@ def fail(config, folder: Path, monkeypatch, guilty: int, fault: str, n: int = 2)
     return record
 
 
-@pytest.mark.parametrize("guilty", [0, 1])
-@pytest.mark.parametrize("fault", FAULTS)
+# Every fault on one rank at each commit, the two ranks in turn; on the other in the full run.
+ON_A_RANK = [
+    pytest.param(fault, guilty, marks=[pytest.mark.slow] * (guilty != number % 2))
+    for number, fault in enumerate(FAULTS)
+    for guilty in (0, 1)
+]
+
+
+@pytest.mark.parametrize(("fault", "guilty"), ON_A_RANK)
 def test_rank_failures_record_names_rank_step_and_cause(
-    config, tmp_path, monkeypatch, guilty, fault
+    config, tmp_path, monkeypatch, fault, guilty
 ):
     """The record names rank step and cause."""
     record = fail(config, tmp_path, monkeypatch, guilty, fault)

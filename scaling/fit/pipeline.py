@@ -115,6 +115,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         *answers(config.predict, observations, standing),
         *further_answers(laws, observations, config, traces, of_optima),
     )
+    method = fits.isoflop.law.method if fits.isoflop else None
     document = FitDocument(
         schema=SCHEMA,
         status=_status(judged, config),
@@ -145,7 +146,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
             *warnings(table, observations, fits, config),
         ),
         laws=laws,
-        conventions=tuple(conventions(table, config, inputs.curves)),
+        conventions=tuple(conventions(table, config, inputs.curves, method)),
         predictions=predicted,
         answers=answered,
         ladder=ladder_table(observations, standing),

@@ -26,7 +26,7 @@ class Child:
     pid: int
     log: Path
 
-    def wait(self, timeout_s: float = 60) -> int:
+    def wait(self, timeout_s: float = 300) -> int:
         """Its exit status, or minus the signal that ended it; a child that hangs is an error."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -38,7 +38,7 @@ class Child:
         os.waitpid(self.pid, 0)
         raise TimeoutError(f"child still running after {timeout_s} s:\n{self.log.read_text()}")
 
-    def until(self, condition: Callable[[], Any], timeout_s: float = 30) -> None:
+    def until(self, condition: Callable[[], Any], timeout_s: float = 300) -> None:
         """Let it run until `condition` holds; an error if it ends before, or never gets there."""
         deadline = time.monotonic() + timeout_s
         while not condition():

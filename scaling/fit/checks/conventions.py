@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from scaling.fit.config import ConventionConfig, FitConfig
-from scaling.fit.dispatch import fit_headline, fit_law
+from scaling.fit.dispatch import fit_law
 from scaling.fit.envelope import traces_of
+from scaling.fit.isoflop import Method
 from scaling.fit.observations import admitted, observe
 from scaling.fit.registry import HEADLINE
 from scaling.fit.results.document import ConventionRow
@@ -19,13 +20,18 @@ _OF_CURVES = 200  # each takes 2 ms for 32 curves
 
 
 def conventions(
-    runs: Table, config: FitConfig, curves: Curves | None = None
+    runs: Table,
+    config: FitConfig,
+    curves: Curves | None = None,
+    method: Method | None = None,
 ) -> list[ConventionRow]:
     """One row for each law under each pair of counts; `reason` where it is refused.
 
     The surface's closed forms need C = 6 N D, so it is fitted under that count alone, which for
     effective parameters is the exact one; profiles, and the envelope of `curves`, need no relation
-    between N, D and C. A count that some runs lack is refused, one that all lack has no rows.
+    between N, D and C. IsoFLOP minima are taken by the headline's `method`, so that rows differ by
+    what is counted alone; where it has none each takes its own. A count that some runs lack is
+    refused, one that all lack has no rows.
     """
     found: list[ConventionRow] = []
     exact = _known(runs, "flops_exact")
@@ -55,20 +61,21 @@ def conventions(
                 counted = replace(config, convention=way, laws=tuple(laws), require=())
                 found += [
                     ConventionRow(params, flops, name, law.a, law.b, law.reason)
-                    for name, law in _fits(runs, counted, curves).items()
+                    for name, law in _fits(runs, counted, curves, method).items()
                 ]
     return found
 
 
 def _fits(
-    runs: Table, config: FitConfig, curves: Curves | None
+    runs: Table, config: FitConfig, curves: Curves | None, method: Method | None
 ) -> dict[str, IsoflopLaw | ParametricLaw | EnvelopeLaw]:
     """The laws under one pair of counts."""
     resamples = min(config.n_bootstrap, _RESAMPLES)
     observations = observe(runs, config)
-    fits: dict[str, IsoflopLaw | ParametricLaw | EnvelopeLaw] = dict(
-        fit_headline(observations, config, resamples).laws.items()
-    )
+    fits: dict[str, IsoflopLaw | ParametricLaw | EnvelopeLaw] = {}
+    for name in (law for law in HEADLINE if law in config.asked):
+        by = {"methods": (method,)} if method and name == "isoflop" else {}
+        fits[name] = fit_law(name, observations, config, resamples, **by).law
     if curves and "envelope" in config.asked:
         traces = traces_of(curves, admitted(runs, config, observations))
         few = min(resamples, _OF_CURVES)
