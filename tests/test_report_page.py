@@ -4,18 +4,20 @@ import json
 import re
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
 from scaling.fit.pipeline import Fit
 from scaling.report.document import write_report
 from scaling.report.html import embed, plotly
-from tests.support.report_example import example
+from tests.support.report_example import example, page_of, study
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = (
@@ -143,3 +145,17 @@ def test_embed_cannot_leave_its_element() -> None:
     assert json.loads(text) == value
     with pytest.raises(ValueError):
         embed(float("nan"))
+
+
+def test_render_of_thousands_of_trials_is_small_and_answers_first(tmp_path: Path) -> None:
+    """The answer stands before the first script, and so is painted before any has run."""
+    found, rng = study(), np.random.default_rng(0)
+    rows = rng.integers(0, len(found.runs), 5000)
+    names = tuple(f"trial-{index:05d}-0745cd60b8d666cf" for index in range(len(rows)))
+    noise = rng.normal(0, 0.01, len(rows))
+    runs = found.runs.take(rows)
+    runs = replace(runs, run_id=names, loss=runs.loss + noise, params=runs.params * np.exp(noise))
+    page = page_of(replace(found, runs=runs), tmp_path).read_text(encoding="utf-8")
+    assert len(page.encode()) <= 8e6
+    for part in ('class="headline"', 'class="state"', 'class="budget"', 'id="limits"'):
+        assert 0 < page.index(part) < page.index("<script")

@@ -33,6 +33,14 @@ def test_weightiest_prefers_the_first_law_of_the_headline() -> None:
     assert weightiest(study(edit).document) == "isoflop"
 
 
+def test_weightiest_names_a_law_that_is_not_that_of_the_headline() -> None:
+    def edit(values: dict[str, Any]) -> None:
+        values["warnings"], values["laws"]["isoflop"]["flags"] = [], []
+
+    said = "parametric surface: the interval of E reaches zero"
+    assert weightiest(study(edit).document) == said
+
+
 def test_weightiest_is_the_reason_where_the_headline_is_refused() -> None:
     def refuse(values: dict[str, Any]) -> None:
         refused = {"status": "refused", "flags": [], "reason": "one budget.", "valleys": []}

@@ -3,6 +3,7 @@
 All arithmetic is in static/laws.js, equal to scaling/fit/laws.py and other_laws/published.py.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from string import Template
@@ -21,6 +22,9 @@ from scaling.report.text.labels import axis_labels
 from training.device.data_sheets import GPUS
 from training.device.stated import FULL_MFU
 
+LARGEST_VOCABULARY = 50_257
+"""Of the published laws' runs: a loss above that of guessing among it is no prediction."""
+
 SCRIPTS = ("numbers.js", "laws.js", "explorer.js")
 
 
@@ -34,7 +38,7 @@ def explorer_values(study: Study | None) -> dict[str, object]:
     """What explorer.js reads: laws by key, those of the study first, and devices."""
     own = [] if study is None else [_own(key, law) for key, law in optima(study).items()]
     published = [
-        {"key": law.key, "name": law.name, "note": law.note, "own": False}
+        {"key": law.key, "name": law.name, "note": law.note, "own": False, "range": law.range}
         | _law(law.n, law.d, law.loss)
         for law in published_laws()
     ]
@@ -44,6 +48,7 @@ def explorer_values(study: Study | None) -> dict[str, object]:
         "device": GPU,
         "mfu": 100 * FULL_MFU,
         "farthest": FARTHEST,
+        "guessing": math.log(LARGEST_VOCABULARY),
         "half_lives": {"data": DATA_HALF_LIFE, "params": PARAMS_HALF_LIFE},
     }
 

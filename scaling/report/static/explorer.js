@@ -191,7 +191,8 @@ function explore() {
   status.textContent = `${each}${took}.`;
   const columns = q.by === "model" ? modelColumns(q) : columnsOf(q);
   field("answers").replaceChildren(table(rows, columns));
-  mark(rows.flatMap((row) => row.models ?? (row.n ? [row] : [])));
+  const answered = rows.filter((row) => !row.refused);
+  mark(answered.flatMap((row) => row.models ?? [row]));
 }
 
 function answer(q) {
@@ -201,7 +202,8 @@ function answer(q) {
     const far = row.models ? row.models[0] : row;
     row.beyond = far.beyond;
     row.said = saidOf(far);
-    if (row.beyond > values.farthest) row.refused = "no answer";
+    const guessed = !law.own && far.loss > values.guessing; // worse than guessing a token
+    if (row.beyond > values.farthest || guessed) row.refused = "no answer";
     return row;
   });
 }

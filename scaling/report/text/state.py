@@ -22,7 +22,13 @@ def weightiest(document: FitDocument) -> str:
     if refused and not any(map(labels.has_numbers, refused)):
         return labels.reason(refused[0])
     found = min(_flags(document), key=_weight, default=None)
-    return "" if found is None else found[1].text.rstrip(".")
+    if found is None:
+        return ""
+    place, flag = found
+    first = next((at for at, key in enumerate(HEADLINE) if key in document.laws), 0)
+    of_another = first < place < len(HEADLINE)  # than the law of the sentence above
+    said = f"{labels.law_name(HEADLINE[place])}: " if of_another else ""
+    return f"{said}{flag.text.rstrip('.')}"
 
 
 def _flags(document: FitDocument) -> Iterator[tuple[int, Flag]]:
