@@ -68,7 +68,7 @@ def test_run_mode_without_done_trial_ends_with_3(tmp_path, capsys):
     """A grid of which nothing is done ends with 3."""
     out = tmp_path / "out"
     line = overrides(tmp_path, out, "grid.budgets=[1e8]", "grid.sizes=1")
-    assert call(*line, "grid.rules.lr_factor=1e9", "optimizer.grad_clip=1e9") == 3
+    assert call(*line, "optimizer.weight_decay=1e9", "optimizer.grad_clip=1e9") == 3
     text = capsys.readouterr().out
     assert "1 diverged" in text
     (record,) = out.glob("trials/*/record.json")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from common.errors import BadInput
 from common.text import listed, plural
 from configs.suggest import one_of
-from scaling.fit.config import FitConfig
+from scaling.fit.config import ALL_ARMS, FitConfig
 from scaling.fit.flags import Flag
 from scaling.fit.multiplier import Arm, Asked, multipliers, refused
 from scaling.fit.pipeline import Fit
@@ -19,7 +19,7 @@ from scaling.fit.results.multipliers import Multiplier
 from scaling.fit.table.inputs import Sources, asked_values, values_of
 from scaling.fit.table.schema import PARTS
 
-ARM, BASELINE, TOGETHER = "arm", "baseline", "none"
+ARM, BASELINE = "arm", "baseline"
 
 
 def by_arm(config: FitConfig, sources: Sources) -> FitConfig:
@@ -27,7 +27,7 @@ def by_arm(config: FitConfig, sources: Sources) -> FitConfig:
 
     by=none asks for one fit of all arms together. Raises BadInput.
     """
-    if config.by == TOGETHER:
+    if config.by == ALL_ARMS:
         return replace(config, by=None)
     if config.by is not None or len(arms_in(config, sources, ARM)) < 2:
         return config

@@ -12,6 +12,7 @@ from scaling.fit.table.schema import COUNTS
 Objective = Literal["huber", "lad", "least_squares", "least_squares_loss", "asymmetric"]
 FigureFormat = Literal["pdf", "svg", "png"]
 SurfaceForm = Literal["hoffmann", "tied", "coupled", "bounded"]
+ALL_ARMS = "none"  # by=: one fit of all arms together
 MOST_FLOPS = 1e35  # the largest budget to predict: beyond is a slip
 _UNIT_NAMES = {
     **dict.fromkeys(("k", "thousand", "thousands"), 1e3),

@@ -12,8 +12,7 @@ from configs.groups import swept_experiments
 from configs.load import compose_config
 from configs.overrides import Keys, key_of
 from configs.schema import build
-from scaling.fit.arms import TOGETHER
-from scaling.fit.config import FitConfig
+from scaling.fit.config import ALL_ARMS, FitConfig
 from scaling.plan.arms import RULED, arms_of
 from scaling.plan.config import GridConfig
 from scaling.plan.precision.assumed_law import PrecisionConfig
@@ -168,7 +167,7 @@ def fit_config(command: SweepCommand, changes: Any, stored: dict[str, Any]) -> F
     if not isinstance(changes, dict):
         raise BadInput(f"fit: found {changes!r}, expected fields of fit.yaml, as fit.seed=1")
     for name in ("runs", "out", "by"):
-        if name in changes and (name, changes[name]) != ("by", TOGETHER):
+        if name in changes and (name, changes[name]) != ("by", ALL_ARMS):
             raise BadInput(f"fit.{name}: a sweep fits its own runs, into out/fit; use fit.py")
     out = command.out or "."
     values = OmegaConf.merge(
