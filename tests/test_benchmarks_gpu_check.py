@@ -114,7 +114,8 @@ def test_packed_trials_take_turns_or_share_under_a_daemon_that_is_ended(
     monkeypatch.setenv("MPS_NOTES", str(tmp_path / "notes"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr(packing, "AT_ONCE", (1,))
-    rows = measured(packing.packing, context_in(tmp_path)).rows
+    monkeypatch.setattr(packing, "WINDOW_S", 100.0)  # a busy machine answers late
+    rows = measured(packing.packing, context_in(tmp_path, 3000.0)).rows
     assert rows.pop("sharing")["mps"]
     assert set(rows) == {"1 in turns", "1 under MPS"}
     assert all(row["answers"] == 1 and row["tokens_per_s"] > 0 for row in rows.values())
