@@ -23,6 +23,13 @@ def test_axis_covers_the_known_values_and_places_them() -> None:
     assert found.place([1e3, 1e4, 1e5]) == (0, 0.5, 1)
     assert (1e4, "10k") in found.ticks()
     assert axis("N", "params", [7.0, 7.0]).place([7.0]) == (0.5,)
+    assert axis("loss", "loss", [7.0], log=False).high == 7.0
+
+
+def test_axis_of_one_value_has_round_ticks_on_both_sides() -> None:
+    """All trials of one size: else the ticks lie on one another."""
+    found = axis("N", "params", [36.9e3, 36.9e3])
+    assert found.low < 36.9e3 < found.high and len(found.ticks()) > 2
 
 
 @pytest.mark.parametrize("kind", ["flops", "params", "tokens", "ratio", "value", "loss"])

@@ -51,7 +51,7 @@ def test_run_mode_from_config_to_report_and_again(tmp_path, capsys):
     (out / "runs.csv").mkdir()
     capsys.readouterr()
     assert call("mode=status", f"out={out}", "watch=true", "page=true") == 0
-    assert "nothing runs" in (out / "status.html").read_text().split("<script", 1)[0]
+    assert "nothing is left to run" in (out / "status.html").read_text().split("<script", 1)[0]
     text = capsys.readouterr().out
     assert text.count(" done ") == 4 + 1 and "4 planned = 4 done" in text
 

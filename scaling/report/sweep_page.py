@@ -65,8 +65,10 @@ def render_sweep(name: str, trials: Sequence[ShownTrial], lines: Sequence[str]) 
     values["dark"] = interactive.dark_colors(drawn)
     failed = sum(trial.state in _FAILED for trial in trials)
     runs = any(trial.state == "running" for trial in trials)
-    look = "refused" if failed else "flagged" if runs else "ok"
-    word = f"{failed} failed" if failed else "running" if runs else "nothing runs"
+    waiting = sum(trial.state == "waiting" for trial in trials)
+    look = "refused" if failed else "flagged" if runs or waiting else "ok"
+    rest = f"{waiting} waiting" if waiting else "nothing is left to run"
+    word = f"{failed} failed" if failed else "running" if runs else rest
     main = Template(html.static("sweep.html")).substitute(
         title=html.text(f"Sweep {name}"),
         headline=html.text(f"{lines[0]}." if lines else "No trial is planned."),

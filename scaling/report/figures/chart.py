@@ -19,6 +19,7 @@ Ends = tuple[float, float]
 Values = Sequence[float | None] | Sequence[float] | np.ndarray
 _STEPS = ((1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
 _LONGEST_NAME = 80
+_ROOM = 1.5  # about the one value of an axis, for round ticks beside it
 _WRITERS: dict[Kind, Callable[[float], str]] = {
     "params": tick,
     "tokens": tick,
@@ -133,9 +134,12 @@ class Chart:
 
 
 def axis(label: str, kind: Kind, *values: Values, log: bool = True) -> Axis:
-    """The axis of such values; unknown ones do not count."""
+    """The axis of such values; unknown ones do not count. One value has room on both sides."""
     known = [float(v) for part in values for v in part if v is not None and math.isfinite(v)]
-    return Axis(label, kind, min(known), max(known), log)
+    low, high = min(known), max(known)
+    if log and low > 0 and high <= low * (1 + 1e-6):
+        low, high = low / _ROOM, high * _ROOM
+    return Axis(label, kind, low, high, log)
 
 
 def rounded(values: Values) -> list[float | None]:
