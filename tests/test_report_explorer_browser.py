@@ -10,6 +10,7 @@ import pytest
 
 from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.other_laws.published import DataConstrained, budget_of_loss, inference_optimum
+from scaling.report.explorer import explorer_values
 from scaling.report.literature import published_laws
 from scaling.report.optimum import optima
 from scaling.report.text.budget import ONE_DAY
@@ -165,6 +166,8 @@ def test_other_forms_of_the_surface_are_read_alike(browser: Browser, form: str) 
         ("-5", None),
         ("0", None),
         ("1e999", None),
+        ("1e300", None),
+        ("1e-300", None),
         ("7 apples", None),
     ],
 )
@@ -193,3 +196,41 @@ def test_a_question_is_one_click_and_a_link_asks_it_again(browser: Browser, page
     told = browser.evaluate("byId('explore-status').textContent")
     assert "no number" in told
     assert browser.evaluate("byId('explore-flops').getAttribute('aria-invalid')") == "true"
+
+
+STATUS = "byId('explore-status').textContent"
+
+
+def test_no_fragment_stops_the_page_and_a_link_asks_the_same_in_an_open_one(
+    browser: Browser, page: Path
+) -> None:
+    browser.call("Page.navigate", url="about:blank")
+    browser.call("Page.navigate", url=page.as_uri() + "#%E0%A4%A")
+    browser.wait("document.readyState === 'complete' && location.protocol === 'file:'")
+    assert browser.evaluate(STATUS).startswith("8e11 FLOP: ")
+    for fragment, field, value in (
+        ("explorer?by=n&n=70B", "by", "n"),
+        ("explorer?by=zzz&device=QQ&days=%", "by", "flops"),
+        ("explorer?flops=1e%2B12", "flops", "1e+12"),
+    ):
+        browser.evaluate(f"location.hash = '#{fragment}'")
+        browser.wait(f"byId('explore-{field}').value === '{value}'", 10)
+    assert browser.evaluate("byId('explore-device').value") == "H200"
+    assert browser.evaluate(STATUS).startswith("1e12 FLOP: ")
+
+
+def test_a_loss_in_bits_says_so(browser: Browser) -> None:
+    def in_bits(document: dict[str, Any]) -> None:
+        document["options"]["loss_unit"] = "bpb"
+
+    values = json.dumps(explorer_values(study(in_bits))["laws"])
+    told = browser.evaluate(f"""
+        {values}.filter((law) => law.surface).map((law) => {{
+          const row = allocate(law, {{by: "flops", flops: 1e11, unique: 1e5}});
+          const model = {{ law, models: [judgeModel(law, 1e4, 1e6)] }};
+          const cells = [...columnsOf({{unique: 1e5}}), ...modelColumns({{n: 1e4, d: 1e6}})];
+          return [cells[3][1](row), cells[4][1](row), cells[5][1](model)];
+        }})
+    """)
+    assert all("bits per byte" in cell for cell in told[0])
+    assert not any("bits" in cell for law in told[1:] for cell in law)

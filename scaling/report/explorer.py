@@ -36,7 +36,7 @@ def chart(study: Study | None) -> Chart:
 
 def explorer_values(study: Study | None) -> dict[str, object]:
     """What explorer.js reads: laws by key, those of the study first, and devices."""
-    own = [] if study is None else [_own(key, law) for key, law in optima(study).items()]
+    own = [] if study is None else _own_laws(study)
     published = [
         {"key": law.key, "name": law.name, "note": law.note, "own": False, "range": law.range}
         | _law(law.n, law.d, law.loss)
@@ -51,6 +51,13 @@ def explorer_values(study: Study | None) -> dict[str, object]:
         "guessing": math.log(LARGEST_VOCABULARY),
         "half_lives": {"data": DATA_HALF_LIFE, "params": PARAMS_HALF_LIFE},
     }
+
+
+def _own_laws(study: Study) -> list[dict[str, object]]:
+    # The table's column says nats: a loss of another unit says its own.
+    unit = axis_labels(study).loss_unit
+    other = "" if unit.startswith("nats") else f" {unit}"
+    return [_own(key, law) | {"unit": other} for key, law in optima(study).items()]
 
 
 def _own(key: str, law: Optimum) -> dict[str, object]:

@@ -71,6 +71,7 @@ function element(name, text, ...children) {
 
 const SHORT = 24; // characters that stay on one line
 const loss3 = (x) => x.toFixed(3);
+const unitOf = (law) => law.unit ?? "";
 
 function withEnds(value, ends, write) {
   if (value === null || value === undefined) return "none";
@@ -82,7 +83,7 @@ function columnsOf(q) {
     ["N*", (r) => withEnds(r.n, r.ends.n, count)],
     ["D*", (r) => withEnds(r.d, r.ends.d, count)],
     ["D*/N*", (r) => compact(r.d / r.n)],
-    ["loss (nats)", (r) => withEnds(r.loss, r.ends.loss, loss3)],
+    ["loss (nats)", (r) => withEnds(r.loss, r.ends.loss, loss3) + (r.loss ? unitOf(r.law) : "")],
   ];
   if (q.by === "n" || q.by === "d") {
     shown.push(["C (FLOP)", (r) => compact(r.flops)]);
@@ -94,9 +95,9 @@ function columnsOf(q) {
     shown.push(["same loss, serving counted", (r) => (r.serving ? told(r.serving) : "none")]);
   }
   if (q.unique) {
-    const told = ({ n, d, epochs, loss }) =>
-      `N ${count(n)}, D ${count(d)}, ${compact(epochs)} epochs: loss ${loss3(loss)}`;
-    shown.push(["with repeats", (r) => (r.repeating ? told(r.repeating) : "none")]);
+    const told = ({ law, repeating: { n, d, epochs, loss } }) =>
+      `N ${count(n)}, D ${count(d)}, ${compact(epochs)} epochs: loss ${loss3(loss)}${unitOf(law)}`;
+    shown.push(["with repeats", (r) => (r.repeating ? told(r) : "none")]);
   }
   if (q.times) {
     const grown = (r) => [r.law.n, r.law.d].map((law) => compact(q.times ** law.slope));
@@ -109,7 +110,8 @@ function modelColumns(q) {
   const told = (m) => {
     const much = 100 * m.penalty;
     const cost = `${much < 10 ? much.toFixed(1) : much.toFixed(0)}% more compute than needed`;
-    return m.loss === null ? "none" : loss3(m.loss) + (m.penalty === null ? "" : `: ${cost}`);
+    if (m.loss === null) return "none";
+    return loss3(m.loss) + unitOf(m.law) + (m.penalty === null ? "" : `: ${cost}`);
   };
   const column = (d, at) => [`loss of ${count(q.n)} on ${count(d)}`, (r) => told(r.models[at])];
   const best = (r) => withEnds(at(r.law.d, budgetOf(r.law.n, q.n)), null, count);
@@ -229,11 +231,16 @@ function writeFragment() {
 }
 
 function readFragment() {
-  const [name, query] = decodeURIComponent(location.hash.slice(1)).split("?");
+  // a field that the fragment leaves out is at its first value; a device nobody has is left out
+  const [name, query] = fragment();
   if (name !== "explorer" || !query) return;
-  for (const [key, value] of new URLSearchParams(query)) {
-    if (FIELDS.includes(key)) field(key).value = value;
+  const asked = new URLSearchParams(query);
+  for (const name of FIELDS) {
+    const [box, value] = [field(name), asked.get(name)];
+    const known = !box.options || [...box.options].some((option) => option.value === value);
+    box.value = value !== null && known ? value : box.dataset.first;
   }
+  field("flops").dataset.times = "";
   explore();
 }
 

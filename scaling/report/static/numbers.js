@@ -29,11 +29,15 @@ for (const name of ["", "flop", "flops", "tokens", "bytes", "parameters", "days"
 }
 const NUMBER = /^\s*(\d[\d,]*\.?\d*|\.\d+)(e[+-]?\d+)?\s*([kmbgt](?![a-z]))?\s*([a-z-]*)\s*$/i;
 
-// 1e20, 1,000, 70B, 1.4T tokens, 5 PF-days; null for what is no number above zero.
+// Beyond these a product of several overflows, and no answer is a number.
+const LEAST_AMOUNT = 1e-9;
+const MOST_AMOUNT = 1e60;
+
+// 1e20, 1,000, 70B, 1.4T tokens, 5 PF-days; null for what is no number from 1e-9 to 1e60.
 function amount(text) {
   const [, digits, power = "", letter = "", word] = NUMBER.exec(text) ?? [];
   const unit = UNITS[word?.toLowerCase()];
   if (unit === undefined) return null;
   const value = Number(digits.replaceAll(",", "") + power) * SCALES[letter.toLowerCase()] * unit;
-  return value > 0 && isFinite(value) ? value : null;
+  return value >= LEAST_AMOUNT && value <= MOST_AMOUNT ? value : null;
 }

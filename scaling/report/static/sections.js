@@ -2,8 +2,15 @@
 
 const closed = [...document.querySelectorAll("details")];
 
+// The id that the address asks for, and what follows a question mark, still escaped: no text that
+// stands in an address may stop the page.
+function fragment() {
+  const [name, ...query] = location.hash.slice(1).split("?");
+  return [name, query.join("?")];
+}
+
 function openTarget() {
-  const name = decodeURIComponent(location.hash.slice(1)).split("?")[0];
+  const [name] = fragment();
   const target = name && byId(name);
   if (!target) return;
   for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) {
