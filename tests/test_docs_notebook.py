@@ -101,6 +101,14 @@ def test_mistakes_in_a_notebook_are_one_line(runs, options, message) -> None:
     assert re.search(message, str(refused.value)) and "\n" not in str(refused.value)
 
 
+def test_a_figure_of_another_suffix_is_refused_before_a_file_is_written(tmp_path: Path) -> None:
+    one = fit_table(ROWS[:1], **QUICK)
+    with pytest.raises(BadInput, match="figures: found 'bmp', expected one of pdf, svg, png"):
+        one.save(tmp_path / "fit", figures=["bmp"])
+    assert not (tmp_path / "fit").exists()
+    assert one.save(tmp_path / "fit", figures="pdf").exists()
+
+
 def test_plot_shows_a_figure_or_says_why_not() -> None:
     found = fit_table(ROWS, **QUICK)
     assert isinstance(found.plot(), Figure)

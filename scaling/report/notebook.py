@@ -26,6 +26,7 @@ from scaling.fit.table.readers import table_in_memory
 from scaling.report.document import study_of, write_report_into
 from scaling.report.figures.all_charts import all_charts
 from scaling.report.figures.chart import Chart
+from scaling.report.paper.files import SUFFIXES
 from scaling.report.paper.records import RECORDS
 from scaling.report.tables.laws import exponents
 from scaling.report.text.headline import headline
@@ -72,9 +73,16 @@ class TableFit:
             raise BadInput(f"to_frame: found {what!r}, expected {one_of(what, RECORDS)}")
         return pandas.DataFrame(RECORDS[what](self.fit))
 
-    def save(self, out: str | Path, figures: Sequence[str] = ()) -> Path:
-        """Write what fit.py writes into the folder `out`; the path of report.html."""
-        return write_report_into(Path(out), self.fit, lambda _: "choose another folder", figures)
+    def save(self, out: str | Path, figures: str | Sequence[str] = ()) -> Path:
+        """Write what fit.py writes into the folder `out`; the path of report.html. BadInput.
+
+        `figures` are suffixes of a paper's figures, or one: pdf, svg, png.
+        """
+        suffixes = (figures,) if isinstance(figures, str) else tuple(figures)
+        for suffix in suffixes:
+            if suffix not in SUFFIXES:
+                raise BadInput(f"figures: found {suffix!r}, expected {one_of(suffix, SUFFIXES)}")
+        return write_report_into(Path(out), self.fit, lambda _: "choose another folder", suffixes)
 
     @cached_property
     def _charts(self) -> Mapping[str, Chart]:
