@@ -8,6 +8,7 @@ import pytest
 from scaling.fit.batches.critical_batch import fit_critical_batch
 from scaling.fit.batches.size_and_steps import fit_size_and_steps
 from scaling.fit.observations import Observations
+from scaling.fit.results.estimate import UNKNOWN
 from scaling.report.figures import interactive, static
 from scaling.report.figures.batches import batch_charts
 from scaling.report.figures.chart import Chart, Line, Points
@@ -76,3 +77,16 @@ def test_both_are_drawn_in_print_and_on_the_page(charts) -> None:
     for chart in charts.values():
         assert static.draw(chart)["png"].startswith(b"\x89PNG")
         assert len(interactive.draw(chart)["data"]) == sum(len(p.series) for p in chart.panels)
+
+
+@pytest.mark.parametrize("lost", [{"steps": (), "batches": ()}, {"B_crit": UNKNOWN}])
+def test_levels_without_steps_or_without_a_batch_are_drawn_as_far_as_known(
+    laws: dict, lost: dict
+) -> None:
+    """A fit.json from before it held the steps; losses whose own critical batch does not show."""
+    law = laws["critical_batch"]
+    law = replace(law, levels=tuple(replace(level, **lost) for level in law.levels))
+    study = Study(replace(example().document, laws={"critical_batch": law}))
+    (chart,) = batch_charts(study)
+    assert len(chart.panels) == (1 if "steps" in lost else 2)
+    assert interactive.draw(chart) and static.draw(chart, ("svg",))

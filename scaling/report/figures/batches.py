@@ -37,7 +37,11 @@ def _critical_batch(law: CriticalBatchLaw, study: Study) -> Chart:
         "colour a loss; each line is (S/S_min - 1)(E/E_min - 1) = 1 of that loss and size. Right: "
         "B_crit = E_min/S_min of each of those losses by itself with its 90% interval, and the law "
         "B*/L^(1/alpha_B) through all; crosses are the gradient noise scale where it was logged.",
-        (_hyperbolas(law, shade, token), _batches(law, shade, token, labels.loss_unit)),
+        (
+            # A fit.json from before it held the steps has no points for the left.
+            *((_hyperbolas(law, shade, token),) if any(one.steps for one in law.levels) else ()),
+            _batches(law, shade, token, labels.loss_unit),
+        ),
         shade,
     )
 
@@ -66,15 +70,16 @@ def _hyperbolas(law: CriticalBatchLaw, shade: Any, token: str) -> Panel:
 
 def _batches(law: CriticalBatchLaw, shade: Any, token: str, unit: str) -> Panel:
     known = [level for level in law.levels if level.B_crit.value is not None]
+    every = np.array([level.loss for level in law.levels])
     losses = np.array([level.loss for level in known])
     values = np.array([level.B_crit.value for level in known])
     ends = tuple(level.B_crit.ci90 for level in known)
     texts = [_said(level, token) for level in known]
     points = Points(losses, values, texts, "run", "ink", "B_crit of one loss", y_ends=ends)
-    series: list[Series] = [points]
+    series: list[Series] = [points] if known else []
     drawn: list[Any] = [values, *(end for end in ends if end)]
     if law.B_star.value is not None and law.alpha_B.value is not None:
-        reach = np.geomspace(min(one.loss for one in law.levels), losses.max(), _POINTS)
+        reach = np.geomspace(every.min(), every.max(), _POINTS)
         line = law.B_star.value / reach ** (1 / law.alpha_B.value)
         series.insert(0, Line(reach, line, "parametric", "B*/L^(1/alpha_B)"))
         drawn.append(line)
@@ -87,7 +92,7 @@ def _batches(law: CriticalBatchLaw, shade: Any, token: str, unit: str) -> Panel:
         series.append(Points(at, scale, told, "law", "isoflop", "gradient noise scale"))
         drawn.append(np.array(scale))
     return Panel(
-        axis(f"loss ({unit})", "loss", losses),
+        axis(f"loss ({unit})", "loss", every),
         axis(f"critical batch ({token}s)", "tokens", *drawn),
         tuple(series),
     )
