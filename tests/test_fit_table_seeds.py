@@ -22,6 +22,17 @@ def test_check_repeats_takes_one_run_at_two_horizons(tmp_path):
     assert len(admitted(path)) == 2
 
 
+def test_checkpoints_without_a_step_are_told(tmp_path):
+    """Rows of one run at three amounts of data are a curve, whose losses had not yet settled."""
+    rows = [row(tokens=n * 1e8, loss=3 - 0.1 * n) for n in (1, 2, 3)]
+    for step, codes in ((None, ["unsettled_schedule"]), (1, [])):
+        steps = [one | ({"step": n * step} if step else {}) for n, one in enumerate(rows, 1)]
+        runs = admitted(write_csv(tmp_path / f"{step}.csv", steps), "rows=runs")
+        found = [flag for flag in data_flags(runs) if "several rows" in flag.text]
+        assert [flag.code for flag in found] == codes
+        assert all("as a has 3" in flag.text and "columns.step=" in flag.text for flag in found)
+
+
 def test_average_losses_averages_and_counts_seeds(tmp_path):
     """Seeds are averaged and counted."""
     rows = [

@@ -1,5 +1,6 @@
 """Flags that several laws share: of the runs, of wide intervals; and shared refusals."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,6 +29,7 @@ _MOST_FAILED = 0.5  # share of the resamples
 # Optima are computed with C = 6 N D: beyond this share of difference they are for another budget.
 _FLOP_MISMATCH = 0.05
 _LONG_WARMUP = 0.25
+_A_CURVE = 3  # rows of one run: two may be its two horizons
 
 
 def data_flags(observations: Observations) -> tuple[Flag, ...]:
@@ -60,6 +62,17 @@ def data_flags(observations: Observations) -> tuple[Flag, ...]:
         runs = plural(int(np.nansum(unmarked)), "run has", "runs have")
         text = f"{runs} no row with is_final=1, so that the last is taken"
         flags.append(Flag("unsettled_schedule", text))
+    if "step" not in observations.columns:  # else they are ends, or rows=runs took them for runs
+        rows = Counter(zip(observations.run_id, observations.params.tolist(), strict=True))
+        curves = [(name, count) for (name, _), count in rows.items() if count >= _A_CURVE]
+        if curves:
+            name, count = curves[0]
+            text = (
+                f"{plural(len(curves), 'run has', 'runs have')} several rows, as {shown(name)} has "
+                f"{count}: before a schedule's end the loss lies above the law; columns.step=NAME "
+                "takes the last row of each"
+            )
+            flags.append(Flag("unsettled_schedule", text))
     return tuple(flags)
 
 
