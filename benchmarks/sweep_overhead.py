@@ -77,9 +77,10 @@ def main(words: Sequence[str]) -> int:
             found |= of_trunks(folder, overrides, options.trunks)
         if options.packed:
             found["packed"] = [packed(folder, overrides, count) for count in options.packed]
-        if options.only == "store" or (options.only is None and not options.trunks):
+        parts = (options.only,) if options.only else () if options.trunks else ("store", "sweep")
+        if "store" in parts:
             found |= of_the_store(folder / "store", overrides)
-        if options.only == "sweep" or not (options.only or options.packed or options.trunks):
+        if "sweep" in parts and not options.packed:
             found |= of_a_sweep(folder, overrides, options.peer_trials)
     found["load_after"] = os.getloadavg()[0]
     for key, value in found.items():

@@ -62,7 +62,9 @@ def data_flags(observations: Observations) -> tuple[Flag, ...]:
         runs = plural(int(np.nansum(unmarked)), "run has", "runs have")
         text = f"{runs} no row with is_final=1, so that the last is taken"
         flags.append(Flag("unsettled_schedule", text))
-    if "step" not in observations.columns:  # else they are ends, or rows=runs took them for runs
+    several = len(set(observations.run_id)) < len(observations)  # soon known of a million runs
+    # With a step they are ends of curves, or rows=runs took them for runs.
+    if several and "step" not in observations.columns:
         rows = Counter(zip(observations.run_id, observations.params.tolist(), strict=True))
         curves = [(name, count) for (name, _), count in rows.items() if count >= _A_CURVE]
         if curves:
