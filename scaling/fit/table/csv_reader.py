@@ -18,10 +18,9 @@ from pyarrow import csv as arrow_csv
 
 from common.errors import BadInput
 from scaling.fit.table.columns import check_names, tidy
-from scaling.fit.table.files import Content, has_quotes, open_text
+from scaling.fit.table.files import CHUNK, Content, has_quotes, open_text
 from scaling.fit.table.schema import NEEDED
 
-_CHUNK = 1 << 20  # bytes
 _LONGEST_ROW = 1 << 28
 _MOST_COMMENTS = 1_000  # lines before the column names
 _DELIMITERS = (",", ";", "\t", "|")
@@ -75,7 +74,7 @@ def read_csv(content: Content) -> tuple[pa.Table, Place]:
     try:
         with content.open() as file:  # Arrow opens no name that its locale has no letters for
             try:
-                data = read(_CHUNK)
+                data = read(CHUNK)
             except pa.ArrowInvalid as error:
                 if "straddling" not in str(error):
                     raise

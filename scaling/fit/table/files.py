@@ -21,7 +21,7 @@ from common.errors import BadInput
 from scaling.fit.table.paths import PACKED_ENDINGS
 from scaling.fit.table.schema import TABLE_KINDS
 
-_CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 20  # bytes
 MOST_UNPACKED = 1 << 31  # bytes
 _PIPES = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 _GZIP, _XZ, _BZIP2, _ZSTD, _ZIP = (
@@ -143,7 +143,7 @@ def has_quotes(content: Content) -> bool:
     name, quotes, empty = content.name, False, True
     with content.open() as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
         try:
-            for part in iter(lambda: text.read(_CHUNK), ""):
+            for part in iter(lambda: text.read(CHUNK), ""):
                 if "\0" in part:
                     raise BadInput(f"{name}: binary (a zero byte); expected text in UTF-8")
                 quotes, empty = quotes or '"' in part, empty and not part.strip()

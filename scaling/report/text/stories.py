@@ -44,7 +44,7 @@ def surface(document: FitDocument) -> Iterator[str]:
 
 
 def residuals(document: FitDocument) -> Iterator[str]:
-    """How much the surface leaves, whether it foretold the top budget, and what stands out."""
+    """How much the surface leaves, whether it predicted the top budget, and what stands out."""
     law, held = document.parametric, document.holdout
     if law is not None and law.residuals:
         yield f"Residual standard deviation {100 * float(np.std(law.residuals)):.2f}% of the loss."
