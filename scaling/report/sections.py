@@ -121,8 +121,8 @@ def _details(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:
             "the surface's value at its own place; five constants share out a sum of 5. An "
             f"outlier is a {document.diagnostics.outliers.rule}. Nothing is dropped from the "
             "headline.",
-            ("Runs of most influence", checks.influence(document)),
-            ("Outliers", checks.outliers(document)),
+            ("Runs of most influence", checks.influence(study)),
+            ("Outliers", checks.outliers(study)),
             ("With and without them", checks.without_outliers(document)),
             ("Residuals by budget", checks.residuals_by_budget(document)),
         ),
@@ -140,7 +140,7 @@ def _details(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:
             ("runs", "Runs"),
             "Every run planned is used or excluded with a reason.",
             ("Account", runs.accounting(document)),
-            ("Excluded", runs.exclusions(document)),
+            ("Excluded", runs.exclusions(study)),
             ("Every point of the fits", runs.observations(study, token)),
         ),
         _detail(("warnings", "Warnings"), "", ("", checks.coded(document.warnings, "None."))),

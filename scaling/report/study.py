@@ -9,6 +9,7 @@ import numpy as np
 from scaling.fit.observations import Observations
 from scaling.fit.results import FitDocument
 from scaling.fit.results.document import Prediction
+from scaling.report.text.run_titles import run_titles
 
 _NOTHING = np.array([])
 MOST_DRAWN = 2_000
@@ -48,6 +49,14 @@ class Study:
         for values in (self.runs.params, self.runs.tokens, self.runs.flops, self.runs.loss):
             mask[[values.argmin(), values.argmax()]] = True
         return mask
+
+    def title(self, run_id: str) -> str:
+        """What a run is called: run_id, or for a run of a sweep its budget, shape and seed."""
+        return self._titles.get(run_id, run_id)
+
+    @cached_property
+    def _titles(self) -> Mapping[str, str]:
+        return run_titles(self.runs)
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:

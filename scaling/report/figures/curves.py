@@ -67,7 +67,10 @@ def curves(study: Study) -> Chart:
         return replace(chart, absent=absent)
     sizes = [curve.params for curve in found]
     shade = run_axis(study, "params", sizes)
-    lines = [_curve(c, place) for c, place in zip(found, shade.place(sizes), strict=True)]
+    lines = [
+        _curve(c, study.title(c.run_id), place)
+        for c, place in zip(found, shade.place(sizes), strict=True)
+    ]
     inks = shade.place(study.runs.params[study.drawn])
     points = run_points(study, "flops", "loss", ink=inks)
     flops = axis(labels.flops, "flops", *(curve.flops for curve in found))
@@ -76,9 +79,9 @@ def curves(study: Study) -> Chart:
     return replace(chart, panels=(Panel(flops, loss, (*lines, points)),), shade=shade)
 
 
-def _curve(curve: ThinCurve, shade: float) -> Line:
+def _curve(curve: ThinCurve, title: str, shade: float) -> Line:
     out = [f"excluded: {curve.excluded}"] if curve.excluded else []
-    heading = said(curve.run_id, "during training", *out, f"N {count(curve.params)}")
+    heading = said(title, "during training", *out, f"N {count(curve.params)}")
     text = [f"D {count(tokens)}" for tokens in curve.tokens]
     line = Line(curve.flops, curve.loss, shade, None, "solid", 1.3, 0.8, None, heading, text)
     return replace(line, ink="faint", dash="dot") if curve.excluded else line

@@ -60,7 +60,8 @@ def run_points(
     index = np.arange(len(study.runs))[rows]
     runs = study.runs.take(index[study.drawn[index]])
     lines = ((*place(runs, row), f"loss {runs.loss[row]:.4f}") for row in range(len(runs)))
-    texts = [said(name, *parts) for name, parts in zip(runs.run_id, lines, strict=True)]
+    names = map(study.title, runs.run_id)
+    texts = [said(title, *parts) for title, parts in zip(names, lines, strict=True)]
     return Points(getattr(runs, x), getattr(runs, y), texts, look, ink, name)
 
 

@@ -125,7 +125,9 @@ def isoflop(study: Study) -> Chart:
         if not own:
             continue
         sizes, losses = [runs.params[s.row] for s in own], [s.loss for s in own]
-        of_seeds = [said(s.run_id, *place(runs, s.row), f"loss {s.loss:.4f}") for s in own]
+        of_seeds = [
+            said(study.title(s.run_id), *place(runs, s.row), f"loss {s.loss:.4f}") for s in own
+        ]
         series.append(Points(sizes, losses, of_seeds, "seed", ink, None, symbol, group))
     for curve in isoflop_curves(study, budgets):
         budget = budgets.flops.index(curve.stated.flops)

@@ -4,6 +4,7 @@ from common.numbers import UNKNOWN, compact, count, fixed
 from scaling.fit.flags import Flag
 from scaling.fit.results import FitDocument
 from scaling.fit.results.checks import Outlier
+from scaling.report.study import Study
 from scaling.report.tables.table import Row, Table, first_rows
 from scaling.report.text import labels
 from scaling.report.text.estimates import with_interval
@@ -11,14 +12,15 @@ from scaling.report.text.estimates import with_interval
 _APART = {True: "yes", False: "no", None: UNKNOWN}
 
 
-def influence(document: FitDocument, most: int = 10) -> Table:
+def influence(study: Study, most: int = 10) -> Table:
     """The runs whose absence moves an exponent most."""
     rows: list[Row] = []
-    for row in document.diagnostics.influence[:most]:
-        run = (row.run_id, count(row.params), count(row.tokens), labels.law_name(row.law))
+    for row in study.document.diagnostics.influence[:most]:
+        cell = (study.title(row.run_id), count(row.params), count(row.tokens))
+        law = labels.law_name(row.law)
         leverage = "none" if row.leverage is None else fixed(row.leverage, 2)
         exponent = (_signed(row.a_change, 4), fixed(row.a_without, 4))
-        rows.append((*run, *exponent, leverage, _percent_of_log(row.residual)))
+        rows.append((*cell, law, *exponent, leverage, _percent_of_log(row.residual)))
     return Table(
         ("run", "N", "D", "law", "a changes by", "a without it", "leverage", "loss over fitted"),
         rows,
@@ -26,16 +28,16 @@ def influence(document: FitDocument, most: int = 10) -> Table:
     )
 
 
-def outliers(document: FitDocument) -> Table:
+def outliers(study: Study) -> Table:
     """Runs beyond the stated rule; they stay in every fit but the one of the next table."""
 
     def row(one: Outlier) -> Row:
-        run = (one.run_id, count(one.params), count(one.tokens))
+        run = (study.title(one.run_id), count(one.params), count(one.tokens))
         return *run, _percent_of_log(one.residual), _signed(one.score, 1)
 
     columns = ("run", "N", "D", "loss over fitted", "robust standard deviations")
     empty = "No run is an outlier by that rule, or these runs show no surface."
-    return first_rows(columns, document.diagnostics.outliers.runs, row, empty)
+    return first_rows(columns, study.document.diagnostics.outliers.runs, row, empty)
 
 
 def without_outliers(document: FitDocument) -> Table:

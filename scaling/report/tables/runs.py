@@ -25,11 +25,13 @@ def accounting(document: FitDocument) -> Table:
     return Table(("runs", "count"), rows)
 
 
-def exclusions(document: FitDocument) -> Table:
+def exclusions(study: Study) -> Table:
     """Every run that no fit uses, and why."""
-    excluded = document.inputs.excluded
+    excluded = study.document.inputs.excluded
     empty = "No run was excluded."
-    return first_rows(("run", "reason"), excluded, lambda e: (e.run_id, e.reason), empty)
+    return first_rows(
+        ("run", "reason"), excluded, lambda e: (study.title(e.run_id), e.reason), empty
+    )
 
 
 def observations(study: Study, token: str) -> Table:
@@ -38,9 +40,13 @@ def observations(study: Study, token: str) -> Table:
 
     def row(at: int) -> Row:
         c, n, d, loss = (float(v[at]) for v in (runs.flops, runs.params, runs.tokens, runs.loss))
-        return runs.run_id[at], compact(c), count(n), count(d), compact(d / n), fixed(loss, 4)
+        cells = compact(c), count(n), count(d), compact(d / n), fixed(loss, 4)
+        name = runs.run_id[at]
+        return (study.title(name), *cells, name) if is_titled else (name, *cells)
 
-    columns = ("run", "C (FLOP)", "N", "D", f"{token}s per parameter", "loss")
+    is_titled = any(study.title(name) != name for name in runs.run_id)
+    columns: Row = ("run", "C (FLOP)", "N", "D", f"{token}s per parameter", "loss")
+    columns += ("run_id",) if is_titled else ()
     return first_rows(columns, range(len(runs)), row, f"Not listed: {study.no_runs}.")
 
 
