@@ -39,13 +39,6 @@ def test_positive_refuses_a_bad_number_with_its_run_and_column(tmp_path, name, v
     assert found in text
 
 
-def test_no_number_names_the_remedy_for_a_decimal_comma(tmp_path):
-    """A decimal comma is refused with the remedy."""
-    path = tmp_path / "runs.csv"
-    path.write_text("params;tokens;loss\n1e6;1e8;3,25\n")
-    assert refusal(path).endswith("found '3,25', expected a number; write a decimal point")
-
-
 def test_same_value_compares_as_numbers_or_as_text():
     """Values are the same as numbers or as text."""
     assert same_value("0", 0) and same_value("1e3", 1000) and same_value("a", "a")

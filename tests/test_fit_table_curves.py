@@ -49,6 +49,20 @@ def test_ends_and_curves_gives_final_points_and_curves(tmp_path):
     assert runs.columns["unmarked_end"].tolist() == pytest.approx([math.nan, 1], nan_ok=True)
 
 
+def test_ends_and_curves_takes_what_a_run_has_once(tmp_path):
+    """The size of a run that only its first row has; two sizes of one run are none."""
+    found = [
+        {**one, "params": one["params"] if one["step"] == 1 else ""} for one in rows(marked=False)
+    ]
+    path = write_csv(tmp_path / "t.csv", found)
+    assert admitted(path).params.tolist() == [1e6, 2e6, 3e6]
+    assert admitted(path, "units.params=1e3").params.tolist() == [1e9, 2e9, 3e9]
+    found[1]["params"], found[2]["params"] = 1e6, 4e6
+    assert "b (params: nothing)" in refusal(
+        write_csv(tmp_path / "t.csv", [*found, *({**one, "run_id": "d"} for one in found[:7])])
+    )
+
+
 def test_ends_and_curves_takes_true_for_the_mark_of_the_last_row(tmp_path):
     """True marks the last row of a curve."""
     rows = [{**row, "step": i % 3, "run_id": "xy"[i // 3]} for i, row in enumerate(ROWS)]
@@ -84,7 +98,7 @@ def test_ends_and_curves_are_the_same_of_csv_and_json(tmp_path, marked, where):
     [
         (5, "loss", "nan", "c.csv:7 (run b): loss: found 'nan', expected a number"),
         (9, "tokens", "1_0", "c.csv:11 (run a): tokens: found '1_0', expected a number"),
-        (20, "loss", "3,1", "c.csv:22 (run c): loss: found '3,1', expected a number; write a dec"),
+        (20, "loss", "3,1", "c.csv:22 (run c): loss: found '3,1', expected a number; decimal="),
         (8, "step", "inf", "c.csv:10 (run a): step: found 'inf', expected a number"),
         (2, "loss", "1e999", "c.csv:4 (run b): loss: found inf, expected a finite number"),
         (6, "run_id", "", "c.csv:8: run_id: found nothing, expected a name, since the table has"),

@@ -21,6 +21,14 @@ from scaling.fit.table.hints import nearest, remedy, scale_of
         ("loss", ["aux_loss", "z_loss", "loss_weight"], None),
         ("loss", ["train/loss", "eval/final_loss"], "eval/final_loss"),
         ("loss", ["val_ppl"], "val_ppl"),
+        (
+            "loss",
+            ["train/CrossEntropyLoss", "eval/c4_en/CrossEntropyLoss"],
+            "eval/c4_en/CrossEntropyLoss",
+        ),
+        ("loss", ["train/loss", "val/z_loss"], "train/loss"),
+        ("loss", ["Verlust (val)"], "Verlust (val)"),
+        ("tokens", ["Tokens (Mrd.)"], "Tokens (Mrd.)"),
         ("loss", ["accuracy"], None),
     ],
 )
@@ -48,6 +56,7 @@ def test_remedy_names_all_that_is_missing_quoted_and_in_units():
             ["config.train.max_steps", "config.train.batch_size", "config.data.seq_len"],
             "config.train.max_steps*config.train.batch_size*config.data.seq_len",
         ),
+        ("tokens", ["max_iters", "batch_size", "block_size"], "max_iters*batch_size*block_size"),
         ("tokens", ["tok/param"], "'tok/param'*params"),
         ("tokens", ["Tokens per Parameter"], "'Tokens per Parameter'*params"),
         ("tokens", ["param/tok"], None),

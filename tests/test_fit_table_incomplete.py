@@ -50,3 +50,10 @@ def test_words_for_nothing_are_empty_cells_in_other_columns(tmp_path):
     path = write_csv(tmp_path / "t.csv", [row(lr="N/A", flops="nan"), row(run_id="b", lr=1e-3)])
     assert sorted(admitted(path).flops) == [6e14, 6e14]
     assert "lr: found 'fast'" in refusal(write_csv(tmp_path / "t.csv", [row(lr="fast")]))
+
+
+def test_refuse_incomplete_offers_no_exclusion_that_leaves_nothing(tmp_path):
+    """Sizes that stand in rows of their own, say: of runs told apart by nothing."""
+    rows = [row(run_id="", params="", tokens=k * 1e8, status="done") for k in (1, 2, 3)]
+    said = refusal(write_csv(tmp_path / "t.csv", rows))
+    assert said.endswith("expected params, tokens and loss in one row of each run")

@@ -4,7 +4,8 @@ import pytest
 
 from common.errors import BadInput
 from scaling.fit.table.melted import unmelted
-from tests.support.fit_tables import table_of
+from tests.support.fit_examples import write_csv
+from tests.support.fit_tables import admitted, table_of
 
 RUNS = {"a": {"params": 1e7, "tokens": 1e9}, "b": {"params": 2e7, "tokens": 3e9, "loss": 3.0}}
 
@@ -40,6 +41,32 @@ def test_unmelted_leaves_other_tables():
     for rows in ([{"variable": "x", "params": 1}], [{"variable": "x", "value": 1}] * 3):
         table = table_of(rows)
         assert unmelted(table) == (table, [])
+
+
+@pytest.mark.parametrize("name", ["metric", "key"])
+def test_unmelted_knows_other_names_by_what_stands_in_them(name):
+    """A column `metric` of losses, sizes and data; one of anything else names something else."""
+    rows = [{("label" if k == "name" else k): v for k, v in row.items()} for row in melted()]
+    rows = [{(name if k == "variable" else k): v for k, v in row.items()} for row in rows]
+    table, (flag,) = unmelted(table_of(rows))
+    assert table.values("params") == [1e7, 2e7] and flag.code == "melted_table"
+    other = table_of([{**row, name: f"of {row[name]}s"} for row in rows])
+    assert unmelted(other) == (other, [])
+
+
+def test_unmelted_reads_a_long_history(tmp_path):
+    """As trackers log it: run, step, metric and value; what is logged once holds for the run."""
+    rows = [
+        {"run_id": run, "step": str(step), "metric": metric, "value": value}
+        for run, n in (("a", 1e7), ("b", 2e7))
+        for step in (0, 1, 2)
+        for metric, value in (
+            [("params", n)] if not step else [("tokens", step * 1e9), ("val_loss", 4.0 - step / 10)]
+        )
+    ]
+    found = admitted(write_csv(tmp_path / "t.csv", rows), "columns.loss=val_loss")
+    assert found.params.tolist() == [1e7, 2e7] and found.tokens.tolist() == [2e9, 2e9]
+    assert found.loss.tolist() == [3.8, 3.8]
 
 
 def test_unmelted_refuses_a_variable_twice():

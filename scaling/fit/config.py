@@ -15,9 +15,9 @@ SurfaceForm = Literal["hoffmann", "tied", "coupled", "bounded"]
 ALL_ARMS = "none"  # by=: one fit of all arms together
 MOST_FLOPS = 1e35  # the largest budget to predict: beyond is a slip
 _UNIT_NAMES = {
-    **dict.fromkeys(("k", "thousand", "thousands"), 1e3),
+    **dict.fromkeys(("k", "thousand", "thousands", "tsd"), 1e3),
     **dict.fromkeys(("m", "million", "millions"), 1e6),
-    **dict.fromkeys(("b", "g", "bn", "billion", "billions"), 1e9),
+    **dict.fromkeys(("b", "g", "bn", "mrd", "billion", "billions"), 1e9),
     **dict.fromkeys(("t", "trillion", "trillions"), 1e12),
 }
 
@@ -149,6 +149,7 @@ class FitConfig:
     seed         of every resampling
     loss_unit    nats per token, or bits per byte (it only changes what E means); bits per token
                  and perplexities are converted to nats
+    decimal      comma reads 3,25 as 3.25 and 1.384.123 as 1384123 in tables of text
     incomplete   exclude leaves out and lists runs without params, tokens or loss
     rows         runs takes each row of a table of curves as a run; auto, its last of each run
     objective    of the surface, on log loss: Huber of width delta, absolute values, squares, or
@@ -184,6 +185,7 @@ class FitConfig:
     exclude: tuple[str, ...]
     seed: int
     loss_unit: Literal["nats", "bpb", "bits", "ppl"]
+    decimal: Literal["point", "comma"]
     incomplete: Literal["refuse", "exclude"]
     rows: Literal["auto", "runs"]
     convention: ConventionConfig

@@ -117,9 +117,10 @@ def admit(
 ) -> tuple["Table", Observations]:
     """The rows of the runs that a fit may use, and each as a point, in one order. BadInput."""
     reasons = _reasons(runs, config, parts)
-    lacking = incomplete_rows(runs, np.array([reason is None for reason in reasons], dtype=bool))
+    used = np.array([reason is None for reason in reasons], dtype=bool)
+    lacking = incomplete_rows(runs, used)
     if config.incomplete == "refuse":
-        refuse_incomplete(runs, lacking)
+        refuse_incomplete(runs, lacking, int(used.sum()))
     for row, what in lacking.items():
         reasons[row] = f"incomplete: {what}"
     table = runs.take(np.array([reason is None for reason in reasons], dtype=bool))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from model.config import GPTConfig
 from model.flops import params_effective
 from scaling.fit.flags import Flag
-from scaling.fit.table.left_out import left_out_line
+from scaling.fit.left_out import left_out_line
 from scaling.plan.ladder import rungs
 from scaling.plan.plan import Plan, by_arm
 

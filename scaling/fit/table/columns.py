@@ -6,7 +6,6 @@ Importing pyarrow starts a thread, so that processes which fork must not import 
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,8 @@ import pyarrow.compute as pc
 from common.errors import BadInput
 from common.text import shown
 from scaling.fit.flags import Flag
-from scaling.fit.table.schema import COUNTS, LETTERS, NUMBERS, as_compared, is_done, is_missing
+from scaling.fit.table.schema import NUMBERS, as_compared, is_done, is_missing
+from scaling.fit.table.written_numbers import PLAIN, number_of, own_unit, spelling_hint
 
 # Of anything counted: beyond is a slip, and squares and exponentials of it overflow.
 _SMALLEST, _LARGEST = 1e-12, 1e40
@@ -27,7 +27,6 @@ _MOST = {"params": 1e20, "tokens": 1e24}  # the surface of more is flat to the l
 if "jemalloc" in pa.supported_memory_backends():  # which alone gives back at once what is free
     pa.set_memory_pool(pa.jemalloc_memory_pool())
     pa.jemalloc_set_decay_ms(0)
-_PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Table:
         except pa.ArrowInvalid:  # not all of the text is a number
             index, distinct = self.distinct(name)
             plain = name in self.units  # of a cell with a unit of its own there would be two
-            found = [math.nan if plain and _counted(v) else _number(v, name) for v in distinct]
+            found = [math.nan if plain and own_unit(v) else number_of(v, name) for v in distinct]
             values = np.array([*found, math.nan])[index]
         return np.where(np.isfinite(values), values, math.nan) * self.units.get(name, 1.0)
 
@@ -137,8 +136,8 @@ class Table:
     def no_number(self, row: int, name: str, run: str | None = None) -> BadInput:
         """The error for a value that is no finite number."""
         value = self._column(name)[row].as_py()
-        if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
-            found, expected = f"{value!r:.60}", "a number" + _hint(value, name)
+        if isinstance(value, str) and not PLAIN.fullmatch(value):
+            found, expected = f"{value!r:.60}", "a number" + spelling_hint(value, name)
         elif value is None or isinstance(value, bool):
             found, expected = "nothing" if value is None else str(value), "a number"
         else:
@@ -258,30 +257,6 @@ def same_value(found: Any, wanted: Any) -> bool:
 def _text(values: Sequence[Any]) -> pa.Array:
     texts = [None if v is None else str(v).encode(errors="replace").decode() for v in values]
     return tidy(pa.array(texts, pa.string()))
-
-
-def _number(value: Any, name: str) -> float:
-    """A value as a number, nan where it is none; the mark of a run's end may be true or false."""
-    text = str(value)
-    if name == "is_final" and text.lower() in ("true", "false"):
-        return float(text.lower() == "true")
-    if (unit := _counted(value)) and name in COUNTS:
-        return float(text[:-1]) * unit
-    return float(text) if _PLAIN_NUMBER.fullmatch(text) else math.nan
-
-
-def _counted(value: Any) -> float | None:
-    """The unit that a cell names itself, as 1.5M does; None without one."""
-    text = str(value)
-    return LETTERS.get(text[-1:]) if _PLAIN_NUMBER.fullmatch(text[:-1].rstrip()) else None
-
-
-def _hint(text: str, name: str) -> str:
-    if _counted(text) and name in COUNTS:
-        return "; one unit is enough: leave units.* or the letter out"
-    if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
-        return "; write neither thousands separators nor a decimal comma"
-    return "; write a decimal point" if re.fullmatch(r"[\d.]+,\d+", text) else ""
 
 
 def check_names(place: str, names: Sequence[str]) -> None:

@@ -14,6 +14,11 @@ import numpy as np
 if TYPE_CHECKING:  # the launcher imports this file and forks: see columns.py
     from scaling.fit.table.columns import Table
 
+# What is one number for the whole of a run, which some write into one of its rows alone.
+_CONSTANTS = """
+    params params_total params_non_embedding params_matmul params_effective n_layer n_head n_embd
+    vocab_size block_size batch_tokens warmup_tokens cooldown_tokens unique_tokens flops_budget seed
+"""
 LOGGED = ("step", "tokens", "flops", "loss", "lr")
 _ALL = (*LOGGED, "val_loss", "noise_scale_tokens")  # the last two by our own trainer alone
 _NAMES_OF_RUNS = frozenset(
@@ -130,9 +135,32 @@ def ends_and_curves(table: "Table", keep: np.ndarray, logged: np.ndarray) -> tup
         part = {name: columns[name][one] for name in LOGGED}
         curves[str(names[run[one[0]]])] = curve(**part)
     ends = np.flatnonzero((keep & ~logged) | marked | unmarked)
-    runs = table.take(ends)
+    runs = _with_constants(table, kept, ends)
     if unmarked.any():
         # The loss of a run whose end is not marked may lie before the end of its schedule.
         marks = [1.0 if unmarked[end] else None for end in ends]
         runs = runs.with_columns({"unmarked_end": marks})
     return runs, dict(sorted(curves.items()))
+
+
+def _with_constants(table: "Table", rows: np.ndarray, ends: np.ndarray) -> "Table":
+    """The rows `ends` of a table, with what is one number in all of a run's rows but empty there.
+
+    `rows` is the mask of the rows of curves.
+    """
+    runs, run = table.take(ends), table.distinct("run_id")[0]
+    found = {}
+    for name in _CONSTANTS.split():
+        if name not in table.names or runs.known(name).all():
+            continue
+        values = table.numbers_or_nan(name)
+        known = np.flatnonzero(rows & np.isfinite(values))
+        least, most = np.full(run.max() + 2, np.inf), np.full(run.max() + 2, -np.inf)
+        np.minimum.at(least, run[known], values[known])
+        np.maximum.at(most, run[known], values[known])
+        one, own = least == most, values[ends]
+        fill = ~runs.known(name) & one[run[ends]]
+        if fill.any():
+            filled = np.where(fill, least[run[ends]], own) / table.units.get(name, 1.0)
+            found[name] = [None if math.isnan(value) else value for value in filled.tolist()]
+    return runs.with_columns(found)

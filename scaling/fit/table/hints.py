@@ -16,10 +16,10 @@ from scaling.fit.table.schema import is_usual, usual_order
 _ABOUT = {
     "params": "params param parameters parameter nparams",
     "tokens": "tokens token ntokens toks",
-    "loss": "loss nll xent ce perplexity ppl",
+    "loss": "loss nll xent ce perplexity ppl verlust",
 }
 _COUNT = "n num number of total count in the model cfg config m k b t million millions mil mio "
-_COUNT += "billion billions bn thousand thousands trillion trillions mm"
+_COUNT += "billion billions bn mrd thousand thousands tsd trillion trillions mm"
 _BESIDE = {
     "params": _COUNT
     + " trainable trained non nonembedding nonembed noembed embedding embeddings embed wo without "
@@ -31,10 +31,11 @@ _BESIDE = {
 _NOT_ALONE = frozenset(["embedding", "embeddings", "embed"])
 _WITHOUT = frozenset(["non", "no", "wo", "without", "excl", "excluding"])
 _HELD_OUT = {"val", "valid", "validation", "eval", "evaluation", "test", "heldout", "held", "dev"}
+_NOT_LM = {"z", "aux", "auxiliary", "router", "balance", "balancing", "reg", "regularization"}
 _SCALES = {
-    **dict.fromkeys(["k", "thousand", "thousands"], "1e3"),
+    **dict.fromkeys(["k", "thousand", "thousands", "tsd"], "1e3"),
     **dict.fromkeys(["m", "mm", "mil", "mio", "million", "millions"], "1e6"),
-    **dict.fromkeys(["b", "bn", "billion", "billions"], "1e9"),
+    **dict.fromkeys(["b", "bn", "mrd", "billion", "billions"], "1e9"),
     **dict.fromkeys(["t", "trillion", "trillions"], "1e12"),
     **dict.fromkeys(["pflop", "pflops"], "1e15"),
     **dict.fromkeys(["eflop", "eflops"], "1e18"),
@@ -48,7 +49,7 @@ _FOLDERS = frozenset((_SETTINGS + "optimizer").split())
 _PARTS = {
     "flops": "flops flop compute total_flops train_flops training_flops training_compute c",
     "steps": "steps n_steps num_steps train_steps training_steps total_steps max_steps iterations "
-    "iters n_iters num_iterations updates num_updates step",
+    "iters n_iters num_iterations max_iters train_iters updates num_updates global_step step iter",
     "batch_tokens": "batch_tokens tokens_per_batch tokens_per_step batch_size_tokens "
     "batch_size_in_tokens global_batch_size_tokens global_batch_tokens",
     "batch": "batch_size global_batch_size train_batch_size total_batch_size global_bs bs batch",
@@ -97,7 +98,9 @@ def nearest(name: str, columns: Sequence[str]) -> str | None:
         *sorted((c for c in columns if _means(name, c)), key=lambda c: _rank(name, c)),
         *difflib.get_close_matches(name, columns, 1, 0.85),
     ]
-    if name == "loss":
+    if name == "loss":  # a loss held out of text that its name says, as eval/c4_en/loss, too
+        held_out = [c for c in columns if is_held_out(c) and not _NOT_LM.intersection(words_of(c))]
+        likely += [column for column in held_out if "loss" in words_of(column)[-2:]]
         likely.sort(key=is_of_training)
     return likely[0] if likely else None
 

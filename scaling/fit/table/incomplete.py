@@ -28,18 +28,18 @@ def incomplete_rows(table: "Table", used: np.ndarray) -> dict[int, str]:
     return {row: ", ".join(parts) for row, parts in sorted(found.items())}
 
 
-def refuse_incomplete(table: "Table", lacking: dict[int, str]) -> None:
-    """BadInput that names all rows which lack a value, if any does."""
+def refuse_incomplete(table: "Table", lacking: dict[int, str], used: int) -> None:
+    """BadInput that names all rows which lack a value, if any of the `used` ones does."""
     if not lacking:
         return
     if len(lacking) == 1:
         [(row, what)] = lacking.items()
         error = table.no_number(row, what.partition(":")[0])
-        raise BadInput(f"{error}; {_CURE.format('the run')}")
+        raise BadInput(f"{error}; {_CURE.format('the run')}" if used > 1 else str(error))
     named = [f"{shown(table.run_name(row))} ({what})" for row, what in lacking.items()]
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     raise BadInput(
         f"{table.source}: {len(lacking)} of {plural(len(table), 'run')} lack a value: "
-        f"{', '.join(named[:_MOST_NAMED])}{more}; expected params, tokens and loss; "
-        f"{_CURE.format('them')}"
+        f"{', '.join(named[:_MOST_NAMED])}{more}; expected params, tokens and loss"
+        + (f"; {_CURE.format('them')}" if len(lacking) < used else " in one row of each run")
     )

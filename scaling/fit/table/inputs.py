@@ -32,6 +32,7 @@ from scaling.fit.table.schema import (
 )
 from scaling.fit.table.sweep_directory import read_sweep, sweep_curves
 from scaling.fit.table.wandb_export import Chart, adopt, is_chart, read_chart
+from scaling.fit.table.written_numbers import with_decimal_comma
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def read_sources(config: FitConfig, given: Table | None = None) -> Sources:
     charts, curves, digests = [], [], []
     flags: list[Flag] = []
     for path in map(Path, config.paths):
-        table = _read(path) if given is None else given
+        table = _read(path, config.decimal) if given is None else given
         digests.append(table.digest)
         if is_chart(table.names):
             charts.append(read_chart(table, config.columns, config.loss_unit))
@@ -171,13 +172,16 @@ def asked_values(sources: Sources, config: FitConfig, name: str) -> tuple[list[s
     return sorted(found.values()), [r for r in empty if table.run_name(r) not in config.exclude]
 
 
-def _read(path: Path) -> Table:
+def _read(path: Path, decimal: str) -> Table:
     _log.info("reading %s", path)
     try:
-        return read_sweep(path) if path.is_dir() else read_table(path)
+        table = read_sweep(path) if path.is_dir() else read_table(path)
     except OSError as error:
         where = error.filename or path
         raise BadInput(f"{where}: {error.strerror or error}; expected a readable file") from None
+    if decimal == "comma" and not table.sweep:
+        table = replace(table, data=with_decimal_comma(table.data, table.source))
+    return table
 
 
 def _without_pasted(tables: Sequence[Table], flags: list[Flag]) -> list[Table]:

@@ -15,8 +15,8 @@ from configs.schema import build
 from model import flops as counts
 from model.config import GPTConfig
 from scaling.fit.flags import Flag
+from scaling.fit.left_out import Cell, left_out_line
 from scaling.fit.table.curves import Curves, curve_of_metrics
-from scaling.fit.table.left_out import Cell, left_out_line
 from scaling.fit.table.schema import TABLE_KINDS
 from training.trial.attempt import RECORD
 from training.trial.metrics import scan_metrics

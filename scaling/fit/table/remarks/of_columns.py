@@ -18,7 +18,8 @@ from scaling.fit.table.hints import (
 )
 from scaling.fit.table.loss_unit import rising, unit_flags
 from scaling.fit.table.remarks.odd_cells import odd_cells
-from scaling.fit.table.schema import DONE, OTHERS, is_done
+from scaling.fit.table.schema import COUNTS, DONE, OTHERS, is_done
+from scaling.fit.table.written_numbers import maybe_thousands
 
 # No language model was trained below these, and none above.
 _LEAST = {"params": 2_000.0, "tokens": 1e5, "flops": 1e10}
@@ -33,8 +34,10 @@ def remarks(runs: Table, config: FitConfig) -> Iterator[Flag]:
     """What to tell of a table of runs that is no sweep of our own."""
     done = runs.take(runs.done)
     columns = {name: done.numbers_or_nan(name) for name in ("params", "tokens", "loss", "flops")}
-    for name in ("params", "tokens", "flops"):
+    for name in _LEAST:
         yield from _unit(done, name, config)
+    for name in [name for name in COUNTS if name in done.names and name not in _LEAST]:
+        yield from _thousands(done, name, config)
     yield from odd_cells(done)
     by_rule = 6 * columns["params"] * columns["tokens"]
     own = np.where(np.isnan(columns["flops"]), by_rule, columns["flops"])
@@ -121,12 +124,28 @@ def _unit(runs: Table, name: str, config: FitConfig) -> Iterator[Flag]:
             f"{start} are {low:.3g} to {high:.3g}: are they log10? derive.{name}=\"10**'{read}'\""
         )
         yield Flag("units", text)
+    elif thousands := list(_thousands(runs, name, config)):
+        yield from thousands
     elif middle < _LEAST[name] or middle > _MOST[name]:
         text = (
             f"{start} are {low:.3g} to {high:.3g}, which no language model has; if they count in "
             f"another unit, name it, as units.{name}={_UNITS[name]}"
         )
         yield Flag("units", text)
+
+
+def _thousands(runs: Table, name: str, config: FitConfig) -> Iterator[Flag]:
+    """Whether the points in the cells of a count stand between thousands."""
+    cell = maybe_thousands(runs.distinct(name)[1])
+    if cell is None or name in config.units or name in config.derive:
+        return
+    read = config.columns.get(name, name)
+    text = (
+        f"{name}: cells as {cell!r}{f' of {read!r}' if read != name else ''} were read as "
+        f"{float(cell):g}: decimal=comma reads a point between thousands, and units.{name}= says "
+        "what one unit is"
+    )
+    yield Flag("units", text)
 
 
 def _other_losses(runs: Table, read: str, is_mapped: bool) -> Iterator[Flag]:

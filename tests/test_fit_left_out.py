@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import BadInput
 from common.files import to_json
-from scaling.fit.table.left_out import left_out_line
+from scaling.fit.left_out import left_out_line
 from scaling.fit.table.sweep_directory import read_sweep
 from scaling.plan.grid import plan_grid
 from scaling.plan.plan_json import plan_to_json
