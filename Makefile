@@ -13,8 +13,9 @@ export DATA_DIR ?= $(SHARED)/data
 export TIKTOKEN_CACHE_DIR ?= $(SHARED)/data/tiktoken_cache
 endif
 
-# One thread a process: every parallel thing here (trials, test workers) is a process.
-TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
+# One thread a process: every parallel thing here (trials, test workers) is a process. Bytecode is
+# kept, also where a container's image says not to: tests start a thousand processes.
+TEST_ENV := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
 # nproc heeds OMP_NUM_THREADS, which says nothing of processes.
 # Two more than the cores: ranks, Slurm and kills wait for half of their time.
 WORKERS ?= $(shell echo $$(($$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || echo 2) + 2)))

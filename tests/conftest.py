@@ -1,5 +1,6 @@
 """What some tests need, and what happens where it is not there."""
 
+import gc
 import os
 import shutil
 import signal
@@ -54,6 +55,12 @@ def pytest_configure() -> None:
     """Heed the signals that tests send, also under nohup or behind `&`, which ignore them."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what collection made: it lives to the end of the session."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,6 +1,9 @@
 """Fits for tests: a config, a table on disk, and IsoFLOP grids on a known surface."""
 
 import csv
+import re
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,21 @@ from scaling.fit.config import FitConfig
 from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.observations import Observations
 
+_PLAIN_PATH = re.compile(r"runs=[\w./-]+")
+
 
 def config(*overrides: str) -> FitConfig:
     """The config that fit.py makes of these overrides."""
+    paths = [override for override in overrides if override.startswith("runs=")]
+    if len(paths) == 1 and _PLAIN_PATH.fullmatch(paths[0]):
+        named = tuple("runs=T" if override == paths[0] else override for override in overrides)
+        return replace(_composed(named), runs=paths[0].removeprefix("runs="))
+    return _composed(overrides)
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> FitConfig:
+    """Composing takes Hydra longer than many a test, and most ask for the same options."""
     maps = ("where", "columns", "derive")
     keys = Keys(open=("units",), paths=(), maps=maps, once=False)  # a test's own come last
     values = compose_config("fit", overrides, keys=keys)

@@ -1,5 +1,6 @@
 """Checks JSON values against the schemas of results: the keywords that these use, no others."""
 
+from functools import cache
 from typing import Any
 
 from scaling.fit.results import FitDocument
@@ -18,7 +19,10 @@ TYPES: dict[str, Any] = {
 
 def problems(value: Any, kind: Any = FitDocument) -> list[str]:
     """Where `value` departs from the schema of a type of results; nothing if it does not."""
-    return list(_problems(value, json_schema(kind), kind.__name__))
+    return list(_problems(value, _schema(kind), kind.__name__))
+
+
+_schema = cache(json_schema)
 
 
 def _problems(value: Any, schema: dict[str, Any], place: str) -> list[str]:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 from configs.load import compose_config
 from configs.schema import build
@@ -19,6 +20,7 @@ from training.trial.record import RunRecord, blank_record
 CORPUS = 29_600_000
 
 
+@cache
 def experiment(name: str, *overrides: str) -> tuple[TrainConfig, GridConfig]:
     values = compose_config("sweep", (f"experiment={name}", *overrides))
     del values["launcher"], values["foresight"]

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.cli import Arguments
-from configs.load import CONFIG_DIR, compose_config
+from configs.load import CONFIG_DIR
 from configs.schema import build
-from scaling.plan.config import GridConfig
 from scaling.plan.plan import Plan, Trial
 from scaling.run import trial_states
 from scaling.run.command import Request, read_request
@@ -18,6 +17,7 @@ from scaling.run.config import LauncherConfig
 from scaling.run.store import StoredPlan
 from scaling.run.workers.processes import ForkedProcess, Task
 from scaling.run.workers.worker import Worker
+from tests.support.plan_examples import experiment
 from tests.support.tiny_training import tiny_config, write_text
 from tests.support.typed import last_of_each
 from training.config import TrainConfig, as_mapping
@@ -76,8 +76,7 @@ def done_record(config: TrainConfig, attempts: int) -> RunRecord:
 def pretended_plan(folder: Path, seeds: Sequence[int]) -> Plan:
     """Trials that differ by seed alone."""
     base = loaded(tiny_config(folder, seed=max(seeds, default=0)))
-    values = compose_config("sweep", ["experiment=smoke"])
-    grid = build(GridConfig, values["grid"], "grid")
+    _, grid = experiment("smoke")
     configs = [replace(base, seed=seed) for seed in seeds]
     trials = tuple(Trial(trial_id(config), 1e9, config, 1.0) for config in configs)
     return Plan(setting_digest(base), base, grid, trials, ())
