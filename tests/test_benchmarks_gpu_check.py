@@ -262,6 +262,7 @@ runpy.run_module("pytest", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.slow
 def test_the_tests_of_a_gpu_need_no_package_that_its_image_lacks() -> None:
     files = sorted(str(path) for path in (ROOT / "tests").glob("test_gpu*.py"))
     words = ["-q", "--collect-only", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]

@@ -85,6 +85,7 @@ def test_a_frame_keeps_no_index_and_its_own_types() -> None:
     ("runs", "options", "message"),
     [
         (ROWS, {"n_bootstraps": 4}, r"n_bootstraps: unknown key; .*n_bootstrap"),
+        (ROWS, {"foo": 3}, r"^foo: unknown key; (?!.*\b(verbose|by|out|figures)\b)"),
         (ROWS, {"isoflop": {"windows": 4}}, r"isoflop.windows: unknown key"),
         (ROWS, {"by": "recipe"}, r"by: found in fit_table, expected on the command line"),
         (ROWS, {"predict": 1e20}, r"predict: found 1e\+20, expected a group of fields"),

@@ -33,6 +33,7 @@ from tests.support.fit_runs import run, table
         ("holdout=-1.0", "holdout: found -1"),
         ("predict.flops=[0]", "predict.flops: found 0"),
         ("by=nothing", "by: no column 'nothing'"),
+        ("explore=true", "explore: found true beside runs="),
     ],
 )
 def test_fit_config_refuses_bad_options(tmp_path, capsys, override, says):

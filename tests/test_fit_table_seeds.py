@@ -33,6 +33,21 @@ def test_checkpoints_without_a_step_are_told(tmp_path):
         assert all("as a has 3" in flag.text and "columns.step=" in flag.text for flag in found)
 
 
+@pytest.mark.parametrize(("spaced", "told"), [("even", True), ("log", False)])
+def test_checkpoints_without_a_name_are_told_by_their_even_steps(tmp_path, spaced, told):
+    """Runs of a grid are at even ratios of data; a name and a step given leave one row a size."""
+    tokens = [k * 1e8 if spaced == "even" else 1e8 * 1.5**k for k in range(1, 9)]
+    rows = [
+        {"params": n, "tokens": d, "loss": 2 + (d / 1e6) ** -0.3 + (n / 1e4) ** -0.3}
+        for n in (1e6, 2e6, 4e6)
+        for d in tokens
+    ]
+    path = write_csv(tmp_path / "t.csv", rows)
+    texts = [flag.text for flag in data_flags(admitted(path)) if flag.code == "unsettled_schedule"]
+    assert any("24 rows of 3 sizes stand at even steps" in text for text in texts) == told
+    assert len(admitted(path, "columns.run_id=params", "columns.step=tokens")) == 3
+
+
 def test_average_losses_averages_and_counts_seeds(tmp_path):
     """Seeds are averaged and counted."""
     rows = [

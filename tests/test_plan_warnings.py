@@ -9,7 +9,7 @@ from scaling.plan.grid import plan_grid
 from scaling.plan.ladder import rungs
 from scaling.plan.plan import StageResults
 from scaling.plan.warnings import UNTUNED, plan_warnings
-from tests.support.plan_examples import QUICKSTART, STAGED
+from tests.support.plan_examples import QUICKSTART, STAGED, experiment
 
 BASE, GRID = QUICKSTART
 
@@ -55,6 +55,17 @@ def test_plan_warnings_name_curve_cut_by_ladder(side):
     times = SIZES[last] / GRID.centre.n_effective(budget)
     (line,) = [line for line in found if line.startswith(f"{budget:.3g} FLOP")]
     assert f"its {side} size is {times:.2g} times" in line and "the ladder ends there" in line
+
+
+@pytest.mark.parametrize("name", ["shape", "critical_batch"])
+def test_plan_warnings_ask_no_curve_of_one_size(name):
+    """Where the shapes of a budget are of one size nobody looks for a minimum; with three it is."""
+    base, grid = experiment(name)
+    codes = [flag.code for flag in plan_warnings(plan_grid(base, grid, None))]
+    assert "narrow_curve" not in codes
+    sized = replace(GRID, sizes=3, ladder="toy")
+    codes = [flag.code for flag in plan_warnings(plan_grid(BASE, sized, None))]
+    assert "narrow_curve" in codes
 
 
 def test_plan_warnings_give_reason_of_skipped_cells():

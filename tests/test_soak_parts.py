@@ -21,7 +21,13 @@ def as_before(monkeypatch):
         monkeypatch.setattr(module, name, getattr(module, name))  # which puts it back
 
 
-@pytest.mark.parametrize("seed", [0, 1], ids=["at once", "in the background"])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(0, id="at once", marks=pytest.mark.slow),
+        pytest.param(1, id="in the background"),
+    ],
+)
 def test_kills_of_training_change_nothing(tmp_path, seed):
     """Twenty kills in all, at any moment; one trial is killed until it ends."""
     counts = kill_training(tmp_path, 10, seed)

@@ -64,7 +64,13 @@ def test_a_disk_that_fills_up_ends_the_run_and_spares_what_was_saved(tmp_path, s
     assert not list(out.rglob(".*"))
 
 
-@pytest.mark.parametrize("kilobytes", range(4, 129, 12))
+@pytest.mark.parametrize(
+    "kilobytes",
+    [
+        pytest.param(size, marks=() if size in (4, 40, 76, 112) else pytest.mark.slow)
+        for size in range(4, 129, 12)
+    ],
+)
 def test_a_disk_without_room_never_fails_a_run(tmp_path, capsys, kilobytes):
     """Whatever the moment at which it is full: one line, no record, and with room it goes on."""
     disk = tmp_path / "disk"

@@ -117,7 +117,7 @@ def whole(tmp_path_factory) -> tuple[TrainConfig, RunRecord]:
         (in_step, "sleeps", 1),
         (in_step, "stops", 0),  # who keeps the store
         pytest.param(in_evaluation, "stops", 1, marks=pytest.mark.slow),
-        (in_evaluation, "sleeps", 0),
+        pytest.param(in_evaluation, "sleeps", 0, marks=pytest.mark.slow),
         (in_checkpoint, "sleeps", 0),
     ],
 )

@@ -204,6 +204,11 @@ class FitConfig:
     def __post_init__(self) -> None:
         if not self.runs and not self.explore:
             raise BadInput("runs: missing; give a sweep directory or a table, as runs=PATH")
+        if self.explore and (self.runs or self.compare):
+            raise BadInput(
+                "explore: found true beside runs= or compare=, expected one of them; a fit's own "
+                "page has the explorer too, with its laws beside the published ones"
+            )
         if twice := [path for path in self.paths if self.paths.count(path) > 1]:
             raise BadInput(f"runs: found {twice[0]} twice, expected each input once")
         if "\0" in (self.out or ""):

@@ -30,6 +30,7 @@ _MOST_FAILED = 0.5  # share of the resamples
 _FLOP_MISMATCH = 0.05
 _LONG_WARMUP = 0.25
 _A_CURVE = 3  # rows of one run: two may be its two horizons
+_EVEN_STEPS = 6  # rows of one size at even steps of D: those of a grid are at even ratios
 
 
 def data_flags(observations: Observations) -> tuple[Flag, ...]:
@@ -75,7 +76,33 @@ def data_flags(observations: Observations) -> tuple[Flag, ...]:
                 "takes the last row of each"
             )
             flags.append(Flag("unsettled_schedule", text))
+    elif "step" not in observations.columns and (found := _evenly_logged(observations)):
+        sizes, logged = found
+        text = (
+            f"{plural(logged, 'row')} of {plural(sizes, 'size')} stand at even steps of tokens, as "
+            "rows of a training curve do: before a schedule's end the loss lies above the law; if "
+            "a size is one run, columns.run_id=params columns.step=tokens takes its last row, by "
+            "the table's own names"
+        )
+        flags.append(Flag("unsettled_schedule", text))
     return tuple(flags)
+
+
+def _evenly_logged(observations: Observations) -> tuple[int, int] | None:
+    """How many sizes have data in even steps, and their rows; None if those are not the most."""
+    order = np.lexsort((observations.tokens, observations.params))
+    n, d = observations.params[order], observations.tokens[order]
+    same = np.diff(n) == 0
+    if not same.any():
+        return None
+    starts = np.flatnonzero(np.append(True, ~same))
+    counts, steps = np.diff(np.append(starts, len(n))), np.append(np.diff(d), np.nan)
+    inside = np.append(same, False)
+    least = np.minimum.reduceat(np.where(inside, steps, np.inf), starts)
+    most = np.maximum.reduceat(np.where(inside, steps, -np.inf), starts)
+    even = (counts >= _EVEN_STEPS) & (least > 0) & (most < 1.001 * least)
+    rows = int(counts[even].sum())
+    return (int(even.sum()), rows) if 2 * rows > len(n) else None
 
 
 def unsteady(failed: int, resamples: int) -> str | None:

@@ -23,6 +23,7 @@ UNTUNED_ARMS = Flag(
 )
 # An expected optimum is a guess: published laws differ by as much at most budgets.
 _REACH = 2.0
+_ONE_SIZE = 1.1  # times the least: shapes that are to be alike in size
 _MOST_LINES = 6
 
 
@@ -91,6 +92,8 @@ def _narrow_curves(plan: Plan) -> list[Flag]:
         if not here:
             continue
         least, most = min(map(params_effective, here)), max(map(params_effective, here))
+        if most < _ONE_SIZE * least:  # of shapes of one size no minimum is asked
+            continue
         expected = grid.centre.n_effective(budget)
         if expected / least < _REACH:
             outer = [shape for shape in ladder if params_effective(shape) < least][::-1]

@@ -6,7 +6,7 @@ fit; fit.plot(); fit.to_frame("minima"); fit.document.isoflop.a.ci90
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -16,7 +16,7 @@ from common.errors import BadInput
 from common.text import listed
 from configs.groups import root_values
 from configs.schema import build
-from configs.suggest import one_of
+from configs.suggest import cure, one_of
 from scaling.fit.config import FitConfig
 from scaling.fit.pipeline import Fit, fit
 from scaling.fit.results import FitDocument
@@ -115,6 +115,10 @@ def fit_table(runs: Any, name: str = "table", **options: Any) -> TableFit:
     for option in _OF_A_COMMAND:
         if option in options:
             raise BadInput(f"{option}: found in fit_table, expected on the command line of fit.py")
+    known = [f.name for f in fields(FitConfig) if f.name not in ("runs", *_OF_A_COMMAND)]
+    for option in options:
+        if option not in known:
+            raise BadInput(f"{option}: unknown key; {cure(option, known)}")
     is_path = isinstance(runs, str | Path)
     values, chosen = root_values("fit")
     values = {key: value for key, value in values.items() if key not in chosen}

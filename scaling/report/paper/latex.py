@@ -42,11 +42,11 @@ def table3(document: FitDocument) -> str:
     above = f"{' & '.join(['', *names])} \\\\\n{' '.join(rules)}\n" if by_law else ""
     rows = []
     for size in sizes:
-        cells = [escaped(count(size))]
+        cells = [_counted(size)]
         for answers in by_law.values():
             one = answers.get(size)
             c, d = (one.flops, one.tokens) if one else (UNKNOWN, UNKNOWN)
-            cells += [number(c.value), "--" if d.value is None else count(d.value)]
+            cells += [number(c.value), "--" if d.value is None else _counted(d.value)]
         rows.append(cells)
     heads = ["parameters", *["FLOP", "tokens"] * len(by_law)]
     return _tabular("r" * len(heads), heads, rows, document, document.ladder.note, above)
@@ -60,6 +60,11 @@ def number(value: float | None) -> str:
         return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     mantissa, exponent = f"{value:.2e}".split("e")
     return rf"${mantissa} \times 10^{{{int(exponent)}}}$"
+
+
+def _counted(value: float) -> str:
+    """1.41T, and beyond a thousand of trillions a power of ten."""
+    return escaped(count(value)) if value < 1e15 else number(value)
 
 
 def escaped(text: str) -> str:

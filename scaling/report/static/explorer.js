@@ -155,31 +155,41 @@ function saidOf({ law, flops, beyond }) {
 
 // ---- the question ----
 
+// The value of a field, or what is wrong with it.
+function readField(name, text, by) {
+  if (!text.trim() && MAY_BE_EMPTY.has(name)) return { value: null };
+  const isFree = name === "price" && by !== "money" && /^\s*0*\.?0*\s*$/.test(text) && text.trim();
+  const value = isFree ? 0 : amount(text);
+  if (value === null) {
+    return { wrong: "A field has no number in it: write 1e20, 70B, 1,000 or 5 PF-days." };
+  }
+  if (name === "mfu" && value > 100) return { wrong: "MFU is at most 100%." };
+  return { value };
+}
+
+// `wrong` says what is, where a field that counts has no number that can be.
 function readQuestion() {
-  // null where a field that counts is no number
   const q = { by: field("by").value, device: field("device").value };
-  let sound = true;
   for (const name of FIELDS.filter((name) => name !== "by" && name !== "device")) {
     const box = field(name);
     const counts = (box.parentElement.dataset.for ?? q.by).split(" ").includes(q.by);
     box.parentElement.hidden = !counts;
     if (!counts) continue;
-    const left = box.value.trim() === "";
-    q[name] = left && MAY_BE_EMPTY.has(name) ? null : amount(box.value);
-    const wrong = q[name] === null && !(left && MAY_BE_EMPTY.has(name));
-    box.setAttribute("aria-invalid", String(wrong));
-    sound &&= !wrong;
+    const { value, wrong } = readField(name, box.value, q.by);
+    q[name] = value;
+    q.wrong ??= wrong;
+    box.setAttribute("aria-invalid", String(wrong !== undefined));
   }
   const times = Number(field("flops").dataset.times);
   if (q.by === "flops" && times) q.times = times;
-  return sound ? q : null;
+  return q;
 }
 
 function explore() {
   const q = readQuestion();
   const status = field("status");
-  if (q === null) {
-    status.textContent = "A field has no number in it: write 1e20, 70B, 1,000 or 5 PF-days.";
+  if (q.wrong) {
+    status.textContent = q.wrong;
     field("answers").replaceChildren();
     mark([]);
     return;

@@ -27,7 +27,11 @@ const UNITS = { "pf-day": 8.64e19, "pf-days": 8.64e19 };
 for (const name of ["", "flop", "flops", "tokens", "bytes", "parameters", "days", "hours"]) {
   UNITS[name] = 1;
 }
-const NUMBER = /^\s*(\d[\d,]*\.?\d*|\.\d+)(e[+-]?\d+)?\s*([kmbgt](?![a-z]))?\s*([a-z-]*)\s*$/i;
+const DIGITS = String.raw`(?:\d{1,3}(?:,\d{3})+|\d+)\.?\d*|\.\d+`; // a comma divides thousands alone
+const NUMBER = new RegExp(
+  String.raw`^\s*(${DIGITS})(e[+-]?\d+)?\s*([kmbgt](?![a-z]))?\s*([a-z-]*)\s*$`,
+  "i",
+);
 
 // Beyond these a product of several overflows, and no answer is a number.
 const LEAST_AMOUNT = 1e-9;
