@@ -175,7 +175,7 @@ ROOMS = re.findall(r"^\| `([\w/]+)/` \|", (ROOT / "docs/architecture.md").read_t
 def test_architecture_names_every_room():
     """Every folder with code of the product stands in the table, and nothing else does."""
     paths = subprocess.run(
-        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "*.py", "*.js"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     folders = {str(Path(path).parent) for path in paths if not path.startswith("tests/")}
     assert set(ROOMS) == folders - {".", "scaling"}

@@ -6,7 +6,7 @@ import pytest
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.numerics.rows import Rows
 from scaling.fit.parametric.minimum import minimise
-from scaling.fit.parametric.newton import ALPHA, BETA, newton_minimise
+from scaling.fit.parametric.newton import ALPHA, BETA, huber_objective, newton_minimise
 from scaling.fit.parametric.profile_likelihood import profile_likelihood
 from scaling.fit.results.estimate import Estimate
 from tests.support.fit_examples import isoflop_rows, observations
@@ -14,23 +14,21 @@ from tests.support.fit_examples import isoflop_rows, observations
 
 def test_newton_derivatives_are_those_of_the_objective():
     """Gradient and Hessian are those of the objective."""
-    from scaling.fit.parametric.newton import _expand
-
     rng = np.random.default_rng(0)
     rows = Rows(rng.normal(size=30), rng.normal(size=30), rng.uniform(2, 4, 30))
     weights = rng.integers(0, 3, (1, 30)).astype(float)
     theta = np.array([[1.7, 0.6, 0.5, 0.3, 0.4]])
     for residual in ("log", "loss"):
         data = Rows(rows.log_n, rows.log_d, rows.loss, residual)
-        _, slope, curvature = _expand(theta, data, weights, 0.2)
+        _, slope, curvature = huber_objective(theta, data, weights, 0.2)
         for index in range(5):
             step = np.zeros(5)
             step[index] = 1e-6
-            ahead, _, _ = _expand(theta + step, data, weights, 0.2)
-            behind, _, _ = _expand(theta - step, data, weights, 0.2)
+            ahead, _, _ = huber_objective(theta + step, data, weights, 0.2)
+            behind, _, _ = huber_objective(theta - step, data, weights, 0.2)
             assert slope[0, index] == pytest.approx((ahead - behind)[0] / 2e-6, rel=1e-5)
-            up = _expand(theta + step, data, weights, 0.2)[1]
-            down = _expand(theta - step, data, weights, 0.2)[1]
+            up = huber_objective(theta + step, data, weights, 0.2)[1]
+            down = huber_objective(theta - step, data, weights, 0.2)[1]
             assert curvature[0, index] == pytest.approx((up - down)[0] / 2e-6, rel=2e-4, abs=1e-4)
 
 

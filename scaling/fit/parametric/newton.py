@@ -48,15 +48,6 @@ def predicted(theta_S5: np.ndarray, rows: Rows) -> np.ndarray:
     return theta_S5[:, E, None] + theta_S5[:, A, None] * x_Sn + theta_S5[:, B, None] * y_Sn
 
 
-def objective(theta_S5: np.ndarray, rows: Rows, weights_Sn: np.ndarray, delta: float) -> np.ndarray:
-    """Sum over rows of w Huber_delta(r), (S,): r^2/2 within delta, delta(|r| - delta/2) beyond.
-
-    Hoffmann et al. 2022, eq. 3. `_expand` computes the same together with its derivatives.
-    """
-    r_Sn = rows.residuals(predicted(theta_S5, rows))
-    return (rows.pulls(weights_Sn, r_Sn) * _huber(r_Sn, delta)).sum(axis=1)
-
-
 def newton_minimise(
     theta_S5: np.ndarray,
     rows: Rows,
@@ -113,7 +104,7 @@ def _minimise_one(
     value, gradient = np.full(members, np.inf), np.full(members, np.inf)
     damping = np.full(members, 1e-4)
     live = np.arange(members)
-    current: tuple[np.ndarray, ...] = _expand(theta, rows, weights_Sn, delta)
+    current: tuple[np.ndarray, ...] = huber_objective(theta, rows, weights_Sn, delta)
     reach = _reach(theta, rows, weights_Sn, delta)
     mass = weights_Sn.sum(axis=1)
     weights = weights_Sn
@@ -139,7 +130,7 @@ def _minimise_one(
         tried = np.clip(theta[live] + step, LOWER, UPPER)
         if ratio is not None:
             tried[:, BETA] = ratio * tried[:, ALPHA]
-        trial = _expand(tried, rows, weights, delta)
+        trial = huber_objective(tried, rows, weights, delta)
         better = trial[0] < now
         theta[live[better]] = tried[better]
         current = tuple(
@@ -179,10 +170,14 @@ def _newton_step(
     return -np.einsum("sij,sj->si", vectors, along)
 
 
-def _expand(
+def huber_objective(
     theta: np.ndarray, rows: Rows, weights: np.ndarray, delta: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The Huber objective (S,), its gradient (S, 5) and its Hessian (S, 5, 5)."""
+    """Sum over rows of w Huber_delta(r), (S,), its gradient (S, 5) and its Hessian (S, 5, 5).
+
+    Huber_delta(r) is r^2/2 within delta, delta(|r| - delta/2) beyond, of residuals of log loss
+    (Hoffmann et al. 2022, eq. 3). `theta` is (S, 5), `weights` (S, n) or (1, n).
+    """
     x, y = _powers(theta, rows)
     a, b = theta[:, A, None] * x, theta[:, B, None] * y
     # A step too far may end at no loss at all; it is refused for its value, which must be finite.
@@ -233,9 +228,3 @@ def _reach(theta: np.ndarray, rows: Rows, weights: np.ndarray, delta: float) -> 
 
 def _powers(theta: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     return np.exp(-theta[:, ALPHA, None] * rows.log_n), np.exp(-theta[:, BETA, None] * rows.log_d)
-
-
-def _huber(r: np.ndarray, delta: float) -> np.ndarray:
-    size = np.abs(r)
-    within = np.minimum(size, delta)
-    return within * (size - 0.5 * within)
