@@ -1,5 +1,6 @@
 """The page of one run says how it ended or where it stands, from the files of its folder alone."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,18 @@ def test_a_run_that_trains_says_where_it_stands(trial: Path) -> None:
     assert "Training run run&lt;i&gt;" in page and "<i>" not in page.split("<script", 1)[0]
     assert 'id="figure-losses"' in page and 'id="figure-speed"' in page
     assert "default-src 'none'" in page
+
+
+def test_zero_shot_results_in_the_folder_are_shown(trial: Path) -> None:
+    """As training.zero_shot out=RUN/zero_shot.json writes them; a damaged file is named."""
+    path = trial / "zero_shot.json"
+    path.write_text(json.dumps({"lambada": {"acc": 0.3256, "perplexity": 40.06}}))
+    page = render_run(trial)
+    assert "zero_shot.json" in page and "0.3256" in page and "40.0600" in page
+    for damaged in ("[1]", '{"lambada": {"acc": "<b>"}}', '{"lambada": "x"}', "{"):
+        path.write_text(damaged)
+        with pytest.raises(BadInput, match="zero_shot.json"):
+            render_run(trial)
 
 
 def test_a_run_that_has_logged_nothing_has_a_page(tmp_path: Path) -> None:

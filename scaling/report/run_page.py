@@ -11,7 +11,7 @@ from string import Template
 import numpy as np
 
 from common.errors import BadInput
-from common.files import write_atomic
+from common.files import read_json, write_atomic
 from common.numbers import UNKNOWN, byte_size, compact, count, duration, fixed
 from data.tokenizer import is_byte_vocabulary
 from scaling.report import html
@@ -58,14 +58,19 @@ def render_run(trial: Path) -> str:
     from scaling.report.figures import interactive  # plotly takes a while to import
 
     config, record, rows = read_config(trial), read_record(trial), scan_metrics(trial).rows
-    charts = [_losses(config, rows), _speed(rows)]
+    token = "byte" if is_byte_vocabulary(config.model.vocab_size) else "token"
+    charts = [_losses(config, rows, token), _speed(rows, token)]
     drawn = [chart for chart in charts if chart.absent is None]
     values: dict[str, object] = {f"figure-{c.key}": interactive.draw(c) for c in drawn}
     values["dark"] = interactive.dark_colors(drawn)
     status = record.status if record else "not ended"
     look, mark = _MARKS.get(status, ("refused", "✕"))
     chip = f'<span class="chip {look}"><span aria-hidden="true">{mark}</span> {status}</span>'
-    tables = (("Held-out losses", held_out(rows)), ("Checkpoints", checkpoints(trial)))
+    tables = [
+        ("Held-out losses", held_out(rows)),
+        *((path.name, zero_shot(path)) for path in sorted(trial.glob("zero_shot*.json"))),
+        ("Checkpoints", checkpoints(trial)),
+    ]
     main = Template(html.static("run.html")).substitute(
         title=html.text(f"Training run {trial.resolve().name}"),
         size=html.text(_shape(config)),
@@ -128,8 +133,7 @@ def _published_at(run: PublishedRun, tokens: float) -> float:
     return float(np.interp(np.log(max(tokens, 1)), x, run.losses))
 
 
-def _losses(config: TrainConfig, rows: list[LoggedRow]) -> Chart:
-    token = "byte" if is_byte_vocabulary(config.model.vocab_size) else "token"
+def _losses(config: TrainConfig, rows: list[LoggedRow], token: str) -> Chart:
     chart = Chart("losses", "Loss against training data", "Mean of the logged batches.")
     known = _known(rows, "loss")
     if not len(known):
@@ -144,7 +148,10 @@ def _losses(config: TrainConfig, rows: list[LoggedRow]) -> Chart:
         series.append(Points(x, y, texts, "run", "parametric", "held out"))
         every += y
     published = published_run(config.model, config.data)
-    caption = "Training: mean of the logged batches. Held out: the same text at each evaluation."
+    caption = (
+        "Blue line: training, the mean of the logged batches. Orange points: held out, the same "
+        "text at each evaluation."
+    )
     if published is not None:
         x, y = list(published.tokens[1:]), list(published.losses[1:])
         texts = [said(published.name, f"{value:.3f}") for value in y]
@@ -160,17 +167,18 @@ def _losses(config: TrainConfig, rows: list[LoggedRow]) -> Chart:
     return Chart(chart.key, chart.title, caption, (panel,))
 
 
-def _speed(rows: list[LoggedRow]) -> Chart:
+def _speed(rows: list[LoggedRow], token: str) -> Chart:
     title = "Speed"
     known = _known(rows, "tokens_per_s")
     if len(known) < 2:
         return Chart("speed", title, "", absent="fewer than two rows are logged")
     tokens, speed = _binned(known, _FEW_BINS)
     line = Line(tokens, speed, "isoflop", heading="speed")
-    y = axis("tokens per second", "value", speed, log=False)
+    y = axis(f"{token}s per second", "value", speed, log=False)
     seen = replace(y, view=(0.0, 1.1 * float(speed.max())))
-    panel = Panel(axis("training tokens", "tokens", tokens, log=False), seen, (line,))
-    return Chart("speed", title, "Tokens a second of each logged step, all devices.", (panel,))
+    panel = Panel(axis(f"training {token}s", "tokens", tokens, log=False), seen, (line,))
+    caption = f"{token}s a second of all devices together, the mean over logged steps.".capitalize()
+    return Chart("speed", title, caption, (panel,))
 
 
 def _known(rows: list[LoggedRow], name: str) -> np.ndarray:
@@ -194,6 +202,21 @@ def held_out(rows: list[LoggedRow]) -> Table:
         for row in taken
     ]
     return Table(("step", "tokens", "FLOP", "held-out loss (nats)"), found, "None was taken yet.")
+
+
+def zero_shot(path: Path) -> Table:
+    """The measures of each task, as `training.zero_shot out=` writes them. Raises BadInput."""
+    rows: list[Row] = []
+    results = read_json(path)
+    if not isinstance(results, dict):
+        raise BadInput(f"{path}: found no mapping, expected tasks with their measures")
+    for task, measures in results.items():
+        for measure, value in measures.items() if isinstance(measures, dict) else [("", measures)]:
+            if not isinstance(value, int | float):
+                text = f"found {str(value)[:40]!r}, expected a number for each measure of a task"
+                raise BadInput(f"{path}: {task}: {text}")
+            rows.append((task, measure, f"{value:.4f}"))
+    return Table(("task", "measure", "value"), rows)
 
 
 def checkpoints(trial: Path) -> Table:

@@ -99,7 +99,10 @@ def losses(trials: Sequence[ShownTrial]) -> Chart:
             series.append(Points(x, y, texts, look, shade_of(index, len(budgets)), name, index))
     params = axis("effective parameters N", "params", [t.params for t in known])
     loss = axis("loss (nats): held out, or training", "loss", [t.loss for t in known])
-    caption = "Points: held-out loss at the end. Rings: training loss of the last logged step."
+    caption = (
+        "One colour and shape a budget. Points: held-out loss at the end. Rings: training loss of "
+        "the last logged step."
+    )
     return Chart("losses", title, caption, (ChartPanel(params, loss, tuple(series)),))
 
 
