@@ -1,5 +1,6 @@
 """This process: the cores that it may use, however they are limited, and its end."""
 
+import gc
 import os
 import signal
 import time
@@ -7,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from training.device.process import end_with_parent, thread_limit, usable_cores
+from training.device.process import (
+    end_with_parent,
+    frozen_collector,
+    thread_limit,
+    usable_cores,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,3 +99,16 @@ def test_process_child_ends_with_its_parent():
     os.close(writing)
     assert os.read(reading, 1) == b""  # the pipe's last writer is gone
     os.close(reading)
+
+
+def test_frozen_collector_thaws_nothing_that_its_caller_froze():
+    """Else each run in a process that froze torch's objects would walk over all of them again."""
+    gc.unfreeze()
+    with frozen_collector() as freeze:
+        freeze()
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+    gc.freeze()  # as the session has it
+    with frozen_collector() as freeze:
+        freeze()
+    assert gc.get_freeze_count() > 0

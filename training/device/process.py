@@ -168,8 +168,10 @@ def _handling(handler: Handler) -> Iterator[None]:
 def frozen_collector() -> Iterator[Callable[[], None]]:
     """Gives a function after which the garbage collector passes over all that exists by then.
 
-    A walk over torch's objects takes many times as long as a small model's step.
+    A walk over torch's objects takes many times as long as a small model's step. What the caller
+    froze stays frozen, and what is frozen here with it, since the collector cannot tell them apart.
     """
+    was_frozen = gc.get_freeze_count() > 0
 
     def freeze() -> None:
         gc.collect()
@@ -178,4 +180,5 @@ def frozen_collector() -> Iterator[Callable[[], None]]:
     try:
         yield freeze
     finally:
-        gc.unfreeze()
+        if not was_frozen:
+            gc.unfreeze()
