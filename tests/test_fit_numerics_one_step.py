@@ -44,7 +44,7 @@ def test_row_terms_are_derivatives(delta):
     rows = rows_of(scattered(300))
     theta = minimise(rows, delta).theta * 1.003
     slope, curvature = row_terms(rows, theta, delta, 1e-12)(np.arange(300))
-    value, whole_slope, whole_curvature = newton._expand(
+    value, whole_slope, whole_curvature = newton.huber_objective(
         theta[None], rows, np.ones((1, 300)), delta
     )
     assert value > 0

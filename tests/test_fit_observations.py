@@ -76,13 +76,25 @@ def test_observe_does_not_depend_on_the_order_of_rows(tmp_path):
         assert np.array_equal(getattr(first, name), getattr(other, name), equal_nan=True)
 
 
-def test_observe_names_rows_by_content_where_they_have_no_name(tmp_path):
-    """Rows without names get them by content."""
-    rows = [{"params": n, "tokens": 1e8, "loss": 3.0} for n in (3e6, 1e6, 2e6)]
-    one = admitted(write_csv(tmp_path / "a.csv", rows))
-    other = admitted(write_csv(tmp_path / "b.csv", rows[::-1]))
-    assert one.run_id == other.run_id == ("row-00001", "row-00002", "row-00003")
-    assert one.params.tolist() == [1e6, 2e6, 3e6]
+def test_observe_numbers_rows_without_a_name_as_the_file_has_them(tmp_path):
+    """Of several files one goes on where the other ends; what was left out before counts too."""
+    rows = [{"params": n, "tokens": 1e8, "loss": 3.0, "kind": "x"} for n in (3e6, 1e6, 2e6)]
+    rows[0]["kind"] = "y"
+    one, other = write_csv(tmp_path / "a.csv", rows), write_csv(tmp_path / "b.csv", rows[::-1])
+    found = admitted(one)
+    assert found.run_id == ("row-00002", "row-00003", "row-00001")
+    assert found.params.tolist() == [1e6, 2e6, 3e6]
+    assert admitted(one, "where.kind=x").run_id == ("row-00002", "row-00003")
+    more = write_csv(tmp_path / "c.csv", [{**row, "params": 7 * row["params"]} for row in rows])
+    assert set(admitted(f"[{other},{more}]").run_id) == {f"row-0000{k}" for k in range(1, 7)}
+
+
+def test_observe_takes_names_from_a_column_that_is_one(tmp_path):
+    """Where each row has one of its own; a column of kinds names nothing."""
+    rows = [{"Name": f"exp{n:.0e}", "params": n, "tokens": 1e8, "loss": 3.0} for n in (3e6, 1e6)]
+    assert admitted(write_csv(tmp_path / "a.csv", rows)).run_id == ("exp1e+06", "exp3e+06")
+    rows = [{**row, "Name": "gpt"} for row in rows]
+    assert admitted(write_csv(tmp_path / "b.csv", rows)).run_id == ("row-00002", "row-00001")
 
 
 def test_observe_keeps_budgets_beyond_64_bits_exact(tmp_path):

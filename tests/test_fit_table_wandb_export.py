@@ -86,7 +86,7 @@ def test_adopt_leaves_a_table_alone_that_has_such_names_of_its_own(tmp_path):
     """A table with such names of its own is left alone."""
     rows = [["a", "California", 1e6, 1e8, 3.0], ["b", "Oregon", 2e6, 1e8, 2.9]]
     path = export(tmp_path / "t.csv", ["Name", "State", "params", "tokens", "loss"], rows)
-    assert read(path)[1].run_id == ("row-00001", "row-00002")
+    assert read(path)[1].run_id == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,9 @@ def test_adopt_joins_two_tables_and_units_are_warned_of(tmp_path):
     asked = config(f"runs=[{one},{other}]", *MAPPED, "units.params=1e0", "n_bootstrap=0")
     document = fit(asked).document.to_json()
     assert document["inputs"]["planned"] == 4 and document["inputs"]["used"] == 2
-    assert {"code": "units", "text": "columns were multiplied: params x 1"} in document["warnings"]
+    assert {"code": "converted", "text": "columns were multiplied: params x 1"} in document[
+        "warnings"
+    ]
 
 
 @pytest.mark.parametrize(("prefix", "column"), [("Group", "Group"), ("width", "config.width")])

@@ -144,7 +144,9 @@ def admit(
         if reason is not None
     )
     points = points.take(order)
-    named = tuple(name or f"row-{row:05d}" for row, name in enumerate(points.run_id, 1))
+    named = tuple(
+        name or table.numbered(row) for row, name in zip(order.tolist(), points.run_id, strict=True)
+    )
     points = replace(points, run_id=named, planned=len(runs), excluded=excluded)
     return _without_numbered(table.take(order), points, config)
 

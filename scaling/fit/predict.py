@@ -27,6 +27,7 @@ LossLaw = Surface | KaplanLaw | StepsLaw
 # More resamples than this without an answer are said beside the interval of the others.
 _FEW_LOST = 0.05
 _INSIDE = 1.001  # budgets that differ by rounding alone
+_NOISE = 1.01  # times a measured loss: no run is as far below what is expected of it
 # Budgets predicted where no profile names one.
 _WITHOUT_PROFILES = 7
 
@@ -179,6 +180,7 @@ def inverse(
 def _at_budget(law: FittedLaw, flops: float, observations: Observations) -> Prediction:
     n, d = law.frontier.at(flops)
     beyond, flags = law.extrapolation(flops)
+    loss = law.loss(n, d)
     return Prediction(
         flops=flops,
         law=law.name,
@@ -186,10 +188,19 @@ def _at_budget(law: FittedLaw, flops: float, observations: Observations) -> Pred
         n_total=_total(total_params(n.value, observations), n.samples, observations),
         d_opt=d.estimate,
         tokens_per_param=d.over(n).estimate,
-        loss=law.loss(n, d),
+        loss=loss,
         beyond=beyond,
-        flags=tuple(flags),
+        flags=(*flags, *_above_measured(loss, flops, observations)),
     )
+
+
+def _above_measured(loss: Estimate, flops: float, observations: Observations) -> list[Flag]:
+    """That a run of no more compute has a loss below the one predicted, beyond what noise does."""
+    reached = observations.loss[observations.flops <= flops * _INSIDE]
+    if loss.value is None or not len(reached) or loss.value <= _NOISE * (least := reached.min()):
+        return []
+    text = f"above {least:.4g}, which a run of no more compute has reached"
+    return [Flag("above_measured", text)]
 
 
 def _pair(law: FittedLaw, n: float, d: float, observations: Observations) -> Answer:

@@ -28,6 +28,8 @@ _LINES = 12
 _HEADLINE, _ASKED, _BESIDE, _REST, _LEFT_OUT, _DETAIL = range(6)
 # Flags of laws beside the headline that deny a number of theirs.
 _SAID = ("tied_exponents", "collinear_design")
+# Warnings that speak against the numbers of the headline.
+_AGAINST = ("laws_disagree", "no_loss", "mixed_flops")
 _GIVEN = {"params": "N", "tokens": "D", "pair": "pair", "flops": "C", "loss": "loss"}
 
 
@@ -68,12 +70,14 @@ def _lines(document: FitDocument) -> list[tuple[int, str]]:
     found += [*_ranked(flags[:2], _ASKED), *_ranked(flags[2:], _REST)]
     found += _ranked(_multipliers(document), _HEADLINE)
     beside = document.comparison.warnings if document.comparison else ()
-    for rank, warnings in ((_BESIDE, document.warnings), (_ASKED, beside)):
+    against = [one for one in document.warnings if one.code in _AGAINST]
+    milder = [one for one in document.warnings if one.code not in _AGAINST]
+    for rank, warnings in ((_HEADLINE, against), (_BESIDE, milder), (_ASKED, beside)):
         told = [f"warning: {warning.text}" for warning in warnings]
         found += _ranked(_first(told, "warnings"), rank)
     found += _ranked(_first(_refused_counts(document), "refused counts"), _DETAIL)
     held = _held_out(document.holdout, isinstance(document.options.holdout, float))
-    return [*found, *_ranked(_asked(document), _ASKED), *_ranked(held, _ASKED)]
+    return [*found, *_asked(document, alone), *_ranked(held, _HEADLINE)]
 
 
 def _ranked(texts: Iterable[str], rank: int) -> list[tuple[int, str]]:
@@ -219,21 +223,26 @@ def _held_out(held: Holdout, asked: bool) -> list[str]:
     ]
 
 
-def _asked(document: FitDocument) -> Iterator[str]:
-    """Sizes, data and pairs asked for, budgets outside those measured, and differences."""
+def _asked(document: FitDocument, alone: bool) -> Iterator[tuple[int, str]]:
+    """Sizes, data and pairs asked for, budgets outside those measured, and differences.
+
+    Answers of laws beside the headline give way, unless they are `alone`.
+    """
     minima = document.isoflop.valleys if document.isoflop else ()
     measured = {minimum.flops for minimum in minima}
     for row in document.predictions:
         if row.asked or (row.beyond is not None and row.flops not in measured):
-            yield _answer(f"{row.flops:.3g} FLOP", row, row.n_opt, row.d_opt, UNKNOWN)
+            said = _answer(f"{row.flops:.3g} FLOP", row, row.n_opt, row.d_opt, UNKNOWN)
+            yield _ASKED if alone or row.law in HEADLINE else _BESIDE, said
     for answer in document.answers:
         n, d, c = answer.params, answer.tokens, answer.flops
-        yield _answer(_GIVEN[answer.asked], answer, n, d, c)
+        said = _answer(_GIVEN[answer.asked], answer, n, d, c)
+        yield _ASKED if alone or answer.law in HEADLINE else _BESIDE, said
     if compared := document.comparison:
         for gap in compared.estimates:
             if gap.name == "a":
                 of = f"{gap.law} a less that of {compared.other}: "
-                yield of + _cell(gap.difference).rstrip()
+                yield _ASKED, of + _cell(gap.difference).rstrip()
 
 
 def _answer(given: str, row: Prediction | Answer, n: Estimate, d: Estimate, c: Estimate) -> str:
@@ -252,7 +261,8 @@ def _answer(given: str, row: Prediction | Answer, n: Estimate, d: Estimate, c: E
         of = of if c.value else "the losses of its runs"
     values = ", ".join(f"{name} {_cell(e, 4).rstrip()}" for name, e in parts if e.value)
     reach = f"; {row.beyond:.3g} times outside {of}" if row.beyond else ""
-    return f"predict {given} by {row.law}{form}: {values}{reach}"
+    above = "".join(f"; {flag.text}" for flag in row.flags if flag.code == "above_measured")
+    return f"predict {given} by {row.law}{form}: {values}{above}{reach}"
 
 
 def _cell(estimate: Estimate, digits: int = 0) -> str:

@@ -47,7 +47,7 @@ def warnings(
     yield from _slipped_unit(observations)
     if config.units:
         counted = ", ".join(f"{name} x {unit:g}" for name, unit in config.units.items())
-        yield Flag("units", f"columns were multiplied: {counted}")
+        yield Flag("converted", f"columns were multiplied: {counted}")
     if config.loss_unit == "bpb":
         yield Flag("loss_unit", "losses are bits per byte: E, A and B are in that unit")
     if any(flag.code == "repeated_points" for law in fits.laws.values() for flag in law.flags):

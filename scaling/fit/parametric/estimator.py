@@ -30,7 +30,7 @@ from scaling.fit.parametric.bootstrap import (
     resampling_scheme,
 )
 from scaling.fit.parametric.criterion import PLAIN, absolute, rows_of
-from scaling.fit.parametric.flags import surface_flags
+from scaling.fit.parametric.flags import misfit, surface_flags
 from scaling.fit.parametric.form_laws import fit_chosen_form
 from scaling.fit.parametric.minimum import NAMES, PointFit, minimise, width
 from scaling.fit.parametric.newton import A, B
@@ -99,7 +99,11 @@ def fit_parametric(
     if rows.E is not None:
         found["E"] = Estimate(rows.E, held=True)
     found |= {name: Estimate(None, bound=side) for name, side in point.at_bound.items()}
-    flags = (*collinear(identified, observations), *surface_flags(observations, found, point, lost))
+    flags = (
+        *misfit(observations, residuals, found["E"].value),
+        *collinear(identified, observations),
+        *surface_flags(observations, found, point, lost),
+    )
     profile = None
     if profiled:
         profile = profile_likelihood(rows, point.theta, point.objective, delta, found["a"])

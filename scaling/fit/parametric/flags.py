@@ -6,10 +6,15 @@ import numpy as np
 
 from scaling.fit.data_flags import E_AT_BOUND, data_flags, wide_floor, wide_interval
 from scaling.fit.flags import Flag
+from scaling.fit.numerics import robust_sd
 from scaling.fit.observations import Observations
 from scaling.fit.parametric.minimum import PointFit
 
 _FEW_LOST = 0.01  # share of the resamples in which a term may vanish unsaid
+# The runs in order of compute are divided into so many parts of at least so many runs.
+_PARTS, _FEWEST = 5, 4
+_MISSES = 0.02  # of the loss, by which the surface misses a part of the runs
+_BEYOND = 4.0  # standard errors of that miss, in an order of compute that is chance
 
 
 def surface_flags(
@@ -27,3 +32,28 @@ def surface_flags(
         text = f"in {lost.mean():.0%} of the resamples a term vanished"
         flags.append(Flag("term_at_bound", text))
     return (*flags, *wide_interval(found["a"]), *data_flags(observations))
+
+
+def misfit(observations: Observations, residuals: np.ndarray, floor: float | None) -> list[Flag]:
+    """Whether the surface misses its runs by more than they scatter, or ends above them.
+
+    `residuals` are log of loss over fitted, (n,); medians, since one run in ten may be an outlier.
+    """
+    said = []
+    parts = np.array_split(np.argsort(observations.flops, kind="stable"), _PARTS)
+    if len(parts[-1]) >= _FEWEST:
+        medians = np.array([np.median(residuals[part]) for part in parts])
+        within = np.concatenate([residuals[p] - m for p, m in zip(parts, medians, strict=True)])
+        error = 1.25 * robust_sd(within, _PARTS) / np.sqrt(len(parts[-1]))
+        if np.abs(medians).max() > max(_MISSES, _BEYOND * error):
+            low, high = np.expm1(medians.min()), np.expm1(medians.max())
+            said.append(
+                f"it misses its runs by {low:+.1%} to {high:+.1%} (medians of fifths of the runs, "
+                "in order of compute), beyond their scatter"
+            )
+    if floor is not None and floor > (least := float(observations.loss.min())):
+        said.append(f"its irreducible loss {floor:.4g} is above {least:.4g}, which a run has")
+    if not said:
+        return []
+    text = f"{' and '.join(said)}: losses and sizes by it are off by more than their intervals"
+    return [Flag("misfit", text)]

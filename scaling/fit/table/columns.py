@@ -41,6 +41,7 @@ class Table:
     sweep    whether it is a sweep directory of our own
     flags    what to know of the files that it was read from
     units    column: what one unit of it is, as 1e9 where it counts billions
+    number   which row of all those read row i is, from 0
     """
 
     source: str
@@ -51,6 +52,7 @@ class Table:
     sweep: bool = False
     flags: tuple[Flag, ...] = ()
     units: Mapping[str, float] = field(default_factory=dict)
+    number: Callable[[int], int] = int
 
     def __len__(self) -> int:
         return self.data.num_rows
@@ -156,11 +158,18 @@ class Table:
         """What a row is called: its run_id, else where it stands."""
         return str(self._column("run_id")[row].as_py() or self.place(row))
 
+    def numbered(self, row: int) -> str:
+        """What a row without a name is called: row-00012 is the twelfth of the input."""
+        return f"row-{self.number(row) + 1:05d}"
+
     def take(self, rows: np.ndarray) -> "Table":
         """The rows of a mask or an index array."""
-        indices, place = np.arange(len(self))[rows], self.place
+        indices, place, number = np.arange(len(self))[rows], self.place, self.number
         return replace(
-            self, data=self.data.take(indices), place=lambda row: place(int(indices[row]))
+            self,
+            data=self.data.take(indices),
+            place=lambda row: place(int(indices[row])),
+            number=lambda row: number(int(indices[row])),
         )
 
     def with_columns(self, columns: Mapping[str, Any]) -> "Table":
@@ -195,14 +204,23 @@ def of_rows(
 
 def stacked(tables: Sequence[Table]) -> Table:
     """One table of several, one below the other."""
-    starts, places = np.cumsum([0, *map(len, tables)]), [table.place for table in tables]
+    starts = np.cumsum([0, *map(len, tables)])
+    first = np.cumsum([0, *(t.number(len(t) - 1) + 1 if len(t) else 0 for t in tables)])
+
+    def at(row: int) -> tuple[int, int]:
+        part = int(np.searchsorted(starts, row, side="right")) - 1
+        return part, row - int(starts[part])
 
     def place(row: int) -> str:
-        part = int(np.searchsorted(starts, row, side="right")) - 1
-        return places[part](row - int(starts[part]))
+        part, own = at(row)
+        return tables[part].place(own)
+
+    def number(row: int) -> int:
+        part, own = at(row)
+        return int(first[part]) + tables[part].number(own)
 
     source = ", ".join(table.source for table in tables)
-    return Table(source, concatenated([table.data for table in tables]), place)
+    return Table(source, concatenated([table.data for table in tables]), place, number=number)
 
 
 def concatenated(parts: Sequence[pa.Table]) -> pa.Table:

@@ -13,7 +13,14 @@ from common.text import listed, plural
 from scaling.fit.config import FitConfig
 from scaling.fit.flags import Flag
 from scaling.fit.table.columns import Table, stacked
-from scaling.fit.table.curves import LOGGED, Curves, ends_and_curves, joined, logged_rows
+from scaling.fit.table.curves import (
+    LOGGED,
+    Curves,
+    ends_and_curves,
+    joined,
+    logged_rows,
+    with_names,
+)
 from scaling.fit.table.derive import with_derived
 from scaling.fit.table.filters import asked_rows
 from scaling.fit.table.hints import remedy
@@ -22,16 +29,14 @@ from scaling.fit.table.melted import unmelted
 from scaling.fit.table.readers import read_table
 from scaling.fit.table.remarks.of_columns import remarks
 from scaling.fit.table.schema import (
-    DONE,
     NEEDED,
-    OTHERS,
     OURS,
     as_compared,
     check_known,
     did_you_mean,
 )
 from scaling.fit.table.sweep_directory import read_sweep, sweep_curves
-from scaling.fit.table.wandb_export import Chart, adopt, is_chart, read_chart
+from scaling.fit.table.wandb_export import Chart, adopt, is_chart, read_chart, with_status
 from scaling.fit.table.written_numbers import with_decimal_comma
 
 _log = logging.getLogger(__name__)
@@ -88,7 +93,8 @@ def read_sources(config: FitConfig, given: Table | None = None) -> Sources:
             table, spread = (table, []) if table.sweep else unmelted(table)
             flags += spread
             table, derived = with_derived(adopt(table), config.derive, config.columns, config.units)
-            table = _with_status(_renamed(table, config))
+            table = with_status(_renamed(table, config))
+            table = with_names(table) if len(config.paths) == 1 else table
             tables.append(table if table.sweep else in_nats(table, config.loss_unit))
             flags += derived
             if table.sweep:
@@ -252,7 +258,7 @@ def _run_names(table: Table) -> set[str]:
 def _check_excluded(sources: Sources, exclude: Sequence[str]) -> None:
     """Refuse the name of a run to exclude that is in no input."""
     names = _run_names(sources.table).union(*(chart.runs for chart in sources.charts))
-    numbers = {f"row-{row:05d}" for row in range(1, len(sources.table) + 1)}
+    numbers = set(map(sources.table.numbered, range(len(sources.table)))) if exclude else set()
     for name in exclude:
         is_number = name in numbers and not sources.table.known("run_id").all()
         if name not in names and not is_number:
@@ -287,13 +293,3 @@ def _renamed(table: Table, config: FitConfig) -> Table:
             f"{listed(have)}{remedy(missing, left)}"
         )
     return table.with_columns({ours: table.data[theirs] for ours, theirs in columns.items()})
-
-
-def _with_status(table: Table) -> Table:
-    """The table with its column `state` as status, where it has no status and says nothing else."""
-    names = [name for name in table.names if name.lower() == "state"]
-    if "status" in table.names or len(names) != 1:
-        return table
-    values = {str(value).lower() for value in table.distinct(names[0])[1]}
-    known = values and values <= OTHERS | DONE
-    return table.with_columns({"status": table.data[names[0]]}) if known else table

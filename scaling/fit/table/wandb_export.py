@@ -144,3 +144,13 @@ def read_chart(table: Table, mapped: Mapping[str, str], unit: str = "nats") -> C
             loss = nats(table.numbers(name, run=run), unit)
             runs[run] = (x[np.isfinite(loss)], loss[np.isfinite(loss)])
     return Chart(table.source, axis, runs)
+
+
+def with_status(table: Table) -> Table:
+    """The table with its column `state` as status, where that is what it says and no other does."""
+    names = [name for name in table.names if name.lower() == "state"]
+    if "status" in table.names or len(names) != 1:
+        return table
+    values = {str(value).lower() for value in table.distinct(names[0])[1]}
+    known = values and values <= OTHERS | DONE
+    return table.with_columns({"status": table.data[names[0]]}) if known else table

@@ -1,5 +1,7 @@
 """The tables that test a fit: influence, outliers, residuals, and a second fit beside it."""
 
+import math
+
 from common.numbers import UNKNOWN, compact, count, fixed
 from scaling.fit.flags import Flag
 from scaling.fit.results import FitDocument
@@ -103,5 +105,5 @@ def _signed(value: float | None, decimals: int) -> str:
 
 
 def _percent_of_log(value: float | None) -> str:
-    """A difference of logarithms as a percentage; they agree for the small ones shown here."""
-    return UNKNOWN if value is None else f"{100 * value:+.2f}%"
+    """A difference of logarithms as the ratio less one that it is."""
+    return UNKNOWN if value is None else f"{100 * math.expm1(value):+.2f}%"

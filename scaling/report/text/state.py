@@ -9,7 +9,8 @@ from scaling.report.text import labels
 
 # From what makes every number wrong, over what moves the exponent, to what widens an interval.
 _WEIGHT = (
-    *("no_loss", "units", "mixed_flops", "loss_column", "laws_disagree", "outliers"),
+    *("no_loss", "units", "mixed_flops", "loss_column", "laws_disagree", "misfit"),
+    *("outliers",),
     *("unsettled_schedule", "drifting_centre", "methods_disagree", "edge_valley", "few_budgets"),
     *("collinear_design", "flops_mismatch", "repeated_data", "term_at_bound", "wide_interval"),
     *("profile_disagrees", "floor_unidentified", "repeated_points", "few_steps"),
@@ -36,7 +37,9 @@ def _flags(document: FitDocument) -> Iterator[tuple[int, Flag]]:
     for place, key in enumerate(HEADLINE):
         if key in document.laws:
             yield from ((place, flag) for flag in document.laws[key].flags)
-    yield from ((len(HEADLINE), warning) for warning in document.warnings)
+    asked = ("converted",)  # says what was asked for, and nothing against the numbers
+    of_fit = (warning for warning in document.warnings if warning.code not in asked)
+    yield from ((len(HEADLINE), warning) for warning in of_fit)
 
 
 def _weight(item: tuple[int, Flag]) -> tuple[int, int]:
