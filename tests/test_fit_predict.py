@@ -1,5 +1,7 @@
 """Predictions by budget, size and data agree with one another, and say how far they reach."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,25 @@ def test_extrapolation_flag_has_its_factor(
     assert beyond.flags[0].code == "extrapolation"
     assert "10 times above the compute measured, 1e+17 to 1e+19" in beyond.flags[0].text
     assert "below" in below.flags[0].text
+
+
+def test_a_loss_above_a_measured_one_is_marked(
+    study: tuple[Observations, HeadlineFits],
+) -> None:
+    """Of a run of no more compute, and by more than noise."""
+    points, fits = study
+    laws = _laws(points, fits)
+    (row,) = [r for r in predictions([1e18], points, laws) if r.law == "parametric"]
+    assert row.flags == ()
+    at = int(np.argmin(np.where(points.flops < 2e18, points.loss, np.inf)))
+    for share, codes in ((0.95, ["above_measured"]), (0.995, [])):
+        loss = points.loss.copy()
+        loss[at] = share * row.loss.value
+        lower = replace(points, loss=loss)
+        (again,) = [r for r in predictions([1e18], lower, laws) if r.law == "parametric"]
+        assert [flag.code for flag in again.flags] == codes
+        (below,) = [r for r in predictions([1e17], lower, laws) if r.law == "parametric"]
+        assert "above_measured" not in [flag.code for flag in below.flags]
 
 
 def test_answers_of_a_pair_are_the_surface(study: tuple[Observations, HeadlineFits]) -> None:

@@ -1,12 +1,19 @@
 """The size for a budget is that of the first law that stands, as far as it can be asked."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from scaling.fit.flags import Flag
 from scaling.fit.laws import PUBLISHED
+from scaling.fit.pipeline import fit
+from scaling.report.document import study_of
 from scaling.report.study import Study
-from scaling.report.text.budget import FARTHEST, ONE_DAY, budget_answers, reach_of
+from scaling.report.text.budget import FARTHEST, ONE_DAY, budget_answers, loss_at_best, reach_of
+from tests.support.fit_examples import config, isoflop_rows, write_csv
 from tests.support.report_example import study
 
 
@@ -22,6 +29,27 @@ def test_budget_answers_are_those_of_the_first_law() -> None:
     n, d = PUBLISHED["besiroglu"].optimal_allocation(ONE_DAY)
     assert f"{n / 1e6:.0f}M parameters on {d / 1e9:.1f}B tokens by Besiroglu" in day.answer
     assert day.note == "4e7 times beyond this study"
+
+
+def test_budget_answers_have_a_loss_that_no_run_denies(tmp_path: Path) -> None:
+    """The surface's, or that of L(C) where the surface misses its runs."""
+    rows = isoflop_rows(
+        PUBLISHED["besiroglu"], np.geomspace(1e17, 1e19, 5), np.geomspace(1 / 4, 4, 7), 0.003
+    )
+    found = study_of(fit(config(f"runs={write_csv(tmp_path / 't.csv', rows)}", "n_bootstrap=60")))
+    best = PUBLISHED["besiroglu"].predict_loss(*PUBLISHED["besiroglu"].optimal_allocation(1e20))
+    loss, by = loss_at_best(found, 1e20)
+    assert by == "the surface" and loss == pytest.approx(best, rel=0.01)
+    assert f", loss {loss:.3f} by the surface" in budget_answers(found)[1].answer
+    assert "at 40% MFU" in budget_answers(found)[2].budget
+    surface = found.document.laws["parametric"]
+    missing = replace(surface, flags=(Flag("misfit", "it misses"),))
+    laws = {**found.document.laws, "parametric": missing}
+    other = replace(found, document=replace(found.document, laws=laws))
+    loss, by = loss_at_best(other, 1e20)
+    assert by == "L(C)" and loss == pytest.approx(best, rel=0.02)
+    lower = replace(other.runs, loss=0.7 * other.runs.loss)
+    assert loss_at_best(replace(other, runs=lower), 1e20) is None
 
 
 def test_budget_answers_of_a_saved_fit_have_an_interval_where_it_states_one() -> None:

@@ -25,6 +25,15 @@ def test_weightiest_takes_the_gravest_flag_wherever_it_stands() -> None:
     assert weightiest(study(worse).document) == "the text of units"
 
 
+def test_weightiest_is_never_what_was_asked_for() -> None:
+    def edit(values: dict[str, Any]) -> None:
+        for law in values["laws"].values():
+            law["flags"] = []
+        values["warnings"] = _flags("converted")
+
+    assert weightiest(study(edit).document) == ""
+
+
 def test_weightiest_prefers_the_first_law_of_the_headline() -> None:
     def edit(values: dict[str, Any]) -> None:
         for key, law in values["laws"].items():

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from scaling.fit.laws import KaplanLaw, PowerLaw, Surface
 from scaling.fit.other_laws.published import DATA_HALF_LIFE, PARAMS_HALF_LIFE
 from scaling.report import html
@@ -25,6 +27,7 @@ from training.device.stated import FULL_MFU
 LARGEST_VOCABULARY = 50_257
 """Of the published laws' runs: a loss above that of guessing among it is no prediction."""
 
+_STEPS = 60  # of the least loss against compute, at most
 SCRIPTS = ("numbers.js", "laws.js", "explorer.js")
 
 
@@ -48,9 +51,21 @@ def explorer_values(study: Study | None) -> dict[str, object]:
         "device": GPU,
         "mfu": 100 * FULL_MFU,
         "farthest": FARTHEST,
+        "measured": [] if study is None else _measured(study),
         "guessing": math.log(LARGEST_VOCABULARY),
         "half_lives": {"data": DATA_HALF_LIFE, "params": PARAMS_HALF_LIFE},
     }
+
+
+def _measured(study: Study) -> list[list[float]]:
+    """[C, the least loss of a run of no more compute] where that falls, ascending in C."""
+    order = np.argsort(study.runs.flops, kind="stable")
+    least = np.minimum.accumulate(study.runs.loss[order])
+    falls = np.flatnonzero(np.diff(least, prepend=np.inf) < 0)
+    kept = (
+        falls[np.unique(np.linspace(0, len(falls) - 1, _STEPS).astype(int))] if len(falls) else []
+    )
+    return [[float(study.runs.flops[order[i]]), float(least[i])] for i in kept]
 
 
 def _own_laws(study: Study) -> list[dict[str, object]]:

@@ -30,7 +30,7 @@ from scaling.fit.parametric.bootstrap import (
     resampling_scheme,
 )
 from scaling.fit.parametric.criterion import PLAIN, absolute, rows_of
-from scaling.fit.parametric.flags import misfit, surface_flags
+from scaling.fit.parametric.flags import surface_flags
 from scaling.fit.parametric.form_laws import fit_chosen_form
 from scaling.fit.parametric.minimum import NAMES, PointFit, minimise, width
 from scaling.fit.parametric.newton import A, B
@@ -92,18 +92,14 @@ def fit_parametric(
     lost = others.converged & (others.theta[:, [A, B]] <= 0).any(axis=1)
     failed = ~others.converged | lost
     samples = rows.surface(np.where(failed[:, None], np.nan, others.theta))
-    reason = unsteady(int(failed.sum()), n_bootstrap)
-    if reason is not None:
+    if (reason := unsteady(int(failed.sum()), n_bootstrap)) is not None:
         return ParametricFit(replace(certificate, **judged(reason=reason)))
     found = estimates(fitted, samples, (*NAMES, "a", "b"))
     if rows.E is not None:
         found["E"] = Estimate(rows.E, held=True)
     found |= {name: Estimate(None, bound=side) for name, side in point.at_bound.items()}
-    flags = (
-        *misfit(observations, residuals, found["E"].value),
-        *collinear(identified, observations),
-        *surface_flags(observations, found, point, lost),
-    )
+    flags = surface_flags(observations, residuals, found, point, lost)
+    flags = (*collinear(identified, observations), *flags)
     profile = None
     if profiled:
         profile = profile_likelihood(rows, point.theta, point.objective, delta, found["a"])

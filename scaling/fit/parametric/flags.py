@@ -18,12 +18,16 @@ _BEYOND = 4.0  # standard errors of that miss, in an order of compute that is ch
 
 
 def surface_flags(
-    observations: Observations, found: dict[str, Any], point: PointFit, lost: np.ndarray
+    observations: Observations,
+    residuals: np.ndarray,
+    found: dict[str, Any],
+    point: PointFit,
+    lost: np.ndarray,
 ) -> tuple[Flag, ...]:
-    """Bounds, wide intervals, terms that resamples lost, and what the runs themselves have."""
-    flags: list[Flag] = []
+    """What it misses, bounds, wide intervals, terms that resamples lost, what the runs have."""
+    flags = misfit(observations, residuals, found["E"].value)
     if point.at_bound:
-        flags = [
+        flags += [
             Flag("term_at_bound", E_AT_BOUND),
             Flag("floor_unidentified", "the irreducible loss E is not identified; do not quote it"),
         ]

@@ -69,6 +69,7 @@ function element(name, text, ...children) {
   return made;
 }
 
+const NOISE = 1.01; // times a measured loss: no run is as far below what is expected of it
 const SHORT = 24; // characters that stay on one line
 const loss3 = (x) => x.toFixed(3);
 const unitOf = (law) => law.unit ?? "";
@@ -147,10 +148,14 @@ function cell(name, text, ...notes) {
   return made;
 }
 
-function saidOf({ law, flops, beyond }) {
-  if (!law.range || beyond <= 1.001) return law.range ? "inside the compute measured" : "";
+function saidOf({ law, flops, beyond, loss }) {
+  if (!law.range) return "";
   const side = flops > law.range[1] ? "above" : "below";
-  return `${compact(beyond, 2)} times ${side} the compute measured`;
+  const where = beyond > 1.001 ? `${compact(beyond, 2)} times ${side}` : "inside";
+  const reached = values.measured.filter(([c]) => c <= flops * 1.001).at(-1);
+  const worse = law.own && reached && loss > NOISE * reached[1];
+  const least = worse ? `; a run of no more compute has ${loss3(reached[1])}` : "";
+  return `${where} the compute measured${least}`;
 }
 
 // ---- the question ----
@@ -213,7 +218,7 @@ function answer(q) {
     const row = q.by === "model" ? { law, models: model() } : allocate(law, q);
     const far = row.models ? row.models[0] : row;
     row.beyond = far.beyond;
-    row.said = saidOf(far);
+    row.said = saidOf(row.models ? { ...far, loss: null } : far);
     const guessed = !law.own && far.loss > values.guessing; // worse than guessing a token
     if (row.beyond > values.farthest || guessed) row.refused = "no answer";
     return row;

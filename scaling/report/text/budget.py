@@ -7,6 +7,7 @@ import numpy as np
 from common.numbers import compact, count
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.results.estimate import Estimate
+from scaling.fit.results.other_laws import KaplanLaws
 from scaling.report.optimum import Optimum, Quantity, optima
 from scaling.report.study import Study
 from scaling.report.text.estimates import in_counts
@@ -47,13 +48,41 @@ def budget_answers(study: Study) -> tuple[BudgetAnswer, ...]:
         names = {
             law.high: "the most measured",
             10 * law.high: "10 times that",
-            ONE_DAY: f"one {GPU} for one day",
+            ONE_DAY: f"one {GPU} for one day at {FULL_MFU:.0%} MFU",
         }
-        return tuple(_answer(law, flops, name, token) for flops, name in names.items())
+        return tuple(_answer(study, law, flops, name, token) for flops, name in names.items())
     return ()
 
 
-def _answer(law: Optimum, flops: float, name: str, token: str) -> BudgetAnswer:
+def loss_at_best(study: Study, flops: float) -> tuple[float, str] | None:
+    """The least loss at a budget and the law that says it; None where no law does.
+
+    That is the surface, unless it misses its runs or a run of no more compute is below it; then
+    Kaplan's L(C), a line through the least losses.
+    """
+    runs = study.runs
+    reached = runs.loss[runs.flops <= flops * 1.001]
+    surface = optima(study).get("parametric")
+    if surface is not None and not _misses(study):
+        loss = float(surface.at(np.array([flops]))["loss"][0])
+        if not len(reached) or loss <= 1.01 * reached.min():
+            return loss, "the surface"
+    kaplan = study.document.laws.get("kaplan")
+    line = kaplan.L_C if isinstance(kaplan, KaplanLaws) else None
+    scale = line.C_c.value if line is not None and line.C_c is not None else None
+    if line is None or scale is None or line.alpha.value is None:
+        return None
+    floor = (line.E.value or 0.0) if line.E is not None else 0.0
+    loss = floor + (scale / flops) ** line.alpha.value
+    return (loss, "L(C)") if not len(reached) or loss <= 1.01 * reached.min() else None
+
+
+def _misses(study: Study) -> bool:
+    law = study.document.laws["parametric"]
+    return any(flag.code == "misfit" for flag in law.flags)
+
+
+def _answer(study: Study, law: Optimum, flops: float, name: str, token: str) -> BudgetAnswer:
     budget = f"{compact(flops)} FLOP, {name}"
     beyond = max(flops / law.high, law.low / flops)
     if beyond > FARTHEST:
@@ -63,7 +92,10 @@ def _answer(law: Optimum, flops: float, name: str, token: str) -> BudgetAnswer:
     at = np.array([flops])
     n, d = (_estimate(law, quantity, at) for quantity in ("n", "d"))
     note = "" if beyond < 1.001 else "extrapolated"
-    return BudgetAnswer(budget, f"{_of(n, 'parameters')} on {_of(d, f'{token}s')}", note)
+    said = f"{_of(n, 'parameters')} on {_of(d, f'{token}s')}"
+    if (found := loss_at_best(study, flops)) is not None:
+        said += f", loss {found[0]:.3f} by {found[1]}"
+    return BudgetAnswer(budget, said, note)
 
 
 def _of(estimate: Estimate, unit: str) -> str:
