@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scaling.report.study import Study
-from scaling.report.text.verdict import judge
+from scaling.report.text.verdict import Verdict, judge
 from tests.support.report_example import Edit, study
 from tests.support.report_values import estimate
 
@@ -111,3 +111,29 @@ def test_judge_of_a_saved_fit_says_what_needs_no_run() -> None:
     text = _cannot(Study(study().document))
     assert "4 budgets" in text and "test of the machinery" in text
     assert "no run was repeated" not in text and "bytes" not in text
+
+
+def test_a_surface_that_misses_its_runs_confirms_nothing() -> None:
+    """Intervals that overlap by their width alone are no agreement."""
+
+    def miss(values: dict[str, Any]) -> None:
+        values["laws"]["parametric"]["flags"] = [{"code": "misfit", "text": "it misses its runs"}]
+
+    agreed, apart = judge(_large()), judge(_large(miss))
+    assert any("do not contradict" in line for line in agreed.shows)
+    assert not any("do not contradict" in line for line in apart.shows)
+    assert any("by the parametric surface: it misses its runs" in line for line in apart.cannot)
+
+
+def test_a_held_out_size_that_is_missed_is_no_success() -> None:
+    def off(error: float) -> Verdict:
+        def edit(values: dict[str, Any]) -> None:
+            held = values["holdout"]
+            held["loss_error"], held["inside90"], held["n_opt_error"] = 0.001, True, error
+
+        return judge(_large(edit))
+
+    good, bad = off(0.1), off(-0.41)
+    assert any("One step beyond" in line and "N* by +10%" in line for line in good.shows)
+    assert not any("One step beyond" in line for line in bad.shows)
+    assert any("N* by -41%" in line for line in bad.cannot)

@@ -35,6 +35,9 @@ OPEN_EXPONENT = 0.2
 SMALL_MISS = 0.02
 """Relative error of a predicted loss beyond which an interval holds it by its width alone."""
 
+SMALL_SIZE_MISS = 0.25
+"""Relative error of a predicted N* beyond which the next budget would be spent on another size."""
+
 LEAST_DECADES = 2.0
 LEAST_STEPS = 500
 NGRAM_LOSS = 1.5
@@ -80,7 +83,7 @@ def _shows(study: Study) -> Iterator[str]:
             "How compute divides between parameters and data on this corpus, with these shapes "
             f"and training rules, from {span(study)}."
         )
-    if _overlap(document):
+    if _overlap(document) and misfit_of(document) is None:
         yield (
             "That the two approaches do not contradict each other: the 90% intervals of the "
             "exponent of N overlap."
@@ -97,6 +100,8 @@ def _cannot(study: Study) -> Iterator[Limit]:
     yield from (_refusal(key, law) for key, law in refused.items() if key in HEADLINE)
     yield from _open_exponent(document)
     yield from _plumbing(study)
+    if (why := misfit_of(document)) is not None:
+        yield Limit("The loss of a model, and its best size, by the parametric surface", why)
     if _overlap(document) is False:
         yield Limit(
             "Which exponent is right: the 90% intervals of the two approaches are apart",
@@ -107,6 +112,8 @@ def _cannot(study: Study) -> Iterator[Limit]:
             f"to within {SMALL_MISS:.0%}" if held.inside90 is not False else "not even one step"
         )
         off = f"loss at {compact(held.flops)} FLOP off by {percent(held.loss_error, 1)}"
+        if held.n_opt_error is not None:
+            off += f", N* by {percent(held.n_opt_error, 0)}"
         yield Limit(f"What lies beyond its range, {within} ({off})", _held_out(held))
     yield from (Limit(t.words) for _, t in trends(document) if t.verdict not in TOLD)
     yield from _few_budgets(study)
@@ -133,6 +140,13 @@ def _open_exponent(document: FitDocument) -> Iterator[Limit]:
         return
 
 
+def misfit_of(document: FitDocument) -> str | None:
+    """How the surface misses its own runs, where it does."""
+    law = document.laws.get("parametric")
+    flags = law.flags if law is not None else ()
+    return next((flag.text for flag in flags if flag.code == "misfit"), None)
+
+
 def _overlap(document: FitDocument) -> bool | None:
     """Whether the intervals of a by both headline laws overlap; None where one is unknown."""
     ends = [law.a.ci90 for law in headline_laws(document).values() if law.a.ci90]
@@ -143,14 +157,16 @@ def _overlap(document: FitDocument) -> bool | None:
 
 
 def _missed(held: Holdout) -> bool:
-    return held.inside90 is False or abs(held.loss_error or 0) > SMALL_MISS
+    misses_size = abs(held.n_opt_error or 0) > SMALL_SIZE_MISS
+    return held.inside90 is False or abs(held.loss_error or 0) > SMALL_MISS or misses_size
 
 
 def _held_out(held: Holdout) -> str:
     inside = {True: ", inside its 90% interval", False: ", outside its 90% interval", None: ""}
+    size = f", and N* by {percent(held.n_opt_error, 0)}" if held.n_opt_error is not None else ""
     return (
         f"fitted without {compact(held.flops)} FLOP, the {labels.law_name(held.law or '')} is off "
-        f"by {percent(held.loss_error, 2)} at the best loss there{inside[held.inside90]}"
+        f"by {percent(held.loss_error, 2)} at the best loss there{inside[held.inside90]}{size}"
     )
 
 
