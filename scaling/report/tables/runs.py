@@ -55,14 +55,16 @@ def provenance(document: FitDocument) -> Table:
     return Table(
         ("what", "value"),
         [
-            (f"{prefix}{f.name}", _plain(getattr(part, f.name)))
-            for prefix, part in (("", document.provenance), ("options.", document.options))
+            (f"{prefix}{f.name}", empty if value is None else _plain(value))
+            for prefix, part, empty in (
+                ("", document.provenance, UNKNOWN),
+                ("options.", document.options, "not given"),
+            )
             for f in fields(part)
+            for value in [getattr(part, f.name)]
         ],
     )
 
 
 def _plain(value: object) -> str:
-    if value is None:
-        return UNKNOWN
     return value if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)
