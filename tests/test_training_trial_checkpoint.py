@@ -182,13 +182,26 @@ def test_checkpoint_of_another_schema_is_refused(attempt, monkeypatch):
         read(attempt.checkpoints / "step-00000003")
 
 
+def test_checkpoint_says_what_words_of_torch_about_a_full_disk_mean(attempt, monkeypatch):
+    """Its writer counts the bytes that came to lie, and may know no reason."""
+
+    def cut_short(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 155008 vs 1")
+
+    monkeypatch.setattr("training.trial.checkpoint.write_sealed", cut_short)
+    with pytest.raises(CannotSave, match=r"less was written than given, as on a full disk .*:672"):
+        save(attempt, replace(META, step=3), state(3))
+    assert step_dirs(attempt) == ["step-00000001", "step-00000002"]
+
+
 def test_checkpoint_on_a_full_disk_leaves_the_old_and_nothing_else(attempt, tmp_path):
     """A full disk leaves the old and nothing else. A limit on file size stands in for the disk."""
 
     def full() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
-        with pytest.raises(CannotSave, match=r"step-00000003: .*needs 1,200 bytes, .* are free"):
+        sizes = r"step-00000003: .*needs over 1,200 bytes, .* are free"
+        with pytest.raises(CannotSave, match=sizes):
             save(attempt, replace(META, step=3), state(3))
 
     child = fork(full, tmp_path / "log")

@@ -76,12 +76,15 @@ def save(
         building.rename(final)
         sync_folder(attempt.checkpoints)
     except (OSError, RuntimeError) as error:
-        # torch reports a full disk as a RuntimeError about positions in its archive.
+        # torch may report a full disk as a RuntimeError about positions in its archive.
+        what = str(error)
+        if not isinstance(error, OSError):
+            what = f"less was written than given, as on a full disk ({what})"
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)  # what it filled is free again
         free = shutil.disk_usage(attempt.trial).free if attempt.trial.exists() else 0
-        sizes = f"needs {tensor_bytes(state):,} bytes, {free:,} are free"
-        raise CannotSave(f"{final}: {error}; {sizes}") from error
+        sizes = f"needs over {tensor_bytes(state):,} bytes, {free:,} are free"
+        raise CannotSave(f"{final}: {what}; {sizes}") from error
     finally:
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)
