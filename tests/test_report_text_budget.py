@@ -40,8 +40,9 @@ def test_budget_answers_have_a_loss_that_no_run_denies(tmp_path: Path) -> None:
     best = PUBLISHED["besiroglu"].predict_loss(*PUBLISHED["besiroglu"].optimal_allocation(1e20))
     loss, by = loss_at_best(found, 1e20)
     assert by == "the surface" and loss == pytest.approx(best, rel=0.01)
-    assert f", loss {loss:.3f} by the surface" in budget_answers(found)[1].answer
-    assert "at 40% MFU" in budget_answers(found)[2].budget
+    _, day, more = budget_answers(found)
+    assert f", loss {loss:.3f} by the surface" in more.answer
+    assert day.budget == "3.42e19 FLOP, one H200 for one day at 40% MFU"
     surface = found.document.laws["parametric"]
     missing = replace(surface, flags=(Flag("misfit", "it misses"),))
     laws = {**found.document.laws, "parametric": missing}

@@ -42,7 +42,7 @@ def reach_of(low: float, high: float) -> list[float]:
 
 
 def budget_answers(study: Study) -> tuple[BudgetAnswer, ...]:
-    """By the first law that stands: the largest budget, ten times that, and one GPU for one day."""
+    """By the first law that stands: the largest budget, ten times that, one GPU for one day."""
     for law in optima(study).values():
         token = axis_labels(study).token
         names = {
@@ -50,7 +50,9 @@ def budget_answers(study: Study) -> tuple[BudgetAnswer, ...]:
             10 * law.high: "10 times that",
             ONE_DAY: f"one {GPU} for one day at {FULL_MFU:.0%} MFU",
         }
-        return tuple(_answer(study, law, flops, name, token) for flops, name in names.items())
+        return tuple(
+            _answer(study, law, flops, name, token) for flops, name in sorted(names.items())
+        )
     return ()
 
 
