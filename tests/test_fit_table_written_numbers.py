@@ -51,6 +51,15 @@ def test_decimal_comma_leaves_names_empty_cells_and_exponents(tmp_path):
     assert runs.numbers("tokens").tolist() == [1e6, 1.5e6]
 
 
+def test_decimal_comma_leaves_what_has_a_point_after_nothing(tmp_path):
+    """0.001 has no thousands: a column of such rates is one of decimal points."""
+    path = tmp_path / "t.csv"
+    path.write_text("params;tokens;loss;lr\n1.000.000;1e8;3,25;0.001\n2.000.000;1e8;3,5;0.002\n")
+    runs = read_inputs(config(f"runs={path}", "decimal=comma")).runs
+    assert runs.numbers("lr").tolist() == [0.001, 0.002]
+    assert runs.numbers("params").tolist() == [1e6, 2e6]
+
+
 def test_decimal_comma_refuses_a_column_with_both(tmp_path):
     rows = [("a", "1000000", "1e8", "3,25"), ("b", "2000000", "1e8", "3.5")]
     said = refusal(semicolons(tmp_path / "t.csv", rows), "decimal=comma")

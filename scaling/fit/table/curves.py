@@ -21,7 +21,7 @@ _CONSTANTS = """
 """
 LOGGED = ("step", "tokens", "flops", "loss", "lr")
 _ALL = (*LOGGED, "val_loss", "noise_scale_tokens")  # the last two by our own trainer alone
-NAMES_OF_RUNS = frozenset(
+_NAMES_OF_RUNS = frozenset(
     ("run_name", "run", "runname", "name", "run name", "experiment", "exp", "model", "id", "run id")
 )
 # The page bins a curve far below this; an object a row would not fit for a million rows.
@@ -104,7 +104,7 @@ def with_names(table: "Table") -> "Table":
     if "run_id" in table.names or logged_rows(table).any():
         return table
     for name in table.names:
-        values = table.distinct(name)[1] if name.lower() in NAMES_OF_RUNS else []
+        values = table.distinct(name)[1] if name.lower() in _NAMES_OF_RUNS else []
         if values and len(values) == len(table) and isinstance(values[0], str):
             return table.with_columns({"run_id": table.data[name]})
     return table
@@ -127,7 +127,7 @@ def ends_and_curves(table: "Table", keep: np.ndarray, logged: np.ndarray) -> tup
     run, names = table.distinct("run_id")
     nameless = kept & (run < 0)
     if nameless.any():
-        theirs = next((name for name in table.names if name.lower() in NAMES_OF_RUNS), None)
+        theirs = next((name for name in table.names if name.lower() in _NAMES_OF_RUNS), None)
         needed = "a name, since the table has a step column"
         needed += f"; map it, as columns.run_id={theirs}" if theirs else ""
         needed += "; or rows=runs, if each row is a run of its own"

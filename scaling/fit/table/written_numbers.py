@@ -14,7 +14,7 @@ from scaling.fit.table.schema import COUNTS, LETTERS, is_missing
 
 _EXPONENT = r"([eE][-+]?\d+)?"
 PLAIN = re.compile(rf"[-+]?(\d+\.?\d*|\.\d+){_EXPONENT}")
-_WITH_COMMA = re.compile(rf"[-+]?(\d{{1,3}}(\.\d{{3}})+|\d+)(,\d+)?{_EXPONENT}[kKMBGT]?")
+_WITH_COMMA = re.compile(rf"[-+]?([1-9]\d{{0,2}}(\.\d{{3}})+|\d+)(,\d+)?{_EXPONENT}[kKMBGT]?")
 _THOUSANDS_COMMA = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
 _THOUSANDS_SPACE = re.compile(r"\d{1,3}([ '’_\u00a0\u202f]\d{3})+([.,]\d+)?")
 _MAYBE_THOUSANDS = re.compile(r"[1-9]\d{0,2}\.\d{3}")
