@@ -156,6 +156,7 @@ def test_loop_async_hides_from_the_collector_what_set_up_made(tmp_path, monkeypa
     """The collector passes over what set up made and is set free again."""
     import gc
 
+    gc.unfreeze()  # what the session froze would stay so
     frozen = []
     evaluate = loop.held_out_loss
     monkeypatch.setattr(
@@ -165,3 +166,4 @@ def test_loop_async_hides_from_the_collector_what_set_up_made(tmp_path, monkeypa
     )
     train_once(prepared_config(tmp_path), tmp_path / "trial")
     assert frozen[0] > 10_000 and gc.get_freeze_count() == 0
+    gc.freeze()
