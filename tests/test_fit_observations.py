@@ -89,14 +89,6 @@ def test_observe_numbers_rows_without_a_name_as_the_file_has_them(tmp_path):
     assert set(admitted(f"[{other},{more}]").run_id) == {f"row-0000{k}" for k in range(1, 7)}
 
 
-def test_observe_takes_names_from_a_column_that_is_one(tmp_path):
-    """Where each row has one of its own; a column of kinds names nothing."""
-    rows = [{"Name": f"exp{n:.0e}", "params": n, "tokens": 1e8, "loss": 3.0} for n in (3e6, 1e6)]
-    assert admitted(write_csv(tmp_path / "a.csv", rows)).run_id == ("exp1e+06", "exp3e+06")
-    rows = [{**row, "Name": "gpt"} for row in rows]
-    assert admitted(write_csv(tmp_path / "b.csv", rows)).run_id == ("row-00002", "row-00001")
-
-
 def test_observe_keeps_budgets_beyond_64_bits_exact(tmp_path):
     """Budgets beyond 64 bits stay exact."""
     path = write_csv(tmp_path / "a.csv", [row(params=10**13, tokens=10**13, flops=6 * 10**26)])

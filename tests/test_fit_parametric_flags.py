@@ -1,6 +1,7 @@
 """A surface that misses its runs, or ends above one, is flagged; one of their own form is not."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,12 +43,22 @@ def test_misfit_tells_a_bend_along_compute(bend):
     assert high - low == pytest.approx(100 * abs(bend), rel=0.35)
 
 
-def test_misfit_tells_an_irreducible_loss_above_a_run():
+def test_misfit_tells_an_irreducible_loss_above_two_runs():
+    """One alone may be a slip, as a loss of another unit."""
     found = runs(0.005)
-    low = float(found.loss.min())
-    (flag,) = misfit(found, np.zeros(len(found)), 1.01 * low)
-    assert f"is above {low:.4g}, which a run has" in flag.text
-    assert misfit(found, np.zeros(len(found)), 0.99 * low) == []
+    second = float(np.sort(found.loss)[1])
+    (flag,) = misfit(found, np.zeros(len(found)), 1.001 * second)
+    assert f"is above {second:.4g}, which two runs have" in flag.text
+    assert misfit(found, np.zeros(len(found)), 0.999 * second) == []
+    slip = replace(found, loss=np.where(found.loss == found.loss.max(), 1.2, found.loss))
+    assert misfit(slip, np.zeros(len(found)), 1.8) == []
+
+
+def test_misfit_is_about_the_middle_of_the_runs():
+    """An objective that lies below them on purpose misses none."""
+    found = runs(0.01)
+    fitted = SURFACE.predict_loss(found.params, found.tokens)
+    assert misfit(found, np.log(found.loss / fitted) + 0.04, None) == []
 
 
 def test_fit_parametric_flags_what_it_misses():

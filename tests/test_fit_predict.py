@@ -61,15 +61,19 @@ def test_extrapolation_flag_has_its_factor(
 def test_a_loss_above_a_measured_one_is_marked(
     study: tuple[Observations, HeadlineFits],
 ) -> None:
-    """Of a run of no more compute, and by more than noise."""
+    """Of two runs of no more compute, and by more than noise."""
     points, fits = study
     laws = _laws(points, fits)
     (row,) = [r for r in predictions([1e18], points, laws) if r.law == "parametric"]
     assert row.flags == ()
-    at = int(np.argmin(np.where(points.flops < 2e18, points.loss, np.inf)))
-    for share, codes in ((0.95, ["above_measured"]), (0.995, [])):
+    at = np.argsort(np.where(points.flops < 2e18, points.loss, np.inf))
+    for share, count, codes in (
+        (0.95, 2, ["above_measured"]),
+        (0.995, 2, []),
+        (0.5, 1, []),
+    ):
         loss = points.loss.copy()
-        loss[at] = share * row.loss.value
+        loss[at[:count]] = share * row.loss.value
         lower = replace(points, loss=loss)
         (again,) = [r for r in predictions([1e18], lower, laws) if r.law == "parametric"]
         assert [flag.code for flag in again.flags] == codes

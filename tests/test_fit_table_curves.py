@@ -63,6 +63,17 @@ def test_ends_and_curves_takes_what_a_run_has_once(tmp_path):
     )
 
 
+def test_ends_and_curves_fills_nothing_over_what_is_no_number(tmp_path):
+    """A cell that is junk is refused, though other runs are filled."""
+    found = [
+        {**one, "params": one["params"] if one["step"] == 1 else ""} for one in rows(marked=False)
+    ]
+    found[6]["params"] = "abc"  # the end of a run
+    path = write_csv(tmp_path / "t.csv", found)
+    assert "params: found 'abc', expected a number" in refusal(path)
+    assert "params: found 'abc', expected a number" in refusal(path, "incomplete=exclude")
+
+
 def test_ends_and_curves_takes_true_for_the_mark_of_the_last_row(tmp_path):
     """True marks the last row of a curve."""
     rows = [{**row, "step": i % 3, "run_id": "xy"[i // 3]} for i, row in enumerate(ROWS)]

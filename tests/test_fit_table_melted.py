@@ -3,11 +3,15 @@
 import pytest
 
 from common.errors import BadInput
-from scaling.fit.table.melted import unmelted
-from tests.support.fit_examples import write_csv
+from scaling.fit.table.melted import unmelted as unmelted_as_asked
+from tests.support.fit_examples import config, write_csv
 from tests.support.fit_tables import admitted, table_of
 
 RUNS = {"a": {"params": 1e7, "tokens": 1e9}, "b": {"params": 2e7, "tokens": 3e9, "loss": 3.0}}
+
+
+def unmelted(table, *overrides):
+    return unmelted_as_asked(table, config("runs=T", *overrides))
 
 
 def melted(more=0.0):
@@ -52,6 +56,28 @@ def test_unmelted_knows_other_names_by_what_stands_in_them(name):
     assert table.values("params") == [1e7, 2e7] and flag.code == "melted_table"
     other = table_of([{**row, name: f"of {row[name]}s"} for row in rows])
     assert unmelted(other) == (other, [])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "more"),
+    [
+        (("columns.loss=value", "where.metric=loss"), {}),
+        (("columns.loss=value",), {}),
+        (("by=metric",), {}),
+        ((), {"params": 1e7, "tokens": 1e9, "loss": 3.0}),
+    ],
+)
+def test_unmelted_leaves_a_table_that_is_read_otherwise(overrides, more):
+    """Where the options name its columns, or all that is needed stands beside them."""
+    rows = [{"metric": name, "value": 3.0, **more} for name in ("loss", "acc", "loss")]
+    table = table_of(rows)
+    assert unmelted(table, *overrides) == (table, [])
+
+
+def test_unmelted_takes_no_letter_for_a_loss():
+    """Sizes S, M and L in a column `name`, each with its loss."""
+    table = table_of([{"name": one, "value": 3.0, "params": 1e7} for one in "SML"])
+    assert unmelted(table) == (table, [])
 
 
 def test_unmelted_reads_a_long_history(tmp_path):

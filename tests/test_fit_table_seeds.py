@@ -46,6 +46,11 @@ def test_checkpoints_without_a_name_are_told_by_their_even_steps(tmp_path, space
     texts = [flag.text for flag in data_flags(admitted(path)) if flag.code == "unsettled_schedule"]
     assert any("24 rows of 3 sizes stand at even steps" in text for text in texts) == told
     assert len(admitted(path, "columns.run_id=params", "columns.step=tokens")) == 3
+    named = write_csv(
+        tmp_path / "n.csv", [{**row, "run_id": f"r{k}"} for k, row in enumerate(rows)]
+    )
+    texts = [flag.text for flag in data_flags(admitted(named))]
+    assert not any("even steps" in text for text in texts)
 
 
 def test_average_losses_averages_and_counts_seeds(tmp_path):

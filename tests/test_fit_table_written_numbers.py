@@ -60,6 +60,26 @@ def test_decimal_comma_leaves_what_has_a_point_after_nothing(tmp_path):
     assert runs.numbers("params").tolist() == [1e6, 2e6]
 
 
+@pytest.mark.parametrize(
+    ("cells", "overrides", "read"),
+    [
+        (("1.000e+08", "2.000e+08"), (), [1e8, 2e8]),
+        (("2.000B", "3.000B"), (), [2e9, 3e9]),
+        (("101.500", "203.250"), ("units.params=1e6",), [101.5e6, 203.25e6]),
+        (("101.500", "203.250"), (), [101500.0, 203250.0]),
+        (("101.500", "1.203.250"), ("units.params=1",), [101500.0, 1203250.0]),
+    ],
+)
+def test_decimal_comma_takes_points_for_thousands_in_counts_alone(tmp_path, cells, overrides, read):
+    """With an exponent, a letter or a unit of its own a point is a decimal one."""
+    lines = [f"{cell};1e9;3,25;2.100" for cell in cells]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["params;tokens;loss;version", *lines]))
+    runs = read_inputs(config(f"runs={path}", "decimal=comma", *overrides)).runs
+    assert runs.numbers("params").tolist() == pytest.approx(read)
+    assert runs.values("version") == ["2.100", "2.100"]
+
+
 def test_decimal_comma_refuses_a_column_with_both(tmp_path):
     rows = [("a", "1000000", "1e8", "3,25"), ("b", "2000000", "1e8", "3.5")]
     said = refusal(semicolons(tmp_path / "t.csv", rows), "decimal=comma")

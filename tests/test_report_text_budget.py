@@ -1,5 +1,6 @@
 """The size for a budget is that of the first law that stands, as far as it can be asked."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,20 +38,22 @@ def test_budget_answers_have_a_loss_that_no_run_denies(tmp_path: Path) -> None:
         PUBLISHED["besiroglu"], np.geomspace(1e17, 1e19, 5), np.geomspace(1 / 4, 4, 7), 0.003
     )
     found = study_of(fit(config(f"runs={write_csv(tmp_path / 't.csv', rows)}", "n_bootstrap=60")))
-    best = PUBLISHED["besiroglu"].predict_loss(*PUBLISHED["besiroglu"].optimal_allocation(1e20))
-    loss, by = loss_at_best(found, 1e20)
+    model = PUBLISHED["besiroglu"].optimal_allocation(1e20)
+    best = PUBLISHED["besiroglu"].predict_loss(*model)
+    loss, by = loss_at_best(found, 1e20, *model)
     assert by == "the surface" and loss == pytest.approx(best, rel=0.01)
     _, day, more = budget_answers(found)
-    assert f", loss {loss:.3f} by the surface" in more.answer
+    assert re.search(rf", loss {loss:.2f}\d by the surface", more.answer)
     assert day.budget == "3.42e19 FLOP, one H200 for one day at 40% MFU"
     surface = found.document.laws["parametric"]
     missing = replace(surface, flags=(Flag("misfit", "it misses"),))
     laws = {**found.document.laws, "parametric": missing}
     other = replace(found, document=replace(found.document, laws=laws))
-    loss, by = loss_at_best(other, 1e20)
+    loss, by = loss_at_best(other, 1e20, *model)
     assert by == "L(C)" and loss == pytest.approx(best, rel=0.02)
     lower = replace(other.runs, loss=0.7 * other.runs.loss)
-    assert loss_at_best(replace(other, runs=lower), 1e20) is None
+    assert loss_at_best(replace(other, runs=lower), 1e20, *model) is None
+    assert loss_at_best(Study(found.document), 1e20, *model) is None
 
 
 def test_budget_answers_of_a_saved_fit_have_an_interval_where_it_states_one() -> None:

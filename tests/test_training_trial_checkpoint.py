@@ -9,6 +9,7 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -191,6 +192,11 @@ def test_checkpoint_says_what_words_of_torch_about_a_full_disk_mean(attempt, mon
     monkeypatch.setattr("training.trial.checkpoint.write_sealed", cut_short)
     with pytest.raises(CannotSave, match=r"less was written than given, as on a full disk .*:672"):
         save(attempt, replace(META, step=3), state(3))
+    failure = RuntimeError("CUDA error: an illegal memory access was encountered")
+    monkeypatch.setattr("training.trial.checkpoint.write_sealed", Mock(side_effect=failure))
+    with pytest.raises(CannotSave, match="step-00000003: CUDA error: an illegal") as other:
+        save(attempt, replace(META, step=3), state(3))
+    assert "full disk" not in str(other.value)
     assert step_dirs(attempt) == ["step-00000001", "step-00000002"]
 
 

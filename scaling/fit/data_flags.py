@@ -90,6 +90,8 @@ def data_flags(observations: Observations) -> tuple[Flag, ...]:
 
 def _evenly_logged(observations: Observations) -> tuple[int, int] | None:
     """How many sizes have data in even steps, and their rows; None if those are not the most."""
+    if not all(name.startswith("row-") for name in observations.run_id):
+        return None  # runs with names of their own are runs
     order = np.lexsort((observations.tokens, observations.params))
     n, d = observations.params[order], observations.tokens[order]
     same = np.diff(n) == 0

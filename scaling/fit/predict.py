@@ -194,12 +194,22 @@ def _at_budget(law: FittedLaw, flops: float, observations: Observations) -> Pred
     )
 
 
+def reached(observations: Observations, flops: float) -> float | None:
+    """The loss that two runs of no more compute have reached: the least alone may be a slip."""
+    losses = observations.loss[observations.flops <= flops * _INSIDE]
+    return float(np.partition(losses, 1)[1]) if len(losses) > 1 else None
+
+
+def is_above(loss: float, measured: float | None) -> bool:
+    """Whether a predicted loss is above a measured one by more than noise."""
+    return measured is not None and loss > _NOISE * measured
+
+
 def _above_measured(loss: Estimate, flops: float, observations: Observations) -> list[Flag]:
-    """That a run of no more compute has a loss below the one predicted, beyond what noise does."""
-    reached = observations.loss[observations.flops <= flops * _INSIDE]
-    if loss.value is None or not len(reached) or loss.value <= _NOISE * (least := reached.min()):
+    measured = reached(observations, flops)
+    if loss.value is None or not is_above(loss.value, measured):
         return []
-    text = f"above {least:.4g}, which a run of no more compute has reached"
+    text = f"above {measured:.4g}, which two runs of no more compute have reached"
     return [Flag("above_measured", text)]
 
 

@@ -6,6 +6,7 @@ found stands in fit.md and fit.json.
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from common.text import either, plural, shown
 from scaling.fit.registry import HEADLINE, LAWS
@@ -227,23 +228,34 @@ def _held_out(held: Holdout, asked: bool) -> list[str]:
 def _asked(document: FitDocument, alone: bool) -> Iterator[tuple[int, str]]:
     """Sizes, data and pairs asked for, budgets outside those measured, and differences.
 
-    Answers of laws beside the headline give way, unless they are `alone`.
+    An answer that a law of the headline gives too gives way, unless none is fitted (`alone`).
     """
     minima = document.isoflop.valleys if document.isoflop else ()
     measured = {minimum.flops for minimum in minima}
+    told = {("flops", row.flops) for row in document.predictions if row.law in HEADLINE}
+    told |= {_question(one) for one in document.answers if one.law in HEADLINE}
     for row in document.predictions:
         if row.asked or (row.beyond is not None and row.flops not in measured):
             said = _answer(f"{row.flops:.3g} FLOP", row, row.n_opt, row.d_opt, UNKNOWN)
-            yield _ASKED if alone or row.law in HEADLINE else _BESIDE, said
+            is_first = alone or row.law in HEADLINE or ("flops", row.flops) not in told
+            yield _ASKED if is_first else _BESIDE, said
     for answer in document.answers:
         n, d, c = answer.params, answer.tokens, answer.flops
         said = _answer(_GIVEN[answer.asked], answer, n, d, c)
-        yield _ASKED if alone or answer.law in HEADLINE else _BESIDE, said
+        is_first = alone or answer.law in HEADLINE or _question(answer) not in told
+        yield _ASKED if is_first else _BESIDE, said
     if compared := document.comparison:
         for gap in compared.estimates:
             if gap.name == "a":
                 of = f"{gap.law} a less that of {compared.other}: "
                 yield _ASKED, of + _cell(gap.difference).rstrip()
+
+
+def _question(answer: Answer) -> tuple[Any, ...]:
+    """What was asked: of which quantity, and its value."""
+    given = {"pair": (answer.params.value, answer.tokens.value), "loss": answer.loss.value}
+    value = getattr(answer, answer.asked).value if answer.asked not in given else None
+    return answer.asked, given.get(answer.asked, value)
 
 
 def _answer(given: str, row: Prediction | Answer, n: Estimate, d: Estimate, c: Estimate) -> str:

@@ -92,7 +92,8 @@ def _narrow_curves(plan: Plan) -> list[Flag]:
         if not here:
             continue
         least, most = min(map(params_effective, here)), max(map(params_effective, here))
-        if most < _ONE_SIZE * least:  # of shapes of one size no minimum is asked
+        whole = all(cell.flops_budget != budget for cell in plan.left_out)
+        if whole and most < _ONE_SIZE * least:  # of shapes of one size no minimum is asked
             continue
         expected = grid.centre.n_effective(budget)
         if expected / least < _REACH:

@@ -58,14 +58,15 @@ def explorer_values(study: Study | None) -> dict[str, object]:
 
 
 def _measured(study: Study) -> list[list[float]]:
-    """[C, the least loss of a run of no more compute] where that falls, ascending in C."""
-    order = np.argsort(study.runs.flops, kind="stable")
-    least = np.minimum.accumulate(study.runs.loss[order])
-    falls = np.flatnonzero(np.diff(least, prepend=np.inf) < 0)
-    kept = (
-        falls[np.unique(np.linspace(0, len(falls) - 1, _STEPS).astype(int))] if len(falls) else []
-    )
-    return [[float(study.runs.flops[order[i]]), float(least[i])] for i in kept]
+    """[C, the loss that two runs of no more compute have reached] where that falls, by rising C."""
+    found: list[list[float]] = []
+    least = [math.inf, math.inf]
+    for row in np.argsort(study.runs.flops, kind="stable").tolist():
+        least = sorted([*least, float(study.runs.loss[row])])[:2]
+        if least[1] < (found[-1][1] if found else math.inf):
+            found.append([float(study.runs.flops[row]), least[1]])
+    kept = np.unique(np.linspace(0, len(found) - 1, min(len(found), _STEPS)).astype(int))
+    return [found[at] for at in kept.tolist()]
 
 
 def _own_laws(study: Study) -> list[dict[str, object]]:

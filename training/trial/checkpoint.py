@@ -78,7 +78,7 @@ def save(
     except (OSError, RuntimeError) as error:
         # torch may report a full disk as a RuntimeError about positions in its archive.
         what = str(error)
-        if not isinstance(error, OSError):
+        if "unexpected pos" in what or "inline_container" in what:
             what = f"less was written than given, as on a full disk ({what})"
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)  # what it filled is free again

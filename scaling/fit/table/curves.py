@@ -99,17 +99,6 @@ def shown_rows(curves: Curves, rates: Mapping[str, float]) -> dict[str, list[dic
     return shown
 
 
-def with_names(table: "Table") -> "Table":
-    """The table with run_id, where another column gives each row a name of its own."""
-    if "run_id" in table.names or logged_rows(table).any():
-        return table
-    for name in table.names:
-        values = table.distinct(name)[1] if name.lower() in _NAMES_OF_RUNS else []
-        if values and len(values) == len(table) and isinstance(values[0], str):
-            return table.with_columns({"run_id": table.data[name]})
-    return table
-
-
 def logged_rows(table: "Table") -> np.ndarray:
     """The mask of the rows of a table that are rows of curves: all, where it has any step."""
     return np.full(len(table), table.known("step").any())
@@ -164,14 +153,17 @@ def _with_constants(table: "Table", rows: np.ndarray, ends: np.ndarray) -> "Tabl
     for name in _CONSTANTS.split():
         if name not in table.names or runs.known(name).all():
             continue
-        values = table.numbers_or_nan(name)
+        values = table.numbers_or_nan(name) / table.units.get(name, 1.0)
         known = np.flatnonzero(rows & np.isfinite(values))
         least, most = np.full(run.max() + 2, np.inf), np.full(run.max() + 2, -np.inf)
         np.minimum.at(least, run[known], values[known])
         np.maximum.at(most, run[known], values[known])
-        one, own = least == most, values[ends]
-        fill = ~runs.known(name) & one[run[ends]]
+        fill = ~runs.known(name) & (least == most)[run[ends]]
+        cells = runs.values(name)  # what is no number stays, and is refused as such
+        is_text = any(isinstance(cell, str) for cell in table.values(name))
+        for row in np.flatnonzero(fill).tolist():
+            one = float(least[run[ends[row]]])
+            cells[row] = repr(one) if is_text else one
         if fill.any():
-            filled = np.where(fill, least[run[ends]], own) / table.units.get(name, 1.0)
-            found[name] = [None if math.isnan(value) else value for value in filled.tolist()]
+            found[name] = cells
     return runs.with_columns(found)

@@ -19,7 +19,6 @@ from scaling.fit.table.curves import (
     ends_and_curves,
     joined,
     logged_rows,
-    with_names,
 )
 from scaling.fit.table.derive import with_derived
 from scaling.fit.table.filters import asked_rows
@@ -29,6 +28,7 @@ from scaling.fit.table.melted import unmelted
 from scaling.fit.table.readers import read_table
 from scaling.fit.table.remarks.of_columns import remarks
 from scaling.fit.table.schema import (
+    COUNTS,
     NEEDED,
     OURS,
     as_compared,
@@ -85,16 +85,15 @@ def read_sources(config: FitConfig, given: Table | None = None) -> Sources:
     charts, curves, digests = [], [], []
     flags: list[Flag] = []
     for path in map(Path, config.paths):
-        table = _read(path, config.decimal) if given is None else given
+        table = _read(path, config) if given is None else given
         digests.append(table.digest)
         if is_chart(table.names):
             charts.append(read_chart(table, config.columns, config.loss_unit))
         else:
-            table, spread = (table, []) if table.sweep else unmelted(table)
+            table, spread = (table, []) if table.sweep else unmelted(table, config)
             flags += spread
             table, derived = with_derived(adopt(table), config.derive, config.columns, config.units)
             table = with_status(_renamed(table, config))
-            table = with_names(table) if len(config.paths) == 1 else table
             tables.append(table if table.sweep else in_nats(table, config.loss_unit))
             flags += derived
             if table.sweep:
@@ -178,15 +177,16 @@ def asked_values(sources: Sources, config: FitConfig, name: str) -> tuple[list[s
     return sorted(found.values()), [r for r in empty if table.run_name(r) not in config.exclude]
 
 
-def _read(path: Path, decimal: str) -> Table:
+def _read(path: Path, config: FitConfig) -> Table:
     _log.info("reading %s", path)
     try:
         table = read_sweep(path) if path.is_dir() else read_table(path)
     except OSError as error:
         where = error.filename or path
         raise BadInput(f"{where}: {error.strerror or error}; expected a readable file") from None
-    if decimal == "comma" and not table.sweep:
-        table = replace(table, data=with_decimal_comma(table.data, table.source))
+    if config.decimal == "comma" and not table.sweep:
+        counts = {config.columns.get(name, name) for name in COUNTS if name not in config.units}
+        table = replace(table, data=with_decimal_comma(table.data, table.source, counts))
     return table
 
 

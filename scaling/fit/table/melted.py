@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import BadInput
 from common.text import listed, plural
+from scaling.fit.config import FitConfig
 from scaling.fit.flags import Flag
 from scaling.fit.table.columns import Table, of_rows
 from scaling.fit.table.schema import NEEDED, is_usual
@@ -23,9 +24,9 @@ _MOST = 50  # variables; of more the column names something else
 _SAME = 0.01
 
 
-def unmelted(table: Table) -> tuple[Table, list[Flag]]:
+def unmelted(table: Table, config: FitConfig) -> tuple[Table, list[Flag]]:
     """The table with a column a variable, and that it was read so; others as they are. BadInput."""
-    variable = _variable(table)
+    variable = _variable(table, config)
     if variable is None:
         return table, []
     variables = table.distinct(variable)[1]
@@ -56,17 +57,23 @@ def unmelted(table: Table) -> tuple[Table, list[Flag]]:
     return found, [Flag("melted_table", text)]
 
 
-def _variable(table: Table) -> str | None:
-    """The column that names what the value of each row is; None where the table is no such one."""
-    if _VALUE not in table.names:
+def _variable(table: Table, config: FitConfig) -> str | None:
+    """The column that names what the value of each row is; None where the table is no such one.
+
+    Nor where the options name that column or `value`, or the table has what is needed without it.
+    """
+    named = {*config.columns.values(), *config.where, config.by}
+    needed = {config.columns.get(name, name) for name in NEEDED}
+    if _VALUE not in table.names or _VALUE in named or needed <= set(table.names):
         return None
     for name in _VARIABLES:
-        if name not in table.names:
+        if name not in table.names or name in named:
             continue
         variables = table.distinct(name)[1]
         if not 1 < len(variables) <= _MOST or not all(isinstance(one, str) for one in variables):
             continue
-        if name == _VARIABLES[0] or any(is_usual(n, one) for n in NEEDED for one in variables):
+        words = [one for one in variables if len(one) > 1]  # L is a size as often as a loss
+        if name == _VARIABLES[0] or any(is_usual(n, one) for n in NEEDED for one in words):
             return name
     return None
 

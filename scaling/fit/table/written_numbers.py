@@ -5,6 +5,7 @@ A cell is read as it is typed in Python; what is near to that is named in the re
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,10 @@ from scaling.fit.table.schema import COUNTS, LETTERS, is_missing
 
 _EXPONENT = r"([eE][-+]?\d+)?"
 PLAIN = re.compile(rf"[-+]?(\d+\.?\d*|\.\d+){_EXPONENT}")
-_WITH_COMMA = re.compile(rf"[-+]?([1-9]\d{{0,2}}(\.\d{{3}})+|\d+)(,\d+)?{_EXPONENT}[kKMBGT]?")
+_WITH_COMMA = re.compile(
+    rf"[-+]?([1-9]\d{{0,2}}(\.\d{{3}})+(,\d+)?|\d+(,\d+)?{_EXPONENT}[kKMBGT]?)"
+)
+_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2}((\.\d{3}){2,}(,\d+)?|\.\d{3},\d+)")  # beyond doubt
 _THOUSANDS_COMMA = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
 _THOUSANDS_SPACE = re.compile(r"\d{1,3}([ '’_\u00a0\u202f]\d{3})+([.,]\d+)?")
 _MAYBE_THOUSANDS = re.compile(r"[1-9]\d{0,2}\.\d{3}")
@@ -50,29 +54,32 @@ def spelling_hint(text: str, name: str) -> str:
     return "; decimal=comma reads it" if is_comma else ""
 
 
-def with_decimal_comma(data: pa.Table, source: str) -> pa.Table:
+def with_decimal_comma(data: pa.Table, source: str, counts: Collection[str]) -> pa.Table:
     """A table whose columns of text are numbers with a decimal comma, as columns of plain ones.
 
-    A column of which a cell is no number, as a name, stays as it is. Raises BadInput for a column
-    that has both a decimal comma and a decimal point.
+    20.145 is a number of thousands in a column of `counts`, or beside one that is beyond doubt, as
+    1.384.123; else a column without a comma stays as it is, and so does one of which a cell is no
+    number. Raises BadInput for a column that has both a decimal comma and a decimal point.
     """
     for place, name in enumerate(data.column_names):
         if not pa.types.is_string(data[name].type):
             continue
         encoded = data[name].combine_chunks().dictionary_encode()
         cells = [None if is_missing(cell) else cell for cell in encoded.dictionary.to_pylist()]
-        other = [cell for cell in cells if cell and not _WITH_COMMA.fullmatch(cell)]
-        if not other:
+        known = [cell for cell in cells if cell]
+        is_grouped = name in counts or any(map(_GROUPS.fullmatch, known))
+        points = [cell for cell in known if "." in cell]
+        wrong = [c for c in points if not (is_grouped and _WITH_COMMA.fullmatch(c))]
+        comma = next((c for c in known if "," in c and _WITH_COMMA.fullmatch(c)), None)
+        if wrong and comma and all(map(PLAIN.fullmatch, wrong)):
+            raise BadInput(
+                f"{source}: {name}: found {wrong[0]!r} and {comma!r}, expected a decimal comma in "
+                "both, as decimal=comma says"
+            )
+        if not wrong and all(map(_WITH_COMMA.fullmatch, known)):
             plain = [cell and cell.replace(".", "").replace(",", ".") for cell in cells]
             column = pa.array(plain, pa.string()).take(encoded.indices)
             data = data.set_column(place, name, column)
-        elif all(map(PLAIN.fullmatch, other)) and (
-            comma := next((cell for cell in cells if cell and "," in cell), None)
-        ):
-            raise BadInput(
-                f"{source}: {name}: found {other[0]!r} and {comma!r}, expected a decimal comma in "
-                "both, as decimal=comma says"
-            )
     return data
 
 

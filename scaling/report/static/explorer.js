@@ -154,7 +154,7 @@ function saidOf({ law, flops, beyond, loss }) {
   const where = beyond > 1.001 ? `${compact(beyond, 2)} times ${side}` : "inside";
   const reached = values.measured.filter(([c]) => c <= flops * 1.001).at(-1);
   const worse = law.own && reached && loss > NOISE * reached[1];
-  const least = worse ? `; a run of no more compute has ${loss3(reached[1])}` : "";
+  const least = worse ? `; two runs of no more compute have ${loss3(reached[1])}` : "";
   return `${where} the compute measured${least}`;
 }
 
@@ -163,7 +163,7 @@ function saidOf({ law, flops, beyond, loss }) {
 // The value of a field, or what is wrong with it.
 function readField(name, text, by) {
   if (!text.trim() && MAY_BE_EMPTY.has(name)) return { value: null };
-  const isFree = name === "price" && by !== "money" && /^\s*0*\.?0*\s*$/.test(text) && text.trim();
+  const isFree = name === "price" && by !== "money" && /^\s*(0+\.?0*|\.0+)\s*$/.test(text);
   const value = isFree ? 0 : amount(text);
   if (value === null) {
     return { wrong: "A field has no number in it: write 1e20, 70B, 1,000 or 5 PF-days." };

@@ -6,6 +6,7 @@ import numpy as np
 
 from common.numbers import compact, count
 from scaling.fit.laws import PUBLISHED
+from scaling.fit.predict import is_above, reached
 from scaling.fit.results.estimate import Estimate
 from scaling.fit.results.other_laws import KaplanLaws
 from scaling.report.optimum import Optimum, Quantity, optima
@@ -56,18 +57,20 @@ def budget_answers(study: Study) -> tuple[BudgetAnswer, ...]:
     return ()
 
 
-def loss_at_best(study: Study, flops: float) -> tuple[float, str] | None:
-    """The least loss at a budget and the law that says it; None where no law does.
+def loss_at_best(study: Study, flops: float, n: float, d: float) -> tuple[float, str] | None:
+    """The loss of the best model of a budget, of size n on d tokens, and the law that says it.
 
-    That is the surface, unless it misses its runs or a run of no more compute is below it; then
-    Kaplan's L(C), a line through the least losses.
+    That is the surface, unless it misses its runs or runs of no more compute are below it; then
+    Kaplan's L(C), a line through the least losses. None where no law says it, or no runs are known
+    that might deny it.
     """
-    runs = study.runs
-    reached = runs.loss[runs.flops <= flops * 1.001]
+    measured = reached(study.runs, flops)
+    if measured is None:
+        return None
     surface = optima(study).get("parametric")
-    if surface is not None and not _misses(study):
-        loss = float(surface.at(np.array([flops]))["loss"][0])
-        if not len(reached) or loss <= 1.01 * reached.min():
+    if surface is not None and surface.surface is not None and not _misses(study):
+        loss = float(surface.surface.predict_loss(n, d))
+        if not is_above(loss, measured):
             return loss, "the surface"
     kaplan = study.document.laws.get("kaplan")
     line = kaplan.L_C if isinstance(kaplan, KaplanLaws) else None
@@ -76,7 +79,7 @@ def loss_at_best(study: Study, flops: float) -> tuple[float, str] | None:
         return None
     floor = (line.E.value or 0.0) if line.E is not None else 0.0
     loss = floor + (scale / flops) ** line.alpha.value
-    return (loss, "L(C)") if not len(reached) or loss <= 1.01 * reached.min() else None
+    return None if is_above(loss, measured) else (loss, "L(C)")
 
 
 def _misses(study: Study) -> bool:
@@ -95,7 +98,7 @@ def _answer(study: Study, law: Optimum, flops: float, name: str, token: str) -> 
     n, d = (_estimate(law, quantity, at) for quantity in ("n", "d"))
     note = "" if beyond < 1.001 else "extrapolated"
     said = f"{_of(n, 'parameters')} on {_of(d, f'{token}s')}"
-    if (found := loss_at_best(study, flops)) is not None:
+    if (found := loss_at_best(study, flops, n.value or 0.0, d.value or 0.0)) is not None:
         said += f", loss {found[0]:.3f} by {found[1]}"
     return BudgetAnswer(budget, said, note)
 

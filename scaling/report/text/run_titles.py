@@ -10,7 +10,7 @@ from collections import Counter
 from common.numbers import count
 from scaling.fit.observations import Observations
 
-_DIGESTS = re.compile(r"[0-9a-f]{16}(\+[0-9a-f]{16})*")
+_DIGESTS = re.compile(r"(?=.*[a-f])[0-9a-f]{16}(\+[0-9a-f]{16})*")
 _SHORT = 8  # digits of a digest, as git shows
 
 
