@@ -208,6 +208,7 @@ STATUS = "byId('explore-status').textContent"
     [
         ("price", "0", "flops", "cost 0."),
         ("price", "0", "money", "no number"),
+        ("price", ".", "flops", "no number"),
         ("mfu", "150", "flops", "MFU is at most 100%."),
         ("mfu", "0", "flops", "no number"),
     ],

@@ -160,7 +160,8 @@ class _Fit:
             at = at - theta[:, [1]] * self.x
         share = expit(at)
         slopes = np.stack([share, -share * self.x], axis=2)[..., : self.constants]
-        return np.logaddexp(0.0, at), slopes
+        with np.errstate(invalid="ignore"):  # a resample that diverges is one that failed
+            return np.logaddexp(0.0, at), slopes
 
     def model(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same about the mean of each level, which is what the data show."""
