@@ -27,7 +27,7 @@ LossLaw = Surface | KaplanLaw | StepsLaw
 # More resamples than this without an answer are said beside the interval of the others.
 _FEW_LOST = 0.05
 _INSIDE = 1.001  # budgets that differ by rounding alone
-_NOISE = 1.01  # times a measured loss: no run is as far below what is expected of it
+NOISE = 1.01  # times a measured loss: no run is as far below what is expected of it
 # Budgets predicted where no profile names one.
 _WITHOUT_PROFILES = 7
 
@@ -202,7 +202,7 @@ def reached(observations: Observations, flops: float) -> float | None:
 
 def is_above(loss: float, measured: float | None) -> bool:
     """Whether a predicted loss is above a measured one by more than noise."""
-    return measured is not None and loss > _NOISE * measured
+    return measured is not None and loss > NOISE * measured
 
 
 def _above_measured(loss: Estimate, flops: float, observations: Observations) -> list[Flag]:

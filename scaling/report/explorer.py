@@ -13,6 +13,7 @@ import numpy as np
 
 from scaling.fit.laws import KaplanLaw, PowerLaw, Surface
 from scaling.fit.other_laws.published import DATA_HALF_LIFE, PARAMS_HALF_LIFE
+from scaling.fit.predict import NOISE
 from scaling.report import html
 from scaling.report.figures.chart import Chart
 from scaling.report.figures.explorer import explorer_chart
@@ -51,6 +52,7 @@ def explorer_values(study: Study | None) -> dict[str, object]:
         "device": GPU,
         "mfu": 100 * FULL_MFU,
         "farthest": FARTHEST,
+        "noise": NOISE,
         "measured": [] if study is None else _measured(study),
         "guessing": math.log(LARGEST_VOCABULARY),
         "half_lives": {"data": DATA_HALF_LIFE, "params": PARAMS_HALF_LIFE},

@@ -159,11 +159,12 @@ def _with_constants(table: "Table", rows: np.ndarray, ends: np.ndarray) -> "Tabl
         np.minimum.at(least, run[known], values[known])
         np.maximum.at(most, run[known], values[known])
         fill = ~runs.known(name) & (least == most)[run[ends]]
+        if not fill.any():
+            continue
         cells = runs.values(name)  # what is no number stays, and is refused as such
         is_text = any(isinstance(cell, str) for cell in table.values(name))
         for row in np.flatnonzero(fill).tolist():
             one = float(least[run[ends[row]]])
             cells[row] = repr(one) if is_text else one
-        if fill.any():
-            found[name] = cells
+        found[name] = cells
     return runs.with_columns(found)

@@ -13,13 +13,7 @@ from common.text import listed, plural
 from scaling.fit.config import FitConfig
 from scaling.fit.flags import Flag
 from scaling.fit.table.columns import Table, stacked
-from scaling.fit.table.curves import (
-    LOGGED,
-    Curves,
-    ends_and_curves,
-    joined,
-    logged_rows,
-)
+from scaling.fit.table.curves import LOGGED, Curves, ends_and_curves, joined, logged_rows
 from scaling.fit.table.derive import with_derived
 from scaling.fit.table.filters import asked_rows
 from scaling.fit.table.hints import remedy

@@ -69,7 +69,6 @@ function element(name, text, ...children) {
   return made;
 }
 
-const NOISE = 1.01; // times a measured loss: no run is as far below what is expected of it
 const SHORT = 24; // characters that stay on one line
 const loss3 = (x) => x.toFixed(3);
 const unitOf = (law) => law.unit ?? "";
@@ -153,7 +152,7 @@ function saidOf({ law, flops, beyond, loss }) {
   const side = flops > law.range[1] ? "above" : "below";
   const where = beyond > 1.001 ? `${compact(beyond, 2)} times ${side}` : "inside";
   const reached = values.measured.filter(([c]) => c <= flops * 1.001).at(-1);
-  const worse = law.own && reached && loss > NOISE * reached[1];
+  const worse = law.own && reached && loss > values.noise * reached[1];
   const least = worse ? `; two runs of no more compute have ${loss3(reached[1])}` : "";
   return `${where} the compute measured${least}`;
 }

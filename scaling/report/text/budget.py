@@ -13,6 +13,7 @@ from scaling.report.optimum import Optimum, Quantity, optima
 from scaling.report.study import Study
 from scaling.report.text.estimates import in_counts
 from scaling.report.text.labels import axis_labels
+from scaling.report.text.verdict import misfit_of
 from training.device.data_sheets import peak_flops
 from training.device.stated import FULL_MFU
 
@@ -68,7 +69,7 @@ def loss_at_best(study: Study, flops: float, n: float, d: float) -> tuple[float,
     if measured is None:
         return None
     surface = optima(study).get("parametric")
-    if surface is not None and surface.surface is not None and not _misses(study):
+    if surface is not None and surface.surface is not None and not misfit_of(study.document):
         loss = float(surface.surface.predict_loss(n, d))
         if not is_above(loss, measured):
             return loss, "the surface"
@@ -80,11 +81,6 @@ def loss_at_best(study: Study, flops: float, n: float, d: float) -> tuple[float,
     floor = (line.E.value or 0.0) if line.E is not None else 0.0
     loss = floor + (scale / flops) ** line.alpha.value
     return None if is_above(loss, measured) else (loss, "L(C)")
-
-
-def _misses(study: Study) -> bool:
-    law = study.document.laws["parametric"]
-    return any(flag.code == "misfit" for flag in law.flags)
 
 
 def _answer(study: Study, law: Optimum, flops: float, name: str, token: str) -> BudgetAnswer:
