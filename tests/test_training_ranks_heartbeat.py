@@ -161,13 +161,13 @@ def test_heartbeat_waits_for_a_rank_that_prepares_longer_than_the_limit(tmp_path
     assert not logs[2]
 
 
-# Once in ten suites rank 1, its timeout told, waits on for a socket of a stopped rank 0.
-@pytest.mark.parametrize("guilty", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.parametrize("guilty", [0, 1])
 def test_heartbeat_loses_a_rank_that_gives_no_sign_while_it_prepares(tmp_path, quick, guilty):
     """A stopped process is lost after `timeout_s`, by an exception: nothing is written by then."""
     config = tiny_config(tmp_path, runtime__timeout_s=3.0)
 
     def body(ranks: Ranks) -> None:
+        assert ranks.sum(1.0) == [2.0]  # both have joined: the other's limit is of this wait
         ranks.on_all_ranks(lambda: ranks.rank == guilty and HANGS["stops"]())
 
     children = joined_ranks(config, tmp_path, body)
@@ -179,6 +179,29 @@ def test_heartbeat_loses_a_rank_that_gives_no_sign_while_it_prepares(tmp_path, q
     said = children[1 - guilty].log.read_text().splitlines()[-1]
     assert f"RanksLost: rank {1 - guilty} of 2 lost the others while it waited for all" in said
     assert f"(limit: runtime.timeout_s=3): rank {guilty}: no sign of life, " in said
+
+
+@pytest.mark.parametrize("call", ["init_process_group", "new_group"])
+def test_joined_loses_a_rank_0_that_stops_while_the_ranks_join(tmp_path, monkeypatch, call):
+    """Who asks a stopped store waits for ever in torch: the process ends by its own limit."""
+    original = getattr(distributed.dist, call)
+
+    def stop_first(*arguments: object, **options: object) -> object:
+        if os.environ["RANK"] == "0":
+            HANGS["stops"]()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(distributed.dist, call, stop_first)
+    monkeypatch.setattr(distributed, "JOIN_S", 3.0)
+    children = joined_ranks(tiny_config(tmp_path, runtime__timeout_s=3.0), tmp_path, lambda _: None)
+    try:
+        assert children[1].wait(300) == 1
+    finally:
+        children[0].kill()
+        assert children[0].wait() == -9
+    said = children[1].log.read_text()
+    assert "error: rank 1 of 2 lost the others while it waited for " in said
+    assert "(limit: runtime.timeout_s=3): no answer in 3 s" in said
 
 
 def test_heartbeat_hears_a_stop_while_it_waits(tmp_path):

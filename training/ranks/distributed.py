@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 
 from common.errors import BadInput, StopRequested
@@ -24,10 +26,11 @@ from training.config import RuntimeConfig
 from training.device.choose import choose_device
 from training.device.memory import Kind
 from training.device.process import end_with_parent
-from training.ranks.heartbeat import Heartbeat
+from training.ranks.heartbeat import GRACE_S, Heartbeat
 from training.trial.identity import differing_fields
 
 NCCL_MARGIN_S = 60.0  # by which NCCL's own limit, which kills without a word, is beyond ours
+JOIN_S = 60.0  # at least, for ranks to find each other: their processes start at different times
 NO_LIMIT = timedelta(days=365)
 _SLICE = timedelta(seconds=0.25)  # of a wait, between which signals are heard
 
@@ -181,10 +184,7 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise RanksLost(
-                f"rank {self.rank} of {self.world_size} lost the others while it waited for "
-                f"{whom} (limit: runtime.timeout_s={self.timeout_s:g}): {error}"
-            ) from error
+            raise RanksLost(_loss(self, whom, error)) from error
 
 
 @contextmanager
@@ -192,7 +192,8 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
     """Join the ranks that torchrun or a worker started (RANK, WORLD_SIZE, ...), or run alone.
 
     What belongs to a step goes by gloo between CPUs and by nccl between GPUs; a wait there is
-    limited by `runtime.timeout_s`. All else goes by gloo.
+    limited by `runtime.timeout_s`, and so is each of the three of joining, but for JOIN_S at least.
+    All else goes by gloo.
     """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
@@ -204,19 +205,25 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
         yield ranks
         return
     end_with_parent(signal.SIGTERM)
-    limit = timedelta(seconds=runtime.timeout_s)
-    store, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
-    store.set_timeout(limit)
-    heartbeat = Heartbeat(store.clone(), rank, world_size, runtime.timeout_s)
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        store=store,
-        rank=rank,
-        world_size=world_size,
-        timeout=group_timeout(device, runtime.timeout_s),
-        device_id=device if device.type == "cuda" else None,
-    )
-    channel = dist.new_group(backend="gloo", timeout=NO_LIMIT)
+    limit = timedelta(seconds=max(runtime.timeout_s, JOIN_S))
+    with _limited(ranks, "a rendezvous"):
+        store, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
+        store.set_timeout(limit)
+        signs = store.clone()
+        signs.set_timeout(timedelta(seconds=runtime.timeout_s))
+        heartbeat = Heartbeat(signs, rank, world_size, runtime.timeout_s)
+    with _limited(ranks, "the group of the steps"):
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=store,
+            rank=rank,
+            world_size=world_size,
+            timeout=limit,
+            device_id=device if device.type == "cuda" else None,
+        )
+        _set_pg_timeout(group_timeout(device, runtime.timeout_s))
+    with _limited(ranks, "the group of the agreements"):
+        channel = dist.new_group(backend="gloo", timeout=NO_LIMIT)
     try:
         yield replace(ranks, channel=channel, heartbeat=heartbeat)
     except (BadInput, StopRequested):
@@ -226,6 +233,35 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
         raise
     # Not after an error: the others may be waiting in a collective, and this would wait for them.
     _leave(heartbeat)
+
+
+@contextmanager
+def _limited(ranks: Ranks, what: str) -> Iterator[None]:
+    """Around a call in which ranks join: the process ends soon after its limit.
+
+    By then the call itself raises, but where the store's process is stopped: torch gives up its
+    question and waits without a limit for a stopped process to confirm that.
+    """
+    joined, limit_s = threading.Event(), max(ranks.timeout_s, JOIN_S)
+
+    def watch() -> None:
+        if not joined.wait(limit_s + GRACE_S):
+            text = _loss(ranks, what, f"no answer in {limit_s:g} s; rank 0 or its launcher hangs?")
+            print(f"error: {text}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="limit of joining").start()
+    try:
+        yield
+    finally:
+        joined.set()
+
+
+def _loss(ranks: Ranks, whom: str, error: object) -> str:
+    return (
+        f"rank {ranks.rank} of {ranks.world_size} lost the others while it waited for "
+        f"{whom} (limit: runtime.timeout_s={ranks.timeout_s:g}): {error}"
+    )
 
 
 def group_timeout(device: torch.device, timeout_s: float) -> timedelta:

@@ -192,12 +192,14 @@ class Heartbeat:
         return self._time_s
 
     def _beat(self) -> None:
-        is_over = False
-        while not is_over:
-            is_over = self._over.wait(min(BEAT_S, self.timeout_s / 10))
+        while True:
+            is_over = self._over.is_set()
             with suppress(RuntimeError):  # the store is gone: who asks finds it silent
                 self._say()
-                self._look()
+                self._look()  # at once, too: who stops in its first second has been heard of
+            if is_over:
+                return
+            self._over.wait(min(BEAT_S, self.timeout_s / 10))
 
     def _say(self) -> None:
         self._count += 1
