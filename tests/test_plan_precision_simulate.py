@@ -119,6 +119,20 @@ def test_expect_precision_minimises_as_the_fit_does():
     assert law.sd == pytest.approx(np.std([t[4] / (t[3] + t[4]) for t in theta]), rel=1e-6)
 
 
+def test_expect_precision_simulates_the_laws_that_are_asked():
+    """A grid for another law gets no interval of IsoFLOP curves, and one of one law not both."""
+    prior, cells = assume_law(PLAN, DEFAULTS), design_of(PLAN)
+    both = expect_precision(cells, prior, FIT, 8e12, 40, 0)
+    for laws, names in ((("kaplan", "parametric"), ("parametric",)), (("isoflop",), ("isoflop",))):
+        found = expect_precision(cells, prior, replace(FIT, laws=laws), 8e12, 40, 0)
+        assert tuple(law.name for law in found.laws) == names
+        assert found.laws[0] in both.laws and found.headline == found.laws[0].line(8e12)
+        assert ("IsoFLOP" in " ".join(precision_lines(found))) == ("isoflop" in names)
+    found = expect_precision(cells, prior, replace(FIT, laws=("data_constrained",)), 8e12, 40, 0)
+    assert not found.laws and found.headline.startswith("not simulated: ")
+    assert found.headline in precision_lines(found)[1]
+
+
 def test_expect_precision_of_quickstart_matches_its_fit():
     """README: a = 0.427 (0.399 to 0.456) by IsoFLOP curves."""
     prior = assume_law(PLAN, DEFAULTS)

@@ -41,9 +41,10 @@ class LawPrecision:
 class ExpectedPrecision:
     """The precision of a plan's fit if the assumed law holds.
 
+    laws       of isoflop and parametric, in this order, those that the fit asks for
     losses     least and greatest of the assumed law at the cells
     bracketed  every curve keeps its minimum while N* lies within these factors of the assumed
-               law's; None where some has none even there
+               law's; None where some has none even there, or isoflop is not asked
     collinear  which constants the cells do not separate under that law, and why; None if they do
     """
 
@@ -58,7 +59,9 @@ class ExpectedPrecision:
 
     @property
     def unreliable(self) -> str | None:
-        """Why no interval is given: losses that no model has; None where the law may hold."""
+        """Why no interval is given; None where one of the simulated laws is asked and may hold."""
+        if not self.laws:
+            return "not simulated: fit.laws asks for neither isoflop nor parametric"
         if self.losses[1] <= self.assumed.guessing:
             return None
         return (
@@ -89,6 +92,8 @@ def precision_lines(found: ExpectedPrecision) -> list[str]:
             lines.append(f"  {law.name}: {shares}")
     if found.collinear:
         lines.append(f"  collinear design: {found.collinear}")
+    if found.laws[0].name != "isoflop":
+        return lines
     if found.bracketed is None:
         lines.append(
             "  by that law the optimum of some budget lies at the edge of its sizes, or beyond"

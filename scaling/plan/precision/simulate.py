@@ -72,19 +72,21 @@ def expect_precision(
     noise = assumed.sd(design.budget)
     losses, seed_sd = simulated(design, assumed.law, noise, simulations, seed)
     mean = assumed.law.predict_loss(design.params, design.tokens)
-    laws = (
-        _isoflop(design, losses, seed_sd, assumed.law, fit, target_flops),
-        _parametric(design, losses, assumed.law, fit, target_flops),
-    )
+    wanted = {"isoflop", "parametric"} & set(fit.laws or ("isoflop", "parametric"))
+    laws: list[LawPrecision] = []
+    if "isoflop" in wanted:
+        laws.append(_isoflop(design, losses, seed_sd, assumed.law, fit, target_flops))
+    if "parametric" in wanted:
+        laws.append(_parametric(design, losses, assumed.law, fit, target_flops))
     return ExpectedPrecision(
         assumed=assumed,
         noise=(float(noise.min()), float(noise.max())),
         losses=(float(mean.min()), float(mean.max())),
         target_flops=target_flops,
         simulations=simulations,
-        laws=laws,
-        bracketed=_bracketed(design, assumed.law, fit),
-        collinear=_collinear(design, assumed.law),
+        laws=tuple(laws),
+        bracketed=_bracketed(design, assumed.law, fit) if "isoflop" in wanted else None,
+        collinear=_collinear(design, assumed.law) if "parametric" in wanted else None,
     )
 
 
