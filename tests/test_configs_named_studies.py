@@ -26,15 +26,17 @@ STUDIES = {
     "critical_batch": (5, 2e12),
     "gpt2_lstm": (24, 1.4e12),
     "gpt2_llama": (24, 1.4e12),
+    "cosine_constant": (40, 5.7e12),
+    "transfer": (48, 2.1e12),
 }
 
 
 def planned(name: str, *words: str) -> tuple[Request, list[Trial]]:
     given = (f"experiment={name}", "mode=plan", "launcher.device=H200", *words)
     request = read_request(Arguments("sweep", given, CONFIG_DIR))
-    plan = plan_for(request, None, target_of(request, None))[-1]
-    assert not plan.left_out
-    return request, list(plan.trials)
+    plans = plan_for(request, None, target_of(request, None))
+    assert not any(plan.left_out for plan in plans)
+    return request, list({one.id: one for plan in plans for one in plan.trials}.values())
 
 
 @pytest.fixture(scope="module", params=STUDIES)
@@ -101,6 +103,7 @@ def test_grid_goes_over_another_study_as_the_page_says(name: str) -> None:
     found = re.search(rf"`(grid=\[isoflop_m,{name}\][^`]*)`", PAGE)
     assert found
     words = shlex.split(found[1].replace("\n", " "))
-    request, trials = planned("isoflop_m", *words, "grid.tuning=null")
+    plain = () if any("grid.tuning" in word for word in words) else ("grid.tuning=null",)
+    request, trials = planned("isoflop_m", *words, *plain)
     assert request.grid is not None and len(trials) >= 5
     assert all(one.config.model.vocab_size == 50257 for one in trials)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sweep
+from common.errors import BadInput
 from common.numbers import byte_size
 from configs.cli import run_entry
 from model.flops import params_allocated
@@ -126,6 +127,22 @@ def test_kept_steps_are_where_branches_begin():
     assert steps == tuple(sorted({one.step for one in found.values() if one.trunk == trunk}))
 
 
+def test_trunk_leaves_a_cosine_beside_it_alone():
+    """The arms of a comparison of schedules: a cosine shares nothing, and needs no rule for it."""
+    plan = plan_grid(*experiment("cosine_constant"), CORPUS)
+    schedules = {trial.id: trial.config.schedule.name for trial in plan.trials}
+    shared = branches(plan)
+    assert len(shared) >= 8 and {schedules[own] for own in shared} == {"constant_sqrt"}
+    assert {branch.trunk for branch in shared.values()}.isdisjoint(
+        own for own, name in schedules.items() if name == "cosine"
+    )
+    base, grid = experiment("cosine_constant", "grid.rules.warmup=tenth")
+    with pytest.raises(BadInput, match=r"^grid.arms.constant: grid.trunk: .*rules.warmup tenth"):
+        plan_grid(base, grid, CORPUS)
+    own = grid.arms["constant"] | {"rules.warmup": "size"}
+    plan_grid(base, replace(grid, arms={"cosine": {}, "constant": own}), CORPUS)
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -141,8 +158,8 @@ def test_kept_steps_are_where_branches_begin():
             "grid.arms.b: grid.trunk: found true with rules.lr step_law, which depends on the hor",
         ),
         (
-            (*TRUNK, "grid.rules.warmup=size", "grid.arms={a: {}, b: {schedule: cosine}}"),
-            "grid.arms.b: grid.trunk: found true with schedule.name cosine",
+            ("+grid.trunk=true", "grid.arms={a: {}, b: {optimizer: muon}}"),
+            "grid.arms.a: grid.trunk: found true with schedule.name cosine",
         ),
     ],
 )

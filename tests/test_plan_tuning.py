@@ -15,6 +15,7 @@ from tests.support.plan_examples import (
     STAGED,
     TUNING,
     detuned,
+    experiment,
     first_plan,
     through,
 )
@@ -102,3 +103,29 @@ def test_tuning_trials_at_chosen_cells():
     )
     found = {(trial.flops_budget, trial.config.model.n_embd) for trial in plan.trials}
     assert found == {(6e10, 24), (1.4e11, 32)}
+
+
+@pytest.mark.parametrize(
+    ("parametrization", "power", "verdict"),
+    [
+        ("mup", 0.0, "mup: the rate transfers: its optimum moves x1 "),
+        ("mup", -1.0, "mup: the rate does not transfer: its optimum moves x0.5 "),
+        ("standard", -1.0, "standard: the rate does not transfer: its optimum moves x0.5 "),
+    ],
+)
+def test_tuning_results_say_whether_rate_transfers(parametrization, power, verdict):
+    """The study at three named widths finds the power of width by which the best rate moves."""
+    base, grid = experiment("transfer")
+    width = 16 if parametrization == "mup" else None
+    model = replace(base.model, parametrization=parametrization, base_width=width)
+    base = replace(base, model=model)
+
+    def law(config):
+        best = 0.01 * (config.model.n_embd / 32) ** power
+        return 2.0 + 0.05 * math.log2(config.optimizer.lr / best) ** 2
+
+    plans = through(first_plan(base, replace(grid, arms=None), CORPUS), law)
+    tokens = {trial.config.schedule.tokens for trial in plans[0].trials}
+    assert max(tokens) < 1.05 * min(tokens)
+    notes = plans[-1].learned.notes
+    assert any(note.startswith(f"tuning: {verdict}") for note in notes), notes

@@ -55,7 +55,10 @@ def arms_of(base: TrainConfig, grid: GridConfig) -> tuple[Arm, ...]:
         arms = tuple(_arm(name, base, plain, changes) for name, changes in grid.arms.items())
     for arm in arms:
         _require_factors(arm)
-        if grid.trunk:
+    if grid.trunk:
+        # A cosine shares nothing, and may stand beside arms that do: that is how to compare them.
+        sharing = [arm for arm in arms if arm.base.schedule.name != "cosine"]
+        for arm in sharing or arms:
             _require_one_trunk(arm)
     for index, arm in enumerate(arms):
         for other in arms[:index]:

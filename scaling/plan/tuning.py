@@ -152,6 +152,8 @@ def extend_sweep(plan: Plan, records: Records) -> list[Trial]:
 
 def tuning_results(plan: Plan, records: Records) -> StageResults:
     """The results so far, with the corrections of the learning rate and of the batch."""
+    asked = plan.grid.tuning
+    assert asked
     corrections: dict[Knob, float] = {}
     notes = list(plan.learned.notes)
     for knob, name in _NAMES.items():
@@ -177,7 +179,9 @@ def tuning_results(plan: Plan, records: Records) -> StageResults:
                 f"; the cells differ by x{max(best) / min(best):.2g}: the rule's exponents are off"
             )
         notes.append(text)
-        if knob == "lr" and plan.base.model.parametrization != "standard":
+        # Without muP the rule is to follow the optimum; cells named for it say how far it moves.
+        carried = plan.base.model.parametrization != "standard" or not isinstance(asked.cells, int)
+        if knob == "lr" and carried:
             optima = [_optimum(study, factor) for study, factor, reason in found if reason is None]
             if verdict := transfer(optima):
                 notes.append(f"tuning: {plan.base.model.parametrization}: {verdict.text}")
