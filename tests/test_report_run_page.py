@@ -5,13 +5,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.errors import BadInput
 from model.config import GPTConfig
 from scaling.report.published_runs import LLM_C, published_run
-from scaling.report.run_page import headline, render_run, write_run_page
-from tests.support.tiny_training import tiny_config
+from scaling.report.run_page import by_position, headline, render_run, write_run_page
+from tests.support.tiny_training import prepared_config, tiny_config, train_once
 from tests.support.train_command import entry
 from training.trial.folder import read_config, write_config
 from training.trial.metrics import MetricsLog
@@ -74,6 +75,27 @@ def test_a_run_that_has_logged_nothing_has_a_page(tmp_path: Path) -> None:
     write_config(tmp_path / "new", tiny_config(tmp_path))
     page = render_run(tmp_path / "new")
     assert "Nothing is logged yet." in page and "is not drawn: nothing is logged yet" in page
+
+
+def test_a_run_that_is_done_shows_its_loss_by_position(tmp_path: Path) -> None:
+    """Kaplan's figure 7: eight ranges of a context of 16, whose weighted mean is the loss."""
+    config = prepared_config(tmp_path)
+    record = train_once(config, tmp_path / "run")
+    write_config(tmp_path / "run", config)
+    chart = by_position(record, "byte")
+    assert chart.absent is None and chart.panels[0].x.label.startswith("position in context")
+    points = chart.panels[0].series[1]
+    assert list(points.x) == [1, 2, 3, 4, 6, 8, 12, 16]
+    assert [text.split("</b>")[0] for text in points.text[2:6]] == [
+        "<b>position 3",
+        "<b>position 4",
+        "<b>5 to 6",
+        "<b>7 to 8",
+    ]
+    lengths = np.diff([0, *points.x])
+    assert np.average(points.y, weights=lengths) == pytest.approx(record.loss, rel=1e-6)
+    assert 'id="plot-positions"' in render_run(tmp_path / "run")
+    assert by_position(None, "byte").absent
 
 
 def test_the_command_writes_the_page(trial: Path, capsys: pytest.CaptureFixture[str]) -> None:

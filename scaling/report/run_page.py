@@ -59,7 +59,7 @@ def render_run(trial: Path) -> str:
 
     config, record, rows = read_config(trial), read_record(trial), scan_metrics(trial).rows
     token = "byte" if is_byte_vocabulary(config.model.vocab_size) else "token"
-    charts = [_losses(config, rows, token), _speed(rows, token)]
+    charts = [_losses(config, rows, token), _speed(rows, token), by_position(record, token)]
     drawn = [chart for chart in charts if chart.absent is None]
     values: dict[str, object] = {f"figure-{c.key}": interactive.draw(c) for c in drawn}
     values["dark"] = interactive.dark_colors(drawn)
@@ -79,6 +79,7 @@ def render_run(trial: Path) -> str:
         facts="".join(f"<dt>{a}</dt><dd>{html.text(b)}</dd>" for a, b in _facts(config, rows)),
         losses=html.figure(charts[0]),
         speed=html.figure(charts[1]),
+        positions=html.figure(charts[2]),
         tables="".join(f"<h3>{title}</h3>{html.table(table)}" for title, table in tables),
         environment=html.table(environment(record)),
     )
@@ -179,6 +180,34 @@ def _speed(rows: list[LoggedRow], token: str) -> Chart:
     panel = Panel(axis(f"training {token}s", "tokens", tokens, log=False), seen, (line,))
     caption = f"{token}s a second of all devices together, the mean over logged steps.".capitalize()
     return Chart("speed", title, caption, (panel,))
+
+
+def by_position(record: RunRecord | None, token: str) -> Chart:
+    """Kaplan et al. 2020 (2001.08361), figure 7: a network that forgets stops gaining early."""
+    title = f"Held-out loss by position of the {token} in its context"
+    known = record.loss_by_position if record else None
+    if not known:
+        return Chart("positions", title, "", absent="it is in the record of a run that is done")
+    x, y = [float(last) for last, _ in known], [loss for _, loss in known]
+    starts = [1, *(last + 1 for last, _ in known)]
+    texts = [
+        said(f"position {last}" if first == last else f"{first} to {last}", f"{loss:.4f} nats")
+        for first, (last, loss) in zip(starts, known, strict=False)
+    ]
+    series: tuple[Line | Points, ...] = (
+        Line(np.array(x), np.array(y), "isoflop", heading="held out"),
+        Points(x, y, texts, "run", "isoflop"),
+    )
+    panel = Panel(
+        axis("position in context, 1 the first", "value", x),
+        axis(f"loss (nats per {token})", "loss", y),
+        series,
+    )
+    caption = (
+        "Of the final weights. A point is the mean over the positions after the point before it, "
+        "up to its own."
+    )
+    return Chart("positions", title, caption, (panel,))
 
 
 def _known(rows: list[LoggedRow], name: str) -> np.ndarray:
