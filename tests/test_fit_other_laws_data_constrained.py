@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaling.fit.laws import PUBLISHED
-from scaling.fit.other_laws.data_constrained import fit_data_constrained
+from scaling.fit.other_laws.data_constrained import _flags, fit_data_constrained
 from scaling.fit.other_laws.published import DataConstrained
 from scaling.fit.other_laws.repeats import NO_DECAY, Repeats, find_minima
 from tests.support.fit_examples import observations, write_csv
@@ -154,6 +154,20 @@ def test_unique_tokens_in_another_unit_are_refused():
     runs = replace(runs, columns={"unique_tokens": runs.columns["unique_tokens"] / 1e9})
     law = fit_data_constrained(runs, 0, 0)
     assert law.status == "refused" and "units.unique_tokens=1e9" in str(law.reason)
+
+
+def test_minima_that_say_one_thing_are_not_flagged():
+    """Only where R_D* or R_N* of another minimum differs does it matter which is quoted."""
+    law = fit_data_constrained(repeating(), 0, 0)
+    (first, *_), codes = law.minima, []
+    for factor in (1.01, 1.3):
+        for name in ("R_D", "R_N"):
+            moved = replace(first, **{name: factor * getattr(first, name)})
+            found = _flags(replace(law, minima=(first, moved)))
+            codes.append("several_minima" in {flag.code for flag in found})
+    assert codes == [False, False, True, True]
+    far = replace(first, R_D=2 * first.R_D, objective=1.1 * first.objective)
+    assert not _flags(replace(law, minima=(first, far)))
 
 
 def test_a_command_with_swapped_columns_ends_refused(tmp_path, capsys):

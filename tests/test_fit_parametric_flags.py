@@ -9,6 +9,7 @@ import pytest
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.parametric import fit_parametric
 from scaling.fit.parametric.flags import misfit
+from scaling.fit.parametric.form_laws import fit_coupled
 from tests.support.fit_examples import isoflop_rows, observations
 
 SURFACE = PUBLISHED["besiroglu"]
@@ -61,19 +62,20 @@ def test_misfit_is_about_the_middle_of_the_runs():
     assert misfit(found, np.log(found.loss / fitted) + 0.04, None) == []
 
 
-def test_fit_parametric_flags_what_it_misses():
-    """Losses whose exponents change with compute are no surface of one."""
+@pytest.mark.parametrize(
+    "fit", [lambda table: fit_parametric(table, 60, 0).law, lambda table: fit_coupled(table, 60, 0)]
+)
+def test_surfaces_flag_what_they_miss(fit):
+    """Losses whose exponents change with compute are no surface of one, of any form."""
     found = runs(0.003)
     bent = found.loss * (1 + 0.08 * np.sin(2.5 * np.log10(found.flops / 1e17)))
-    law = fit_parametric(
+    law = fit(
         observations(
             [
                 {"params": n, "tokens": d, "flops": c, "flops_budget": c, "loss": loss}
                 for n, d, c, loss in zip(found.params, found.tokens, found.flops, bent, strict=True)
             ]
-        ),
-        60,
-        0,
-    ).law
+        )
+    )
     assert law.status == "flagged" and "misfit" in [flag.code for flag in law.flags]
-    assert "misfit" not in [flag.code for flag in fit_parametric(found, 60, 0).law.flags]
+    assert "misfit" not in [flag.code for flag in fit(found).flags]

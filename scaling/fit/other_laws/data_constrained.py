@@ -38,6 +38,7 @@ _MOST_ROWS = 20_000
 # A resample costs a search of a grid, or a descent in seven constants: 5 and 50 ms for 200 runs.
 _RESAMPLES_HELD, _RESAMPLES_FITTED, _FEWEST_RESAMPLES, _ROWS_RESAMPLED = 500, 200, 40, 100_000
 _NEAR = 0.01  # share of the objective within which another minimum is named
+_SAME = 0.05  # share of R_D* and R_N* within which two minima say one thing
 _OPEN = 30.0  # ratio of an interval's ends beyond which it has no upper one to speak of
 _EPOCHS = (2.0, 4.0, 8.0, 16.0, 32.0)
 _MOST_PASSES = 1e4  # over the data: nobody trained so
@@ -236,6 +237,12 @@ def _worth(epochs: float, half_life: float, samples: np.ndarray) -> Worth:
     return Worth(epochs, estimate(float(share[0]), np.asarray(share[1])))
 
 
+def _apart(one: RepeatMinimum, other: RepeatMinimum) -> bool:
+    """Whether it matters which of two minima is quoted."""
+    pairs = ((one.R_D, other.R_D), (one.R_N, other.R_N))
+    return any(abs(a - b) > _SAME * min(a, b) for a, b in pairs if a is not None and b is not None)
+
+
 def _flags(law: DataConstrainedLaw) -> tuple[Flag, ...]:
     flags = []
     for name, one, what in (("R_D", law.R_D, "repeats"), ("R_N", law.R_N, "excess parameters")):
@@ -250,8 +257,8 @@ def _flags(law: DataConstrainedLaw) -> tuple[Flag, ...]:
                 f"{high}: these runs do not say how long {what} keep their worth"
             )
             flags.append(Flag("no_upper_end", text))
-    least = law.minima[0].objective
-    near = [other for other in law.minima[1:] if other.objective <= least * (1 + _NEAR)]
+    first, least = law.minima[0], law.minima[0].objective
+    near = [m for m in law.minima[1:] if m.objective <= least * (1 + _NEAR) and _apart(m, first)]
     if near:
         others = "; ".join(f"{_pair(m)} ({m.objective / least - 1:+.2%})" for m in near[:4])
         text = f"{plural(len(near), 'other minimum', 'other minima')} within 1%, at R_D*, R_N* of "

@@ -20,6 +20,7 @@ from scaling.fit.flags import Flag
 from scaling.fit.observations import Observations
 from scaling.fit.parametric.bootstrap import resampling_scheme
 from scaling.fit.parametric.criterion import PLAIN, absolute, rows_of
+from scaling.fit.parametric.flags import misfit
 from scaling.fit.parametric.form_fit import FormFit, fit_form, named_form
 from scaling.fit.parametric.forms import COUPLED
 from scaling.fit.parametric.minimum import width
@@ -126,7 +127,8 @@ def _flags(
     found: FormFit, law: FormLaw | ParametricLaw, observations: Observations
 ) -> tuple[Flag, ...]:
     """What to know beside the constants of a form."""
-    flags: list[Flag] = []
+    log_loss, _ = found.form.log_loss(found.theta[None], found.rows)
+    flags = misfit(observations, np.log(found.rows.loss) - log_loss[0], law.E.value)
     if law.E.bound:
         flags.append(Flag("term_at_bound", E_AT_BOUND))
     test = found.against_hoffmann
