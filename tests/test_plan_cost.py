@@ -80,6 +80,29 @@ def test_calibrate_rescales_known_model_by_few_measurements(count):
     assert scaled.error == pytest.approx(CPU_REFERENCE.error / count**0.5)
 
 
+@pytest.mark.parametrize(
+    ("known", "counts"),
+    [(None, (12, 2, 2)), (CPU_REFERENCE, (12, 2, 2)), (CPU_REFERENCE, (2, 2, 1))],
+)
+def test_calibrate_finds_the_multiple_of_each_recipe(known, counts):
+    """Llama's and the LSTM's steps beside GPT-2's, from a refit and from a few measurements."""
+    truth, multiples = known or GPU, {"gpt2": 1.0, "llama": 1.4, "lstm": 6.0}
+    found = calibrate(
+        [
+            replace(m, step_s=multiples[name] * m.step_s, recipe=name)
+            for name, count in zip(multiples, counts, strict=True)
+            for m in measurements(truth)[-count:]
+        ],
+        known,
+    )
+    assert dict(found.recipes) == pytest.approx(multiples, rel=1e-3)
+    shape, batch = rungs("grow", TOY)[1], 8_192
+    for name, multiple in multiples.items():
+        expected = multiple * truth.step_s(shape, batch)
+        assert found.step_s(shape, batch, name) == pytest.approx(expected, rel=1e-3)
+    assert found.error < (0.2 if known else 1e-3)
+
+
 def test_calibrate_without_measurements_keeps_reference():
     """Without measurements nothing is known beyond the reference."""
     assert calibrate([], CPU_REFERENCE) == CPU_REFERENCE

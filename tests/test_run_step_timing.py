@@ -1,18 +1,22 @@
 """The measurement before a plan: no more trials at once than processes, and no leftovers."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from scaling.plan.cost import LEAST_TO_FIT
-from scaling.run.step_timing import measure
+from scaling.plan.cost import LEAST_TO_FIT, recipe_of
+from scaling.plan.grid import plan_grid
+from scaling.run.step_timing import MAX_CELLS, cells_to_measure, measure
 from scaling.run.workers.processes import ForkedProcess
+from tests.support.plan_examples import CORPUS, QUICKSTART
 from tests.support.tiny_sweep import (
     LAUNCHER,
     alive,
@@ -47,6 +51,19 @@ def test_measure_runs_no_more_trials_than_processes(tmp_path, monkeypatch, slots
     assert max(int(path.name) for path in tmp_path.glob("[0-9]*")) <= slots
     assert len(list(pids.iterdir())) == slots  # both trials are one cell: a copy for each slot
     assert not list(tmp_path.glob("measure-*"))
+
+
+def test_cells_to_measure_are_of_every_arm():
+    """Steps of another family or optimizer take another time, so two shapes of each are timed."""
+    base, grid = QUICKSTART
+    families = {name: {"model.family": name} for name in ("llama", "lstm")}
+    arms = {"gpt2": {}, "muon": {"optimizer.name": "muon"}, **families}
+    plan = plan_grid(base, replace(grid, arms=arms), CORPUS)
+    found = Counter(recipe_of(config) for config in cells_to_measure(plan, math.inf))
+    first, *others = sorted(found.values(), reverse=True)
+    assert len(found) == 4 and first == MAX_CELLS and others == [2, 2, 2]
+    (alone,) = Counter(map(recipe_of, cells_to_measure(plan_grid(*QUICKSTART, CORPUS), 1))).values()
+    assert alone == MAX_CELLS
 
 
 def test_measure_interrupted_leaves_nothing(tmp_path):

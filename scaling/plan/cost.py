@@ -23,6 +23,7 @@ _COEFFICIENTS = ("per_layer_ms", "per_activation_ms", "per_flop_ms", "per_token_
 _ENOUGH_TO_REFIT = 2 * len(_COEFFICIENTS)
 # An unknown model is fitted from so many on.
 LEAST_TO_FIT = len(_COEFFICIENTS) + 2
+_TURNS = 20  # by which the multiples of recipes settle to far below their error
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class StepTime:
     """Milliseconds of a step: per_layer L + per_activation B L d + per_flop B f + per_token B.
 
     B is tokens a step, f exact training FLOP a token. `fixed_s` is spent once a trial (start, data,
-    record); `error` is the relative standard deviation of a prediction.
+    record); `error` is the relative standard deviation of a prediction. `recipes` are the multiples
+    of recipes (`recipe_of`) that were measured beside a first one.
     """
 
     per_layer_ms: float
@@ -39,11 +41,13 @@ class StepTime:
     per_token_ms: float
     fixed_s: float
     error: float
+    recipes: tuple[tuple[str, float], ...] = ()
 
-    def step_s(self, model: GPTConfig, batch_tokens: int) -> float:
+    def step_s(self, model: GPTConfig, batch_tokens: int, recipe: str = "") -> float:
         """Seconds of one optimizer step."""
         terms = _terms(model, batch_tokens)
-        return float(np.dot([getattr(self, name) for name in _COEFFICIENTS], terms)) / 1000
+        first = float(np.dot([getattr(self, name) for name in _COEFFICIENTS], terms)) / 1000
+        return first * dict(self.recipes).get(recipe, 1.0)
 
     def trial_s(self, config: TrainConfig) -> float:
         """Seconds of a trial, its final evaluation included.
@@ -52,7 +56,8 @@ class StepTime:
         """
         steps, batch = config.schedule.steps, config.schedule.batch_tokens
         forward_steps = config.evaluation.tokens / batch / 3
-        return self.fixed_s + (steps + forward_steps) * self.step_s(config.model, batch)
+        step_s = self.step_s(config.model, batch, recipe_of(config))
+        return self.fixed_s + (steps + forward_steps) * step_s
 
 
 TimeModel = StatedThroughput | StepTime
@@ -65,6 +70,7 @@ class Measured:
     model: GPTConfig
     batch_tokens: int
     step_s: float
+    recipe: str = ""
 
 
 # Fitted to 38 runs of two to four layers, d = 8 to 96, B = 128 to 2048 bytes, float32, one thread
@@ -87,20 +93,49 @@ def calibrate(measured: Sequence[Measured], known: StepTime | None) -> StepTime:
     A few measurements multiply `known` by their mean ratio to it; eight or more fit all four
     coefficients, none negative, by relative least squares. The error is the scatter about that, in
     the first case pooled with the known error as if that were one more measurement. Without a known
-    model (a GPU) LEAST_TO_FIT are needed: ValueError.
+    model (a GPU) LEAST_TO_FIT are needed: ValueError. Each recipe beside the first has one multiple
+    for all its shapes.
     """
-    if len(measured) >= (_ENOUGH_TO_REFIT if known else LEAST_TO_FIT):
-        return _refit(measured, known.fixed_s if known else 0.0)
-    if known is None:
+    if known is None and len(measured) < LEAST_TO_FIT:
         raise ValueError(f"found {len(measured)} measurements, expected {LEAST_TO_FIT} or more")
     if not measured:
+        assert known
         return known
+    # In turns: the model of all as if of one recipe, and what each recipe is a multiple by.
+    multiples = dict.fromkeys((m.recipe for m in measured), 1.0)
+    for _ in range(_TURNS if len(multiples) > 1 else 1):
+        alike = [replace(m, step_s=m.step_s / multiples[m.recipe]) for m in measured]
+        found = _of_one_recipe(alike, known, len(multiples) - 1)
+        means = {
+            one: _mean_ratio([m for m in measured if m.recipe == one], found) for one in multiples
+        }
+        first = means[measured[0].recipe]
+        multiples = {one: mean / first for one, mean in means.items()}
+    return replace(found, recipes=tuple(multiples.items()) if len(multiples) > 1 else ())
+
+
+def _of_one_recipe(
+    measured: Sequence[Measured], known: StepTime | None, other_recipes: int
+) -> StepTime:
+    """The model of measurements that their recipes' multiples, so many, have made alike."""
+    if known is None or len(measured) >= _ENOUGH_TO_REFIT + other_recipes:
+        return _refit(measured, known.fixed_s if known else 0.0, other_recipes)
     ratios = np.log([m.step_s / known.step_s(m.model, m.batch_tokens) for m in measured])
     squares = float(np.square(ratios - ratios.mean()).sum())
-    factor = float(np.exp(ratios.mean()))
-    scaled = {name: factor * getattr(known, name) for name in _COEFFICIENTS}
+    scaled = {n: math.exp(ratios.mean()) * getattr(known, n) for n in _COEFFICIENTS}
     error = math.sqrt((squares + known.error**2) / len(measured))
     return replace(known, **scaled, error=error)
+
+
+def _mean_ratio(measured: Sequence[Measured], model: StepTime) -> float:
+    """Their seconds over those of a model, the geometric mean."""
+    ratios = [math.log(m.step_s / model.step_s(m.model, m.batch_tokens)) for m in measured]
+    return math.exp(sum(ratios) / len(ratios))
+
+
+def recipe_of(config: TrainConfig) -> str:
+    """What makes steps of one shape take different times."""
+    return f"{config.model.family} with {config.optimizer.name}"
 
 
 def makespan_s(seconds: Iterable[float], parallel: int) -> float:
@@ -126,7 +161,7 @@ def _terms(model: GPTConfig, batch_tokens: int) -> list[float]:
     return [model.n_layer, activations, arithmetic, batch_tokens]
 
 
-def _refit(measured: Sequence[Measured], fixed_s: float) -> StepTime:
+def _refit(measured: Sequence[Measured], fixed_s: float, other_recipes: int) -> StepTime:
     from scipy.optimize import nnls  # here: a third of a second that only a measurement needs
 
     terms = np.array([_terms(m.model, m.batch_tokens) for m in measured], dtype=float)
@@ -136,6 +171,6 @@ def _refit(measured: Sequence[Measured], fixed_s: float) -> StepTime:
     rows = terms / (1000 * seconds[:, None])
     scale = np.maximum(np.abs(rows).max(axis=0), np.finfo(float).tiny)
     solution, residual = nnls(rows / scale, np.ones(len(measured)))
-    error = residual / math.sqrt(max(1, len(measured) - len(_COEFFICIENTS)))
+    error = residual / math.sqrt(max(1, len(measured) - len(_COEFFICIENTS) - other_recipes))
     fitted = dict(zip(_COEFFICIENTS, (solution / scale).tolist(), strict=True))
     return StepTime(**fitted, fixed_s=fixed_s, error=float(error))

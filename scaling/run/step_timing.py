@@ -7,7 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import StopRequested
-from scaling.plan.cost import CPU_REFERENCE, LEAST_TO_FIT, Measured, StepTime, calibrate
+from model.config import GPTConfig
+from scaling.plan.cost import (
+    CPU_REFERENCE,
+    LEAST_TO_FIT,
+    Measured,
+    StepTime,
+    calibrate,
+    recipe_of,
+)
 from scaling.plan.plan import Plan, Trial
 from scaling.run import trial_states
 from scaling.run.config import LauncherConfig
@@ -54,7 +62,7 @@ def measure(
         # By rule steps so few would not be compiled, and those that are to come will be.
         compile=runtime.compile if on_cpu or runtime.compile is not None else True,
     )
-    cells = _spread(plan, LONGEST_CELL_S if on_cpu else math.inf)
+    cells = cells_to_measure(plan, LONGEST_CELL_S if on_cpu else math.inf)
     if not on_cpu and len(cells) < LEAST_TO_FIT:
         print(f"not measured: found {len(cells)} shapes, expected {LEAST_TO_FIT} or more")
     if len(cells) < (1 if on_cpu else LEAST_TO_FIT):
@@ -89,21 +97,24 @@ def measure(
     return replace(calibrate(measured, CPU_REFERENCE if on_cpu else None), fixed_s=fixed_s)
 
 
-def _spread(plan: Plan, longest_s: float) -> list[TrainConfig]:
-    """Up to MAX_CELLS different cells, evenly spaced from the cheapest step to the dearest.
+def cells_to_measure(plan: Plan, longest_s: float) -> list[TrainConfig]:
+    """Different cells of each recipe, evenly spaced from the cheapest step to the dearest.
 
+    Up to MAX_CELLS of the recipe that has the most, and two of each other, which tell its multiple.
     Cells that are expected to take over `longest_s` on one core are not among them.
     """
-    cells = {
-        (t.config.model, t.config.schedule.batch_tokens): t.config
-        for t in plan.trials
-        if MIN_STEPS * _reference_step_s(t.config) <= longest_s
-    }
-    ordered = sorted(cells.values(), key=_reference_step_s)
-    if len(ordered) <= MAX_CELLS:
-        return ordered
-    last = len(ordered) - 1
-    return [ordered[round(index * last / (MAX_CELLS - 1))] for index in range(MAX_CELLS)]
+    cells: dict[str, dict[tuple[GPTConfig, int], TrainConfig]] = {}
+    for config in (trial.config for trial in plan.trials):
+        if MIN_STEPS * _reference_step_s(config) <= longest_s:
+            key = config.model, config.schedule.batch_tokens
+            cells.setdefault(recipe_of(config), {})[key] = config
+    found: list[TrainConfig] = []
+    for own in sorted(cells.values(), key=len, reverse=True):
+        most = 2 if found else MAX_CELLS
+        ordered, last = sorted(own.values(), key=_reference_step_s), len(own) - 1
+        picked = range(most) if last >= most else ()
+        found += [ordered[round(n * last / (most - 1))] for n in picked] or ordered
+    return found
 
 
 def _shortened(config: TrainConfig, seed: int) -> Trial:
@@ -126,4 +137,5 @@ def _step(folder: Path, trial: Trial) -> Measured:
     """The median, so that the first steps, which wait for memory and caches, do not count."""
     config = trial.config
     rate = statistics.median(row["tokens_per_s"] for row in read_metrics(folder))
-    return Measured(config.model, config.schedule.batch_tokens, config.schedule.batch_tokens / rate)
+    batch = config.schedule.batch_tokens
+    return Measured(config.model, batch, batch / rate, recipe_of(config))
