@@ -1,5 +1,6 @@
 """Compute multipliers of simulated arms whose worth is known."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -180,6 +181,11 @@ def test_multipliers_say_where_the_baseline_is_extrapolated():
         found[0].trend.words
     )
     assert "extrapolated" not in multipliers(*arms(1.5, 0.001, 4), QUICK)[0].trend.words
+    (text,) = (flag.text for flag in far[0].flags if flag.code == "extrapolation")
+    assert re.search(r"baseline would need (29|30)[.\d]* times the compute of its largest", text)
+    weak = multipliers(*arms(1 / 30, 0.001, 4), QUICK)
+    (text,) = (flag.text for one in weak for flag in one.flags if flag.code == "extrapolation")
+    assert re.search(r"baseline would need 1/(29|30)[.\d]* of the compute of its least", text)
 
 
 def test_multipliers_leave_out_an_open_curve():

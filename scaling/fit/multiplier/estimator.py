@@ -7,6 +7,7 @@ about that line by more than noise, at 5%, what they scatter beyond it counts as
 Shapes: W budgets of the arm, R resamples; the first of 1 + R rows is the runs themselves.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -126,8 +127,8 @@ def _entries(
         flags = list(of_all)
         if flops in far:
             text = (
-                f"at {flops:.3g} FLOP the baseline would need {far[flops]:.3g} times more or less "
-                "compute than any of its budgets: its law is extrapolated"
+                f"for the loss that the arm has at {flops:.3g} FLOP the baseline would need "
+                f"{far[flops]}: its law is extrapolated"
             )
             flags.append(Flag("extrapolation", text))
         i = found.partner[place]
@@ -148,12 +149,19 @@ def _entries(
         yield replace(without, flops=flops, trend=trend)
 
 
-def _extrapolated(found: Frontiers, converted: Conversion) -> dict[float, float]:
-    """The arm's budgets whose k lies far beyond the baseline's budgets, and by what factor."""
+def _extrapolated(found: Frontiers, converted: Conversion) -> dict[float, str]:
+    """The arm's budgets whose k lies far beyond the baseline's budgets, and where in words."""
     c, log_c = found.flops[0], np.log(found.flops[1]) + converted.log_k[0]
-    beyond = np.maximum(log_c - np.log(c.max()), np.log(c.min()) - log_c)
-    far = np.flatnonzero(beyond > np.diff(np.log(c)).mean() * _FAR)
-    return {float(found.flops[1][place]): float(np.exp(beyond[place])) for place in far}
+    above, below = log_c - np.log(c.max()), np.log(c.min()) - log_c
+    far = np.flatnonzero(np.maximum(above, below) > np.diff(np.log(c)).mean() * _FAR)
+    return {
+        float(found.flops[1][place]): (
+            f"{math.exp(above[place]):.3g} times the compute of its largest budget"
+            if above[place] > 0
+            else f"1/{math.exp(below[place]):.3g} of the compute of its least budget"
+        )
+        for place in far
+    }
 
 
 def _unchecked(*arms: Arm) -> Iterator[Flag]:
