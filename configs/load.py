@@ -66,7 +66,8 @@ def _require_whole_groups(
             missing = needed - set(found)
             if missing and missing >= needed - {parts[count]} and (config_dir / parts[0]).is_dir():
                 files = files_with(parts[0], parts[count - 1], config_dir) or ["NAME"]
-                choice = " or ".join(files)
+                own = parts[count - 1]  # the file that is called as its part, where there is one
+                choice = own if own in files else " or ".join(files)
                 if count > 1 and parts[0] == "grid":  # its parts are files of their own
                     choice = f"[NAME,{choice}]"
                 raise BadInput(
