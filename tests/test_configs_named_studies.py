@@ -27,7 +27,7 @@ STUDIES = {
     "gpt2_lstm": (24, 1.4e12),
     "gpt2_llama": (24, 1.4e12),
     "cosine_constant": (40, 5.7e12),
-    "transfer": (48, 2.1e12),
+    "transfer": (62, 2.4e12),
 }
 
 
