@@ -1,6 +1,7 @@
 """Arms of one comparison: found in a table, or told apart by `by=`."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,7 @@ def test_fit_all_by_arm_unasked(tmp_path, capsys):
     low, high = first["trend"]["k"]["ci90"]
     assert low < 1.4 < high
     said = capsys.readouterr().out
+    assert re.findall(r"^arm=(\w+):$", said, re.MULTILINE) == ["plain", "copy", "muon"]
     assert said.count("compute: muon reaches the loss of plain with 1/1.") == 1
     assert said.count("compute: no difference shown: copy over plain") == 1
     page = (out / "plain" / "report.html").read_text()

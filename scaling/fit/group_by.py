@@ -93,7 +93,8 @@ def _groups(
         raise BadInput(f"by: no value of {by} has a usable run; of {value}: {reason}")
     fits = with_multipliers(fits, baseline, config, skipped)
     folders = dict(zip(values, (folder for folder, _ in asked), strict=True))
-    return [(folders[value], fitted) for value, fitted in fits.items()], skipped
+    in_order = sorted(fits, key=lambda value: value != baseline)  # what others are read against
+    return [(folders[value], fits[value]) for value in in_order], skipped
 
 
 def parts(config: FitConfig, sources: Sources | None = None) -> list[tuple[Path, FitConfig]]:
