@@ -22,6 +22,7 @@ from torch.distributed.distributed_c10d import _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 
 from common.errors import BadInput, StopRequested
+from common.text import one_line
 from training.config import RuntimeConfig
 from training.device.choose import choose_device
 from training.device.memory import Kind
@@ -184,7 +185,10 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise RanksLost(_loss(self, whom, error)) from error
+            raise RanksLost(
+                f"rank {self.rank} of {self.world_size} lost the others while it waited for "
+                f"{whom} (limit: runtime.timeout_s={self.timeout_s:g}): {error}"
+            ) from error
 
 
 @contextmanager
@@ -206,13 +210,13 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
         return
     end_with_parent(signal.SIGTERM)
     limit = timedelta(seconds=max(runtime.timeout_s, JOIN_S))
-    with _limited(ranks, "a rendezvous"):
+    with _joining(ranks, "a rendezvous"):
         store, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
         store.set_timeout(limit)
         signs = store.clone()
         signs.set_timeout(timedelta(seconds=runtime.timeout_s))
         heartbeat = Heartbeat(signs, rank, world_size, runtime.timeout_s)
-    with _limited(ranks, "the group of the steps"):
+    with _joining(ranks, "the group of the steps"):
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             store=store,
@@ -222,8 +226,9 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
             device_id=device if device.type == "cuda" else None,
         )
         _set_pg_timeout(group_timeout(device, runtime.timeout_s))
-    with _limited(ranks, "the group of the agreements"):
-        channel = dist.new_group(backend="gloo", timeout=NO_LIMIT)
+    with _joining(ranks, "the group of the agreements"):
+        channel = dist.new_group(backend="gloo", timeout=limit)
+        _set_pg_timeout(NO_LIMIT, channel)
     try:
         yield replace(ranks, channel=channel, heartbeat=heartbeat)
     except (BadInput, StopRequested):
@@ -236,32 +241,35 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
 
 
 @contextmanager
-def _limited(ranks: Ranks, what: str) -> Iterator[None]:
-    """Around a call in which ranks join: the process ends soon after its limit.
+def _joining(ranks: Ranks, what: str) -> Iterator[None]:
+    """Around a call in which ranks join: if it fails or outlasts its limit, a line and the end.
 
-    By then the call itself raises, but where the store's process is stopped: torch gives up its
-    question and waits without a limit for a stopped process to confirm that.
+    torch's own limits do not end it where the process of its store is stopped: a question that is
+    given up waits for that process to confirm it.
     """
     joined, limit_s = threading.Event(), max(ranks.timeout_s, JOIN_S)
 
+    def end(reason: str) -> NoReturn:
+        print(
+            f"error: rank {ranks.rank} of {ranks.world_size} did not join the others in {what} "
+            f"(limit: {limit_s:g} s, of runtime.timeout_s and {JOIN_S:g} s the larger): {reason}; "
+            "see that each has started, and with the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
     def watch() -> None:
         if not joined.wait(limit_s + GRACE_S):
-            text = _loss(ranks, what, f"no answer in {limit_s:g} s; rank 0 or its launcher hangs?")
-            print(f"error: {text}", file=sys.stderr, flush=True)
-            os._exit(1)
+            end("no answer: one of them is stopped, or out of reach")
 
     threading.Thread(target=watch, daemon=True, name="limit of joining").start()
     try:
         yield
+    except RuntimeError as error:
+        end(one_line(str(error)))
     finally:
         joined.set()
-
-
-def _loss(ranks: Ranks, whom: str, error: object) -> str:
-    return (
-        f"rank {ranks.rank} of {ranks.world_size} lost the others while it waited for "
-        f"{whom} (limit: runtime.timeout_s={ranks.timeout_s:g}): {error}"
-    )
 
 
 def group_timeout(device: torch.device, timeout_s: float) -> timedelta:
