@@ -1,5 +1,6 @@
 """The experiments of the papers plan what their pages say, and cost minutes of two CPU cores."""
 
+import math
 import re
 import shlex
 from collections import Counter
@@ -15,6 +16,8 @@ from scaling.plan.plan import Trial
 from scaling.run.command import Request, read_request
 from scaling.run.planning import plan_for
 from scaling.run.target import target_of
+from tests.support.plan_examples import first_plan, through
+from training.config import TrainConfig
 from training.trial.identity import setting
 
 PAGE = (CONFIG_DIR.parent / "docs" / "experiments.md").read_text(encoding="utf-8")
@@ -98,11 +101,46 @@ def test_parts_of_the_text_are_seen_up_to_32_times() -> None:
     assert len(ids) == len(trials)
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_grid_goes_over_another_study_as_the_page_says(name: str) -> None:
+def on_a_cluster(name: str) -> list[str]:
+    """The words that the page gives after `experiment=isoflop_m`."""
     found = re.search(rf"`(grid=\[isoflop_m,{name}\][^`]*)`", PAGE)
     assert found
-    words = shlex.split(found[1].replace("\n", " "))
+    return shlex.split(found[1].replace("\n", " "))
+
+
+def test_transfer_on_a_cluster_ends_in_a_verdict_for_each_arm() -> None:
+    """Its cells are of one D and batch, and the rates tried go beyond the cap of the rule."""
+    request, _ = planned("isoflop_m", *on_a_cluster("transfer"))
+    assert request.grid is not None and request.grid.arms is not None
+
+    def law(config: TrainConfig) -> float:
+        return 3 + 0.05 * math.log2(config.optimizer.lr / 4e-3) ** 2
+
+    plans = through(first_plan(request.base, request.grid, 10**11), law)
+    notes = [note for note in plans[-1].learned.notes if "transfer" in note]
+    expected = [
+        f"tuning: {arm}: the rate transfers: its optimum moves x1 " for arm in request.grid.arms
+    ]
+    assert [note[: len(start)] for note, start in zip(notes, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize("words", [("cosine_constant",), ("isoflop_m", "cluster")])
+def test_constant_rate_is_half_of_the_cosine_in_every_cell(words) -> None:
+    """No cap of the rule comes between."""
+    name, *cluster = words
+    _, trials = planned(name, *(on_a_cluster("cosine_constant") if cluster else ()))
+    rates: dict[tuple[str, ...], dict[str, float]] = {}
+    for one in (trial.config for trial in trials if trial.part == "grid"):
+        cell = (str(one.model), str(one.schedule.tokens), str(one.seed))
+        rates.setdefault(cell, {})[one.schedule.name] = one.optimizer.lr
+    assert len(rates) >= 20
+    for cell in rates.values():
+        assert cell["constant_sqrt"] == pytest.approx(cell["cosine"] / 2, rel=0.01)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_grid_goes_over_another_study_as_the_page_says(name: str) -> None:
+    words = on_a_cluster(name)
     plain = () if any("grid.tuning" in word for word in words) else ("grid.tuning=null",)
     request, trials = planned("isoflop_m", *words, *plain)
     assert request.grid is not None and len(trials) >= 5

@@ -105,27 +105,44 @@ def test_tuning_trials_at_chosen_cells():
     assert found == {(6e10, 24), (1.4e11, 32)}
 
 
-@pytest.mark.parametrize(
-    ("parametrization", "power", "verdict"),
-    [
-        ("mup", 0.0, "mup: the rate transfers: its optimum moves x1 "),
-        ("mup", -1.0, "mup: the rate does not transfer: its optimum moves x0.5 "),
-        ("standard", -1.0, "standard: the rate does not transfer: its optimum moves x0.5 "),
-    ],
-)
-def test_tuning_results_say_whether_rate_transfers(parametrization, power, verdict):
-    """The study at three named widths finds the power of width by which the best rate moves."""
-    base, grid = experiment("transfer")
-    width = 16 if parametrization == "mup" else None
-    model = replace(base.model, parametrization=parametrization, base_width=width)
-    base = replace(base, model=model)
+def best_rate_by(width: float = 0.0, tokens: float = 0.0):
+    """Losses of a trainer whose best rate goes as these powers, whatever the rule."""
 
     def law(config):
-        best = 0.01 * (config.model.n_embd / 32) ** power
+        best = 0.01 * (config.model.n_embd / 32) ** width
+        best *= (config.schedule.tokens / 131_072) ** tokens
         return 2.0 + 0.05 * math.log2(config.optimizer.lr / best) ** 2
 
-    plans = through(first_plan(base, replace(grid, arms=None), CORPUS), law)
-    tokens = {trial.config.schedule.tokens for trial in plans[0].trials}
-    assert max(tokens) < 1.05 * min(tokens)
-    notes = plans[-1].learned.notes
-    assert any(note.startswith(f"tuning: {verdict}") for note in notes), notes
+    return law
+
+
+def transfer_notes(base, grid, law) -> list[str]:
+    plans = through(first_plan(base, grid, CORPUS), law)
+    return [note for note in plans[-1].learned.notes if "transfer" in note]
+
+
+@pytest.mark.parametrize(
+    ("power", "verdict", "moves"),
+    [(0.0, "the rate transfers", "x1 "), (-1.0, "the rate does not transfer", "x0.5 ")],
+)
+def test_tuning_results_say_of_each_arm_whether_the_rate_transfers(power, verdict, moves):
+    """The power of width by which the best rate moves, from cells of one D and batch."""
+    base, grid = experiment("transfer")
+    trials = first_plan(base, grid, CORPUS).trials
+    for values in (
+        {trial.config.schedule.tokens for trial in trials},
+        {trial.config.schedule.batch_tokens for trial in trials},
+    ):
+        assert max(values) < 1.1 * min(values)
+    notes = transfer_notes(base, grid, best_rate_by(width=power))
+    expected = [f"tuning: {arm}: {verdict}: its optimum moves {moves}" for arm in grid.arms]
+    assert [note[: len(start)] for note, start in zip(notes, expected, strict=True)] == expected
+
+
+def test_tuning_results_give_no_verdict_on_cells_of_one_budget():
+    """They differ in tokens and batch, and the best rate moves with both."""
+    base, grid = experiment("transfer")
+    one_budget = tuple(replace(cell, flops=3e10) for cell in grid.tuning.cells)
+    other = replace(grid, tuning=replace(grid.tuning, cells=one_budget))
+    (note,) = transfer_notes(base, other, best_rate_by(tokens=0.5))  # of muP; standard asks none
+    assert note.startswith("tuning: mup: no verdict on whether the rate transfers: the cells diff")

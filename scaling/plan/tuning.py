@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from model.config import GPTConfig
+from model.flops import flops_per_token_exact
 from scaling.fit.other_laws import best_value
 from scaling.plan.config import GridConfig
 from scaling.plan.grid import CellTrials
@@ -23,7 +24,7 @@ from scaling.plan.ladder import nearest, rungs, shape_of
 from scaling.plan.pilot import Records
 from scaling.plan.plan import Plan, StageResults, Trial
 from scaling.plan.rules import LEARNING_RATES, STABLE_LR
-from scaling.plan.transfer import Optimum, transfer
+from scaling.plan.transfer import TunedCell, verdict
 from scaling.plan.trial_config import cell_config, reason_off_ladder, shapes_at
 from training.config import TrainConfig
 from training.trial.record import RunRecord
@@ -39,6 +40,7 @@ class Study:
     """The runs of a cell: (factor of the rule's learning rate, of its batch, loss); inf: diverged.
 
     Where the rule's learning rate `lr` is `capped`, its optimum says nothing about the coefficient.
+    `batch_tokens` is the rule's batch.
     """
 
     budget: float
@@ -46,6 +48,7 @@ class Study:
     runs: tuple[tuple[float, float, float], ...]
     capped: bool = False
     lr: float = math.nan
+    batch_tokens: int = 0
 
     @property
     def name(self) -> str:
@@ -152,8 +155,6 @@ def extend_sweep(plan: Plan, records: Records) -> list[Trial]:
 
 def tuning_results(plan: Plan, records: Records) -> StageResults:
     """The results so far, with the corrections of the learning rate and of the batch."""
-    asked = plan.grid.tuning
-    assert asked
     corrections: dict[Knob, float] = {}
     notes = list(plan.learned.notes)
     for knob, name in _NAMES.items():
@@ -166,25 +167,24 @@ def tuning_results(plan: Plan, records: Records) -> StageResults:
         # Rounded, so that every worker, on whatever machine, makes the same plan of it.
         mean = float(f"{math.exp(sum(map(math.log, best)) / len(best)):.3g}") if best else 1.0
         corrections[knob] = mean
-        cells = "; ".join(
+        by_cell = "; ".join(
             f"{study.name}: "
             + (f"x{factor:.2g}" if reason is None else f"does not count, {reason}")
             for study, factor, reason in found
         )
         study = f"tuning: {plan.arm}: " if plan.arm else "tuning: "
         text = f"{study}{name} x{mean:g} of the rule" if best else f"{study}{name} as the rule"
-        text += f" ({cells})" if cells else " (one value was tried)"
+        text += f" ({by_cell})" if by_cell else " (one value was tried)"
         if best and max(best) > _DISAGREE * min(best):
             text += (
                 f"; the cells differ by x{max(best) / min(best):.2g}: the rule's exponents are off"
             )
         notes.append(text)
-        # Without muP the rule is to follow the optimum; cells named for it say how far it moves.
-        carried = plan.base.model.parametrization != "standard" or not isinstance(asked.cells, int)
-        if knob == "lr" and carried:
-            optima = [_optimum(study, factor) for study, factor, reason in found if reason is None]
-            if verdict := transfer(optima):
-                notes.append(f"tuning: {plan.base.model.parametrization}: {verdict.text}")
+    tuning, cells = plan.grid.tuning, [_tuned(study) for study in studies(plan, records)]
+    assert tuning
+    asked = plan.base.model.parametrization != "standard"
+    if told := verdict(cells, asked, named=not isinstance(tuning.cells, int)):
+        notes.append(f"tuning: {plan.arm}: {told}" if plan.arm else f"tuning: {told}")
     return replace(
         plan.learned,
         lr_factor=corrections["lr"],
@@ -193,10 +193,17 @@ def tuning_results(plan: Plan, records: Records) -> StageResults:
     )
 
 
-def _optimum(study: Study, factor: float) -> Optimum:
+def _tuned(study: Study) -> TunedCell:
+    # A cap of the rule is none of the rates tried: the optimum is one, though no coefficient.
+    factor, reason = replace(study, capped=False).optimum("lr")
     factors, _ = study.row("lr")
-    step = min(high / low for low, high in itertools.pairwise(factors))
-    return Optimum(study.shape.n_embd, factor * study.lr, step)
+    return TunedCell(
+        study.shape.n_embd,
+        study.budget / flops_per_token_exact(study.shape),
+        study.batch_tokens,
+        None if reason else factor * study.lr,
+        min((high / low for low, high in itertools.pairwise(factors)), default=1.0),
+    )
 
 
 def studies(plan: Plan, records: Records) -> list[Study]:
@@ -217,7 +224,8 @@ def studies(plan: Plan, records: Records) -> list[Study]:
         if isinstance(rule, TrainConfig):
             runs = tuple(_run(trial.config, rule, records[trial.id]) for trial in trials)
             capped = rule.optimizer.lr >= LEARNING_RATES[grid.rules.lr].cap
-            found.append(Study(budget, shape, runs, capped, rule.optimizer.lr))
+            lr, batch = rule.optimizer.lr, rule.schedule.batch_tokens
+            found.append(Study(budget, shape, runs, capped, lr, batch))
     return found
 
 
