@@ -8,6 +8,7 @@ import pytest
 
 from scaling.fit.other_laws.over_training import OverTraining
 from scaling.fit.pipeline import Fit, fit
+from scaling.fit.results.laws import judged
 from scaling.fit.results.other_laws import (
     KaplanLaws,
     LearningCurveLaw,
@@ -44,6 +45,11 @@ def _law(fitted: Fit, name: str, kind: type[T]) -> T:
     law = fitted.document.law(name, kind)
     assert law is not None
     return law
+
+
+def _with(fitted: Fit, law: TunedLaw) -> Study:
+    laws = {**fitted.document.laws, "lr": law}
+    return Study(dataclasses.replace(fitted.document, laws=laws))
 
 
 def test_other_charts_are_one_for_each_law_that_stands(fitted: Fit) -> None:
@@ -105,6 +111,18 @@ def test_crosses_are_the_law_of_the_rate(fitted: Fit) -> None:
     for cell, x in zip(cells, crosses.x, strict=True):
         said = law.c.value * cell.params**law.p.value * cell.tokens**law.q.value
         assert x == pytest.approx(said, rel=1e-4)
+
+
+def test_optima_are_drawn_where_no_law_goes_through_them(fitted: Fit) -> None:
+    """As of one D, by which no law of N and D is known: figure 1 of Yang et al. needs no more."""
+    whole = _law(fitted, "lr", TunedLaw)
+    refused = TunedLaw(**judged(reason="one D"), cells=whole.cells, n_cells=whole.n_cells)
+    chart = _charts(_with(fitted, refused))["lr"]
+    looks = [points.look for points in _series(chart, Points)]
+    assert "minimum" in looks and "law" not in looks and "No law goes" in chart.caption
+    empty = tuple(dataclasses.replace(cell, value=None) for cell in whole.cells)
+    none = dataclasses.replace(refused, cells=empty, n_cells=0)
+    assert "lr" not in _charts(_with(fitted, none))
 
 
 def test_tuning_needs_no_run_of_the_headline(fitted: Fit) -> None:

@@ -39,14 +39,15 @@ _TUNED: dict[str, tuple[str, Kind]] = {
 
 
 def other_charts(study: Study) -> Iterator[Chart]:
-    """The figures of the laws that stand, in the order of the report."""
+    """The figures of the laws that stand, in the order of the report.
+
+    Optima of rates or batches are shown where no law goes through them, too.
+    """
     for name, law in study.document.laws.items():
-        if not has_numbers(law):
-            continue
         match law:
-            case TunedLaw():  # its runs stand in fit.json
-                yield _tuned(name, law, axis_labels(study))
-            case _ if study.no_runs:
+            case TunedLaw() if any(cell.value is not None for cell in law.cells):
+                yield _tuned(name, law, axis_labels(study))  # its runs stand in fit.json
+            case _ if study.no_runs or not has_numbers(law):
                 continue
             case EnvelopeLaw():
                 yield _envelope(law, study)
@@ -174,7 +175,7 @@ def _tuned(key: str, law: TunedLaw, labels: AxisLabels) -> Chart:
     best: list[tuple[float, float, str]] = []
     by_law: list[tuple[float, float, str]] = []
     for cell in cells:
-        assert cell.value is not None and law.c.value is not None
+        assert cell.value is not None
         (place,) = shade.place([getattr(cell, shaded)])
         name = None if lines else "runs of one size and amount of data"
         lines.append(Line(cell.tried, cell.losses, place, name))
@@ -182,9 +183,12 @@ def _tuned(key: str, law: TunedLaw, labels: AxisLabels) -> Chart:
         pairs = zip(cell.tried, cell.losses, strict=True)
         texts = [said(where, f"{x:.3g}: loss {loss:.4f}") for x, loss in pairs]
         runs.append(Points(cell.tried, cell.losses, texts, "run", (place,) * len(texts)))
-        p = law.p.value if law.p and law.p.value is not None else 0.0
-        stated = law.c.value * cell.params**p * cell.tokens ** (law.q.value or 0.0)
-        for found, value, what in ((best, cell.value, "best"), (by_law, stated, "the law")):
+        stated = [(best, cell.value, "best")]
+        if law.c.value is not None:
+            p = law.p.value if law.p and law.p.value is not None else 0.0
+            by = law.c.value * cell.params**p * cell.tokens ** (law.q.value or 0.0)
+            stated.append((by_law, by, "the law"))
+        for found, value, what in stated:
             at = float(np.interp(np.log(value), np.log(cell.tried), cell.losses))
             found.append((value, at, said(where, f"{what} {value:.3g}")))
     marks = [
@@ -193,6 +197,7 @@ def _tuned(key: str, law: TunedLaw, labels: AxisLabels) -> Chart:
             (best, ("minimum", "ink", "best of the cell")),
             (by_law, ("law", "parametric", "best by the law")),
         )
+        if rows
     ]
     every = (*runs, *marks)
     panel = Panel(
@@ -204,8 +209,9 @@ def _tuned(key: str, law: TunedLaw, labels: AxisLabels) -> Chart:
         key,
         f"Loss against {label.split(' (')[0]}, and the best one",
         "Each line is one size and amount of data, the best of the other settings at each value "
-        "tried. Diamond: its own best value, by a parabola. Cross: the best value by the law. "
-        "Lines whose least loss lies at an end of the values tried are left out.",
+        "tried. Diamond: its own best value, by a parabola. "
+        + ("Cross: the best value by the law. " if by_law else "No law goes through them. ")
+        + "Lines whose least loss lies at an end of the values tried are left out.",
         (panel,),
         shade,
     )
