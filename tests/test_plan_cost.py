@@ -103,6 +103,29 @@ def test_calibrate_finds_the_multiple_of_each_recipe(known, counts):
     assert found.error < (0.2 if known else 1e-3)
 
 
+def test_calibrate_of_several_recipes_needs_and_claims_no_more_than_it_has():
+    """Each multiple is one unknown more: the error claimed is the error made."""
+    rng, claimed, made = np.random.default_rng(1), [], []
+    names = ["gpt2"] * 5 + ["llama", "lstm", "lstm"]
+    points = [measurements(GPU)[place] for place in (0, 3, 5, 8, 11, 4, 1, 10)]
+    with pytest.raises(ValueError, match="found 7 measurements, expected 8 or more"):
+        some = zip(points[:7], names, strict=False)
+        calibrate([replace(m, recipe=name) for m, name in some], known=None)
+    for _ in range(40):
+        noisy = [
+            replace(m, recipe=name, step_s=m.step_s * float(np.exp(0.05 * rng.normal())))
+            for m, name in zip(points, names, strict=True)
+        ]
+        found = calibrate(noisy, known=None)
+        claimed.append(found.error)
+        made += [
+            found.step_s(m.model, m.batch_tokens, name) / m.step_s - 1
+            for m in measurements(GPU)
+            for name in ("gpt2", "llama", "lstm")
+        ]
+    assert np.median(claimed) == pytest.approx(np.sqrt(np.mean(np.square(made))), rel=0.6)
+
+
 def test_calibrate_without_measurements_keeps_reference():
     """Without measurements nothing is known beyond the reference."""
     assert calibrate([], CPU_REFERENCE) == CPU_REFERENCE

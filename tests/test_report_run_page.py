@@ -95,7 +95,13 @@ def test_a_run_that_is_done_shows_its_loss_by_position(tmp_path: Path) -> None:
     lengths = np.diff([0, *points.x])
     assert np.average(points.y, weights=lengths) == pytest.approx(record.loss, rel=1e-6)
     assert 'id="plot-positions"' in render_run(tmp_path / "run")
-    assert by_position(None, "byte").absent
+    assert "of a run that is done" in str(by_position(None, "byte").absent)
+    for odd in (None, ()):
+        without = replace(record, loss_by_position=odd)
+        assert by_position(without, "byte").absent == "its record has none"
+    for odd in (((0, 2.0),), ((1, 0.0),), ((1, -2.0), (2, 1.0)), ((1, float("inf")),)):
+        chart = by_position(replace(record, loss_by_position=odd), "byte")
+        assert chart.absent and "not above 0" in chart.absent
 
 
 def test_the_command_writes_the_page(trial: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from scaling.plan.cost import LEAST_TO_FIT, recipe_of
+from scaling.plan.cost import LEAST_TO_FIT, Measured, recipe_of
 from scaling.plan.grid import plan_grid
-from scaling.run.step_timing import MAX_CELLS, cells_to_measure, measure
+from scaling.run.step_timing import MAX_CELLS, cells_to_measure, measure, tell_unmeasured
 from scaling.run.workers.processes import ForkedProcess
 from tests.support.plan_examples import CORPUS, QUICKSTART
 from tests.support.tiny_sweep import (
@@ -57,13 +57,29 @@ def test_cells_to_measure_are_of_every_arm():
     """Steps of another family or optimizer take another time, so two shapes of each are timed."""
     base, grid = QUICKSTART
     families = {name: {"model.family": name} for name in ("llama", "lstm")}
-    arms = {"gpt2": {}, "muon": {"optimizer.name": "muon"}, **families}
-    plan = plan_grid(base, replace(grid, arms=arms), CORPUS)
+    arms = {"gpt2": {}, "muon": {"optimizer.name": "muon"}, "bf16": {"precision": "bf16"}}
+    plan = plan_grid(base, replace(grid, arms=arms | families), CORPUS)
     found = Counter(recipe_of(config) for config in cells_to_measure(plan, math.inf))
     first, *others = sorted(found.values(), reverse=True)
-    assert len(found) == 4 and first == MAX_CELLS and others == [2, 2, 2]
+    assert len(found) == 5 and first == MAX_CELLS and others == [2, 2, 2, 2]
     (alone,) = Counter(map(recipe_of, cells_to_measure(plan_grid(*QUICKSTART, CORPUS), 1))).values()
     assert alone == MAX_CELLS
+
+
+def test_a_recipe_of_which_no_step_was_measured_is_told(capsys):
+    """Its time is a guess, and whose steps it is taken for is no chance."""
+    base, grid = QUICKSTART
+    arms = {"gpt2": {}, "lstm": {"model.family": "lstm"}}
+    plan = plan_grid(base, replace(grid, arms=arms), CORPUS)
+    configs = {recipe_of(trial.config): trial.config for trial in plan.trials}
+    first, lost = sorted(configs)
+    measured = [Measured(configs[first].model, 128, 0.01, first)]
+    tell_unmeasured(plan, measured)
+    assert capsys.readouterr().out == (
+        f"not measured: no step of {lost}; its time is predicted as that of {first}\n"
+    )
+    tell_unmeasured(plan, [*measured, replace(measured[0], recipe=lost)])
+    assert capsys.readouterr().out == ""
 
 
 def test_measure_interrupted_leaves_nothing(tmp_path):

@@ -32,7 +32,8 @@ class StepTime:
 
     B is tokens a step, f exact training FLOP a token. `fixed_s` is spent once a trial (start, data,
     record); `error` is the relative standard deviation of a prediction. `recipes` are the multiples
-    of recipes (`recipe_of`) that were measured beside a first one.
+    of the recipes (`recipe_of`) that were measured, where there were several: that of the first is
+    1, and one that was not measured is taken for it.
     """
 
     per_layer_ms: float
@@ -93,11 +94,12 @@ def calibrate(measured: Sequence[Measured], known: StepTime | None) -> StepTime:
     A few measurements multiply `known` by their mean ratio to it; eight or more fit all four
     coefficients, none negative, by relative least squares. The error is the scatter about that, in
     the first case pooled with the known error as if that were one more measurement. Without a known
-    model (a GPU) LEAST_TO_FIT are needed: ValueError. Each recipe beside the first has one multiple
-    for all its shapes.
+    model (a GPU) `least_to_fit` are needed: ValueError. Each recipe beside the first has one
+    multiple for all its shapes.
     """
-    if known is None and len(measured) < LEAST_TO_FIT:
-        raise ValueError(f"found {len(measured)} measurements, expected {LEAST_TO_FIT} or more")
+    least = least_to_fit(m.recipe for m in measured)
+    if known is None and len(measured) < least:
+        raise ValueError(f"found {len(measured)} measurements, expected {least} or more")
     if not measured:
         assert known
         return known
@@ -123,8 +125,13 @@ def _of_one_recipe(
     ratios = np.log([m.step_s / known.step_s(m.model, m.batch_tokens) for m in measured])
     squares = float(np.square(ratios - ratios.mean()).sum())
     scaled = {n: math.exp(ratios.mean()) * getattr(known, n) for n in _COEFFICIENTS}
-    error = math.sqrt((squares + known.error**2) / len(measured))
-    return replace(known, **scaled, error=error)
+    known_of = max(1, len(measured) - other_recipes)
+    return replace(known, **scaled, error=math.sqrt((squares + known.error**2) / known_of))
+
+
+def least_to_fit(recipes: Iterable[str]) -> int:
+    """How many measurements of these recipes an unknown model takes."""
+    return LEAST_TO_FIT + max(0, len(set(recipes)) - 1)
 
 
 def _mean_ratio(measured: Sequence[Measured], model: StepTime) -> float:
@@ -135,7 +142,8 @@ def _mean_ratio(measured: Sequence[Measured], model: StepTime) -> float:
 
 def recipe_of(config: TrainConfig) -> str:
     """What makes steps of one shape take different times."""
-    return f"{config.model.family} with {config.optimizer.name}"
+    model, optimizer = config.model, config.optimizer.name
+    return f"{model.family} with {optimizer} in {config.precision}, residual {model.residual}"
 
 
 def makespan_s(seconds: Iterable[float], parallel: int) -> float:

@@ -3,6 +3,7 @@
 Read from the files of the trial's folder alone, so that it disturbs nothing and needs no torch.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -187,7 +188,12 @@ def by_position(record: RunRecord | None, token: str) -> Chart:
     title = f"Held-out loss by position of the {token} in its context"
     known = record.loss_by_position if record else None
     if not known:
-        return Chart("positions", title, "", absent="it is in the record of a run that is done")
+        done = record is not None and record.status == "done"
+        why = "its record has none" if done else "it is in the record of a run that is done"
+        return Chart("positions", title, "", absent=why)
+    if not all(last >= 1 and 0 < loss < math.inf for last, loss in known):
+        why = "its record has a loss or a position that is not above 0"
+        return Chart("positions", title, "", absent=why)
     x, y = [float(last) for last, _ in known], [loss for _, loss in known]
     starts = [1, *(last + 1 for last, _ in known)]
     texts = [

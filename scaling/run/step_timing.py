@@ -10,10 +10,10 @@ from common.errors import StopRequested
 from model.config import GPTConfig
 from scaling.plan.cost import (
     CPU_REFERENCE,
-    LEAST_TO_FIT,
     Measured,
     StepTime,
     calibrate,
+    least_to_fit,
     recipe_of,
 )
 from scaling.plan.plan import Plan, Trial
@@ -63,9 +63,10 @@ def measure(
         compile=runtime.compile if on_cpu or runtime.compile is not None else True,
     )
     cells = cells_to_measure(plan, LONGEST_CELL_S if on_cpu else math.inf)
-    if not on_cpu and len(cells) < LEAST_TO_FIT:
-        print(f"not measured: found {len(cells)} shapes, expected {LEAST_TO_FIT} or more")
-    if len(cells) < (1 if on_cpu else LEAST_TO_FIT):
+    least = 1 if on_cpu else least_to_fit(map(recipe_of, cells))
+    if not on_cpu and len(cells) < least:
+        print(f"not measured: found {len(cells)} shapes, expected {least} or more")
+    if len(cells) < least:
         return None
     copies = math.ceil(len(processes) / len(cells))
     tokens = ", on random tokens" if data is None else ""
@@ -90,11 +91,27 @@ def measure(
             for end in worker.ended
             if end.record and end.record.train_s is not None and end.elapsed_s is not None
         }
-        measured = [_step(trial_states.trial_folder(folder, trial), trial) for trial in outside_s]
-    if len(measured) < (1 if on_cpu else LEAST_TO_FIT):
+        # In the order of `cells`: the first recipe is that of most of them, whoever ended first.
+        ended = [trial for trial in trials if trial in outside_s]
+        measured = [_step(trial_states.trial_folder(folder, trial), trial) for trial in ended]
+    known = CPU_REFERENCE if on_cpu else None
+    if len(measured) < (1 if on_cpu else least_to_fit(m.recipe for m in measured)):
         return None
+    tell_unmeasured(plan, measured)
     fixed_s = statistics.median(outside_s.values())
-    return replace(calibrate(measured, CPU_REFERENCE if on_cpu else None), fixed_s=fixed_s)
+    return replace(calibrate(measured, known), fixed_s=fixed_s)
+
+
+def tell_unmeasured(plan: Plan, measured: Sequence[Measured]) -> None:
+    """Say whose steps are taken for those of the first recipe."""
+    there = {m.recipe for m in measured}
+    for recipe in dict.fromkeys(recipe_of(trial.config) for trial in plan.trials):
+        if recipe not in there:
+            print(
+                f"not measured: no step of {recipe}; its time is predicted as that of "
+                f"{measured[0].recipe}",
+                flush=True,
+            )
 
 
 def cells_to_measure(plan: Plan, longest_s: float) -> list[TrainConfig]:
