@@ -9,7 +9,7 @@ import pytest
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.parametric import fit_parametric
 from scaling.fit.parametric.flags import misfit
-from scaling.fit.parametric.form_laws import fit_coupled
+from scaling.fit.parametric.form_laws import fit_bounded, fit_coupled
 from tests.support.fit_examples import isoflop_rows, observations
 
 SURFACE = PUBLISHED["besiroglu"]
@@ -62,8 +62,18 @@ def test_misfit_is_about_the_middle_of_the_runs():
     assert misfit(found, np.log(found.loss / fitted) + 0.04, None) == []
 
 
+def bounded(table):
+    vocabulary = np.full(len(table), 50257.0)
+    return fit_bounded(replace(table, columns={**table.columns, "vocab_size": vocabulary}), 60, 0)
+
+
 @pytest.mark.parametrize(
-    "fit", [lambda table: fit_parametric(table, 60, 0).law, lambda table: fit_coupled(table, 60, 0)]
+    "fit",
+    [
+        lambda table: fit_parametric(table, 60, 0).law,
+        lambda table: fit_coupled(table, 60, 0),
+        bounded,
+    ],
 )
 def test_surfaces_flag_what_they_miss(fit):
     """Losses whose exponents change with compute are no surface of one, of any form."""
