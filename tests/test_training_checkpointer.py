@@ -15,6 +15,8 @@ from tests.support.tiny_training import alone, claimed, prepared_config, stoppin
 from training import checkpointer
 from training.config import RuntimeConfig, as_mapping
 from training.loop import train
+from training.state import TrainState
+from training.step import PendingStep, begin_step
 from training.trial import checkpoint
 from training.trial.attempt import remove_checkpoints
 from training.trial.metrics import read_metrics
@@ -25,30 +27,48 @@ def states(trial) -> dict[str, dict]:
     return {path.name: checkpoint.read(path).state for path in paths}
 
 
+class Slow:
+    """A thread that writes only when four more steps have begun; the threads that wrote."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+        self.begun = self.last = 0
+
+    def step(self, state: TrainState, stop: bool, save: bool) -> PendingStep:
+        self.begun, self.last = self.begun + 1, state.config.schedule.steps
+        return begin_step(state, stop, save)
+
+    def wait(self) -> None:
+        self.threads.append(threading.current_thread().name)
+        if threading.current_thread() is not threading.main_thread():
+            four_more = min(self.begun + 4, self.last)
+            while self.begun < four_more:
+                time.sleep(0.001)
+
+
 @pytest.fixture
 def slow(monkeypatch):
-    """Every checkpoint but the last by a thread that first sleeps; how many it wrote."""
+    """Every checkpoint but the last is written behind the steps, however fast these are."""
     monkeypatch.setattr(checkpointer, "BACKGROUND_BYTES", 0)
-    save, threads = checkpoint.save, []
+    save, found = checkpoint.save, Slow()
 
     def slowly(*arguments):
-        threads.append(threading.current_thread().name)
-        if threading.current_thread() is not threading.main_thread():
-            time.sleep(0.05)
+        found.wait()
         return save(*arguments)
 
     monkeypatch.setattr(checkpoint, "save", slowly)
-    return threads
+    return found
 
 
 def test_checkpointer_shows_no_step_taken_while_it_writes(tmp_path, slow):
     """Steps taken while it is written do not show in it."""
     config = prepared_config(tmp_path, 60, runtime__keep_checkpoints=99)
-    train_once(config, tmp_path / "behind")
+    train_once(config, tmp_path / "behind", slow.step)
     behind = states(tmp_path / "behind")
-    written = len(slow)
-    assert slow[-1] == "MainThread" and set(slow[:-1]) == {"checkpoint_0"}
-    assert 2 < written == len(behind) < 60  # it is not due while one is being written
+    *others, last = slow.threads
+    assert last == "MainThread" and set(others) == {"checkpoint_0"}
+    # It is not due while one is being written.
+    assert 2 < len(slow.threads) == len(behind) <= 60 / 4 + 1
     checkpointer.BACKGROUND_BYTES = 2**60
     train_once(config, tmp_path / "calm")
     calm = states(tmp_path / "calm")
@@ -68,7 +88,7 @@ def test_checkpointer_ends_the_run_after_three_refusals_of_the_disk(tmp_path, sl
 
     monkeypatch.setattr(checkpoint_io, "_write", refuse)
     with pytest.raises(BadInput, match="3 times in a row"):
-        train_once(prepared_config(tmp_path, 400), tmp_path / "trial")
+        train_once(prepared_config(tmp_path, 400), tmp_path / "trial", slow.step)
     log = (tmp_path / "trial/attempt-001/log.txt").read_text()
     assert "no checkpoint (2 of 3)" in log
     assert len(read_metrics(tmp_path / "trial")) < 400
@@ -79,7 +99,7 @@ def test_checkpointer_ends_an_attempt_soon_after_it_was_taken_over(tmp_path, slo
     attempt = claimed(tmp_path / "trial")
     monkeypatch.setattr("training.trial.attempt.Attempt.is_superseded", lambda attempt: True)
     with pytest.raises(StopRequested, match="was taken over"):
-        train(prepared_config(tmp_path, 400), attempt, alone(), quiet=True)
+        train(prepared_config(tmp_path, 400), attempt, alone(), None, True, slow.step)
     assert len(read_metrics(tmp_path / "trial")) < 400
 
 
