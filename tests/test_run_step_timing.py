@@ -131,4 +131,4 @@ def test_measure_runs_nothing_on_a_gpu_that_it_would_throw_away(tmp_path, capsys
 
     assert measure(plan, [Untouched()], runtime, LAUNCHER) is None
     said = capsys.readouterr().out
-    assert said == f"not measured: found 1 shapes, expected {LEAST_TO_FIT} or more\n"
+    assert said == f"not measured: found 1 shape, expected {LEAST_TO_FIT} or more\n"

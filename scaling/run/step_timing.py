@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import StopRequested
+from common.text import plural
 from model.config import GPTConfig
 from scaling.plan.cost import (
     CPU_REFERENCE,
@@ -65,13 +66,14 @@ def measure(
     cells = cells_to_measure(plan, LONGEST_CELL_S if on_cpu else math.inf)
     least = 1 if on_cpu else least_to_fit(map(recipe_of, cells))
     if not on_cpu and len(cells) < least:
-        print(f"not measured: found {len(cells)} shapes, expected {least} or more")
+        print(f"not measured: found {plural(len(cells), 'shape')}, expected {least} or more")
     if len(cells) < least:
         return None
     copies = math.ceil(len(processes) / len(cells))
     tokens = ", on random tokens" if data is None else ""
     print(
-        f"measuring this machine: steps of {len(cells)} shapes, {len(processes)} at a time{tokens}",
+        f"measuring this machine: steps of {plural(len(cells), 'shape')}, {len(processes)} at a "
+        f"time{tokens}",
         flush=True,
     )
     with scratch_folder("measure") as folder:

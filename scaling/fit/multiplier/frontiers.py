@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from common.text import plural
 from scaling.fit.envelope import LowerEnvelope, Trace, lower_envelope
 from scaling.fit.isoflop import Profile, find_profiles
 from scaling.fit.isoflop.frontier import Minima, UsableProfiles, curve_minima
@@ -106,7 +107,7 @@ def frontiers(
     if baseline.surface is not None and arm.surface is not None:
         return _of_surfaces(baseline, arm, baseline.surface, arm.surface)
     return "; ".join(
-        f"{one.name} has a minimum at {len(here.flops)} budgets, expected at least "
+        f"{one.name} has a minimum at {plural(len(here.flops), 'budget')}, expected at least "
         f"{FEWEST_POINTS}" + "".join(f", {flops:.3g} FLOP is {why}" for flops, why in here.open)
         for one, here in zip((baseline, arm), own, strict=True)
         if len(here.flops) < FEWEST_POINTS
