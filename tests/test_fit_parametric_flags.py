@@ -39,7 +39,7 @@ def test_misfit_tells_a_bend_along_compute(bend):
     residuals = bend * ((x / np.abs(x).max()) ** 2 - 0.4)
     residuals[3] += 0.5
     (flag,) = misfit(found, residuals, None)
-    assert flag.code == "misfit" and "medians of fifths of the runs" in flag.text
+    assert flag.code == "misfit" and "medians in five bins of compute" in flag.text
     low, high = map(float, re.search(r"by (-[\d.]+)% to (\+[\d.]+)% ", flag.text).groups())
     assert high - low == pytest.approx(100 * abs(bend), rel=0.35)
 

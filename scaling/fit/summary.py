@@ -219,7 +219,7 @@ def _held_out(held: Holdout, asked: bool) -> list[str]:
     side = "" if held.inside90 is None else "inside" if held.inside90 else "outside"
     return [
         f"held out {held.flops:.3g} FLOP: loss {held.loss_predicted.value:.4f} "
-        f"predicted, {held.loss_observed:.4f} observed "
+        f"predicted by the surface, {held.loss_observed:.4f} observed "
         f"({held.loss_error:+.2%}{side and f', {side} the 90% interval'})"
         + (f"; N* off by {held.n_opt_error:+.0%}" if held.n_opt_error is not None else "")
     ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.text import plural
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import generator
 from scaling.fit.observations import Observations
@@ -69,7 +70,7 @@ def _shared(curves: Sequence[LearningCurve]) -> tuple[Flag, ...]:
             by_code.setdefault(flag.code, []).append((curve.params, flag))
     flags = []
     for code, ((size, first), *others) in by_code.items():
-        more = f"; so at {len(others)} more sizes" if others else ""
+        more = f"; so at {plural(len(others), 'more size')}" if others else ""
         flags.append(Flag(code, f"N {size:.3g}: {first.text}{more}"))
     return tuple(flags)
 

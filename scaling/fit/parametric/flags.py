@@ -53,8 +53,8 @@ def misfit(observations: Observations, residuals: np.ndarray, floor: float | Non
         if np.abs(medians).max() > max(_MISSES, _BEYOND * error):
             low, high = np.expm1(medians.min()), np.expm1(medians.max())
             said.append(
-                f"it misses its runs by {low:+.1%} to {high:+.1%} (medians of fifths of the runs, "
-                "in order of compute), beyond their scatter"
+                f"it misses its runs by {low:+.1%} to {high:+.1%} (medians in five bins of "
+                "compute), beyond their scatter"
             )
     least = float(np.partition(observations.loss, 1)[1])  # the least alone may be a slip
     if floor is not None and floor > least:

@@ -17,7 +17,7 @@ def accounting(document: FitDocument) -> Table:
         ("runs planned", str(inputs.planned)),
         ("runs used", str(inputs.used)),
         ("runs excluded", str(len(inputs.excluded))),
-        ("rows that averaging over seeds took away", str(inputs.merged)),
+        ("rows merged into means over seeds", str(inputs.merged)),
         ("observations fitted: used less those", str(inputs.observations)),
     ]
     if inputs.where:

@@ -204,7 +204,7 @@ def _few_budgets(study: Study) -> Iterator[Limit]:
         yield Limit(
             f"Where the line goes beyond its {np.log10(reach[-1] / reach[0]):.1f} decades of "
             "compute",
-            f"they are a short lever (the protocol asks for {LEAST_DECADES:g})",
+            f"they are a narrow range (the protocol asks for {LEAST_DECADES:g})",
         )
 
 
