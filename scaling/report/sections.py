@@ -99,8 +99,9 @@ def _details(study: Study, charts: Mapping[str, Chart]) -> tuple[Section, ...]:
         *_other_laws(study, charts),
         _detail(
             ("predictions", "Predictions and the held-out budget"),
-            "What each law predicts at a budget. Beyond the largest budget measured, an interval "
-            "does not cover an error of the form.",
+            "What each law predicts at a budget; by IsoFLOP curves that is the point on the line "
+            "through their minima, not one minimum. Beyond the largest budget measured, an "
+            "interval does not cover an error of the form.",
             ("Predictions", predictions.predictions(document, token)),
             ("Sizes and data asked for", predictions.answers(document, token)),
             *_losses(document, token),
