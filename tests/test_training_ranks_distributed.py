@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import weakref
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.support.tiny_training import (
 )
 from training.config import TrainConfig
 from training.loop import train, train_and_publish
+from training.ranks import distributed
 from training.ranks.distributed import Ranks, joined
 from training.state import TrainState
 from training.trial.attempt import Attempt
@@ -254,6 +256,7 @@ def test_distributed_ranks_that_end_by_agreement_may_join_again(tmp_path, error,
     aborted it now and then.
     """
     ports = free_port(), free_port()
+    gone: list[weakref.ref] = []
 
     def rank() -> int:
         for task, port in enumerate(ports):
@@ -263,6 +266,11 @@ def test_distributed_ranks_that_end_by_agreement_may_join_again(tmp_path, error,
                 if task == 0 and (first == "both" or ranks.is_main):
                     raise error("the end")
             assert not torch.distributed.is_initialized()
+            # Its end waits for its thread, and that for the interpreter's lock: it ends later.
+            assert len(distributed._left) == 2 and all(distributed._left)
+            gone.append(weakref.ref(distributed._left[0]))
+        del ranks
+        assert gone[0]() is None and gone[1]() is not None  # no more than one is kept
         return 0
 
     assert [child.wait() for child in fork_ranks(rank, 2, tmp_path)] == [0, 0]

@@ -9,6 +9,7 @@ from training.device.backends import compiled, forget_graphs
 from training.state import data_parallel
 
 MEGABYTE = 2**20
+KEPT: list[object] = []
 
 
 def test_state_compiled_network_of_ranks_is_cut_at_few_places():
@@ -21,6 +22,8 @@ def test_state_compiled_network_of_ranks_is_cut_at_few_places():
         return graph.forward
 
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    # Its end would wait for its thread, which may wait for the interpreter's lock (_leave).
+    KEPT.append(dist.group.WORLD)
     try:
         network = data_parallel(compiled(model, "count", count), torch.device("cpu"))
         tokens_BT = torch.arange(32).view(2, 16)

@@ -34,6 +34,7 @@ NCCL_MARGIN_S = 60.0  # by which NCCL's own limit, which kills without a word, i
 JOIN_S = 60.0  # at least, for ranks to find each other: their processes start at different times
 NO_LIMIT = timedelta(days=365)
 _SLICE = timedelta(seconds=0.25)  # of a wait, between which signals are heard
+_left: list[dist.ProcessGroup | None] = []  # by _leave
 
 
 class RanksLost(RuntimeError):
@@ -196,8 +197,7 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
     """Join the ranks that torchrun or a worker started (RANK, WORLD_SIZE, ...), or run alone.
 
     What belongs to a step goes by gloo between CPUs and by nccl between GPUs; a wait there is
-    limited by `runtime.timeout_s`, and so is each of the three of joining, but for JOIN_S at least.
-    All else goes by gloo.
+    limited by `runtime.timeout_s`, that of joining by JOIN_S at least. All else goes by gloo.
     """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
@@ -234,10 +234,10 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
     except (BadInput, StopRequested):
         # By agreement of all: this process may join others for its next task, and gloo's threads
         # may else abort the process at its very end.
-        _leave(heartbeat)
+        _leave(heartbeat, channel)
         raise
     # Not after an error: the others may be waiting in a collective, and this would wait for them.
-    _leave(heartbeat)
+    _leave(heartbeat, channel)
 
 
 @contextmanager
@@ -250,13 +250,12 @@ def _joining(ranks: Ranks, what: str) -> Iterator[None]:
     joined, limit_s = threading.Event(), max(ranks.timeout_s, JOIN_S)
 
     def end(reason: str) -> NoReturn:
-        print(
+        text = (
             f"error: rank {ranks.rank} of {ranks.world_size} did not join the others in {what} "
             f"(limit: {limit_s:g} s, of runtime.timeout_s and {JOIN_S:g} s the larger): {reason}; "
-            "see that each has started, and with the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
-            file=sys.stderr,
-            flush=True,
+            "see that each has started, and with the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT"
         )
+        print(text, file=sys.stderr, flush=True)
         os._exit(1)
 
     def watch() -> None:
@@ -280,8 +279,11 @@ def group_timeout(device: torch.device, timeout_s: float) -> timedelta:
     return timedelta(seconds=timeout_s + (NCCL_MARGIN_S if device.type == "cuda" else 0))
 
 
-def _leave(heartbeat: Heartbeat) -> None:
+def _leave(heartbeat: Heartbeat, channel: dist.ProcessGroup) -> None:
+    # A group's end waits for its thread and holds the interpreter's lock, which that thread may
+    # want to let go of its last work. So it ends when the next is left: by then that is done.
     heartbeat.close()
+    _left[:] = [dist.group.WORLD, channel]
     dist.destroy_process_group()
 
 
