@@ -105,12 +105,11 @@ def calibrate(measured: Sequence[Measured], known: StepTime | None) -> StepTime:
         return known
     # In turns: the model of all as if of one recipe, and what each recipe is a multiple by.
     multiples = dict.fromkeys((m.recipe for m in measured), 1.0)
+    own = {one: [m for m in measured if m.recipe == one] for one in multiples}
     for _ in range(_TURNS if len(multiples) > 1 else 1):
         alike = [replace(m, step_s=m.step_s / multiples[m.recipe]) for m in measured]
         found = _of_one_recipe(alike, known, len(multiples) - 1)
-        means = {
-            one: _mean_ratio([m for m in measured if m.recipe == one], found) for one in multiples
-        }
+        means = {one: math.exp(_log_ratios(some, found).mean()) for one, some in own.items()}
         first = means[measured[0].recipe]
         multiples = {one: mean / first for one, mean in means.items()}
     return replace(found, recipes=tuple(multiples.items()) if len(multiples) > 1 else ())
@@ -122,7 +121,7 @@ def _of_one_recipe(
     """The model of measurements that their recipes' multiples, so many, have made alike."""
     if known is None or len(measured) >= _ENOUGH_TO_REFIT + other_recipes:
         return _refit(measured, known.fixed_s if known else 0.0, other_recipes)
-    ratios = np.log([m.step_s / known.step_s(m.model, m.batch_tokens) for m in measured])
+    ratios = _log_ratios(measured, known)
     squares = float(np.square(ratios - ratios.mean()).sum())
     scaled = {n: math.exp(ratios.mean()) * getattr(known, n) for n in _COEFFICIENTS}
     known_of = max(1, len(measured) - other_recipes)
@@ -134,10 +133,9 @@ def least_to_fit(recipes: Iterable[str]) -> int:
     return LEAST_TO_FIT + max(0, len(set(recipes)) - 1)
 
 
-def _mean_ratio(measured: Sequence[Measured], model: StepTime) -> float:
-    """Their seconds over those of a model, the geometric mean."""
-    ratios = [math.log(m.step_s / model.step_s(m.model, m.batch_tokens)) for m in measured]
-    return math.exp(sum(ratios) / len(ratios))
+def _log_ratios(measured: Sequence[Measured], model: StepTime) -> np.ndarray:
+    """Log of measured seconds over those of a model, (n,)."""
+    return np.log([m.step_s / model.step_s(m.model, m.batch_tokens) for m in measured])
 
 
 def recipe_of(config: TrainConfig) -> str:

@@ -157,12 +157,10 @@ def tuning_results(plan: Plan, records: Records) -> StageResults:
     """The results so far, with the corrections of the learning rate and of the batch."""
     corrections: dict[Knob, float] = {}
     notes = list(plan.learned.notes)
+    prefix = f"tuning: {plan.arm}: " if plan.arm else "tuning: "
+    tried = studies(plan, records)
     for knob, name in _NAMES.items():
-        found = [
-            (study, *study.optimum(knob))
-            for study in studies(plan, records)
-            if len(study.row(knob)[0]) > 1
-        ]
+        found = [(study, *study.optimum(knob)) for study in tried if len(study.row(knob)[0]) > 1]
         best = [factor for _, factor, reason in found if reason is None]
         # Rounded, so that every worker, on whatever machine, makes the same plan of it.
         mean = float(f"{math.exp(sum(map(math.log, best)) / len(best)):.3g}") if best else 1.0
@@ -172,19 +170,18 @@ def tuning_results(plan: Plan, records: Records) -> StageResults:
             + (f"x{factor:.2g}" if reason is None else f"does not count, {reason}")
             for study, factor, reason in found
         )
-        study = f"tuning: {plan.arm}: " if plan.arm else "tuning: "
-        text = f"{study}{name} x{mean:g} of the rule" if best else f"{study}{name} as the rule"
+        text = f"{prefix}{name} x{mean:g} of the rule" if best else f"{prefix}{name} as the rule"
         text += f" ({by_cell})" if by_cell else " (one value was tried)"
         if best and max(best) > _DISAGREE * min(best):
             text += (
                 f"; the cells differ by x{max(best) / min(best):.2g}: the rule's exponents are off"
             )
         notes.append(text)
-    tuning, cells = plan.grid.tuning, [_tuned(study) for study in studies(plan, records)]
+    tuning, cells = plan.grid.tuning, [_tuned(study) for study in tried]
     assert tuning
     asked = plan.base.model.parametrization != "standard"
     if told := verdict(cells, asked, named=not isinstance(tuning.cells, int)):
-        notes.append(f"tuning: {plan.arm}: {told}" if plan.arm else f"tuning: {told}")
+        notes.append(f"{prefix}{told}")
     return replace(
         plan.learned,
         lr_factor=corrections["lr"],

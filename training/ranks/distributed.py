@@ -210,13 +210,13 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
         return
     end_with_parent(signal.SIGTERM)
     limit = timedelta(seconds=max(runtime.timeout_s, JOIN_S))
-    with _joining(ranks, "a rendezvous"):
+    with _joining(ranks, limit, "a rendezvous"):
         store, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
         store.set_timeout(limit)
         signs = store.clone()
         signs.set_timeout(timedelta(seconds=runtime.timeout_s))
         heartbeat = Heartbeat(signs, rank, world_size, runtime.timeout_s)
-    with _joining(ranks, "the group of the steps"):
+    with _joining(ranks, limit, "the group of the steps"):
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             store=store,
@@ -226,7 +226,7 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
             device_id=device if device.type == "cuda" else None,
         )
         _set_pg_timeout(group_timeout(device, runtime.timeout_s))
-    with _joining(ranks, "the group of the agreements"):
+    with _joining(ranks, limit, "the group of the agreements"):
         channel = dist.new_group(backend="gloo", timeout=limit)
         _set_pg_timeout(NO_LIMIT, channel)
     try:
@@ -241,13 +241,13 @@ def joined(runtime: RuntimeConfig) -> Iterator[Ranks]:
 
 
 @contextmanager
-def _joining(ranks: Ranks, what: str) -> Iterator[None]:
+def _joining(ranks: Ranks, limit: timedelta, what: str) -> Iterator[None]:
     """Around a call in which ranks join: if it fails or outlasts its limit, a line and the end.
 
     torch's own limits do not end it where the process of its store is stopped: a question that is
     given up waits for that process to confirm it.
     """
-    joined, limit_s = threading.Event(), max(ranks.timeout_s, JOIN_S)
+    joined, limit_s = threading.Event(), limit.total_seconds()
 
     def end(reason: str) -> NoReturn:
         text = (

@@ -38,7 +38,7 @@ _MOST_ROWS = 20_000
 # A resample costs a search of a grid, or a descent in seven constants: 5 and 50 ms for 200 runs.
 _RESAMPLES_HELD, _RESAMPLES_FITTED, _FEWEST_RESAMPLES, _ROWS_RESAMPLED = 500, 200, 40, 100_000
 _NEAR = 0.01  # share of the objective within which another minimum is named
-_MANY, _SAME = 32.0, 0.02  # passes, and the share of their worth within which minima say one thing
+_SAME = 0.02  # share of the worth of the most of _EPOCHS within which minima say one thing
 _OPEN = 30.0  # ratio of an interval's ends beyond which it has no upper one to speak of
 _EPOCHS = (2.0, 4.0, 8.0, 16.0, 32.0)
 _MOST_PASSES = 1e4  # over the data: nobody trained so
@@ -240,7 +240,7 @@ def _worth(epochs: float, half_life: float, samples: np.ndarray) -> Worth:
 def _apart(one: RepeatMinimum, other: RepeatMinimum) -> bool:
     """Whether it matters which of two minima is quoted: by what many passes are worth."""
     for scales in ((one.R_D, other.R_D), (one.R_N, other.R_N)):
-        known = [worth(_MANY, 1.0, scale) for scale in scales if scale is not None]
+        known = [worth(_EPOCHS[-1], 1.0, scale) for scale in scales if scale is not None]
         if len(known) == 1 or (known and max(known) > (1 + _SAME) * min(known)):
             return True
     return False

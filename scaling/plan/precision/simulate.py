@@ -72,7 +72,7 @@ def expect_precision(
     noise = assumed.sd(design.budget)
     losses, seed_sd = simulated(design, assumed.law, noise, simulations, seed)
     mean = assumed.law.predict_loss(design.params, design.tokens)
-    wanted = {"isoflop", "parametric"} & set(fit.laws or ("isoflop", "parametric"))
+    wanted = fit.laws or ("isoflop", "parametric")
     laws: list[LawPrecision] = []
     if "isoflop" in wanted:
         laws.append(_isoflop(design, losses, seed_sd, assumed.law, fit, target_flops))
