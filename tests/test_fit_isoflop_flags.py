@@ -27,6 +27,77 @@ def test_drift_flags_a_moving_grid():
     assert "drifting_centre" not in {flag.code for flag in steady.flags}
 
 
+def bent_rows(budgets, bend, sigma=0.0, seed=0):
+    """An IsoFLOP grid whose N* is exp(bend x^2) times a power law, x = log C about its mean."""
+    x = np.log(budgets) - np.log(budgets).mean()
+    rows = []
+    for index, flops in enumerate(budgets):
+        factor = float(np.exp(bend * x[index] ** 2))
+        for row in isoflop_rows(TIED, [flops], SIZES, sigma, seed + index):
+            size, data = row["params"] * factor, row["tokens"] / factor
+            rows.append({**row, "params": size, "tokens": data})
+    return rows
+
+
+def bent_text(rows, method, resamples=200):
+    """The text of the flag of a bend, `` if there is none."""
+    asked = IsoflopConfig(method)
+    fitted = fit_isoflop(observations(rows), resamples, 0, 0.2, asked).law
+    assert fitted.status != "refused", fitted.reason
+    return next((flag.text for flag in fitted.flags if flag.code == "bent_frontier"), "")
+
+
+@pytest.mark.parametrize("method", ["parabola_all", "robust", "spline"])
+@pytest.mark.parametrize("bend", [0.02, -0.03])
+def test_bend_states_the_exponents_at_both_ends(method, bend):
+    """A bend of log N* is flagged either way, with the slopes of the lowest and highest budget."""
+    half = 2 * bend * np.log(BUDGETS[-1] / BUDGETS[0]) / 2
+    text = bent_text(bent_rows(BUDGETS, bend, sigma=0.001), method)
+    low = float(text.split("a is ")[1].split()[0])
+    high = float(text.split(" FLOP and ")[1].split()[0])
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=0.05)
+    assert "at 1e+17 FLOP" in text and "at 1e+19," in text
+
+
+def test_bend_needs_more_than_noise_and_a_change_that_matters():
+    """No flag of a bend within the noise, of an exponent that moves by 0.05, of three budgets."""
+    assert bent_text(bent_rows(BUDGETS, 0.01), "robust", resamples=0) == ""
+    assert bent_text(bent_rows(BUDGETS, 0.02, sigma=0.05), "robust") == ""
+    assert bent_text(bent_rows(BUDGETS[1:4], 0.1), "robust", resamples=0) == ""
+    assert bent_text(bent_rows(BUDGETS, 0.1), "robust", resamples=1) == ""
+
+
+@pytest.mark.parametrize("n_budgets", [4, 7])
+def test_bend_is_seldom_seen_where_there_is_none(n_budgets):
+    """The flag is raised in about 1 of 100 grids on a power law, at a noise that could show it."""
+    budgets = np.geomspace(1e17, 1e19, n_budgets)
+    seen = [
+        bent_text(bent_rows(budgets, 0.0, 0.03, seed=100 * i), "robust", resamples=60)
+        for i in range(50)
+    ]
+    assert sum(map(bool, seen)) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bend", [0.0, 0.1])
+@pytest.mark.parametrize("method", ["parabola", "robust"])
+def test_bend_is_told_from_a_line_as_often_as_documented(method, bend):
+    """docs/method.md: the flag on 200 grids of each kind, straight or with a changing by 0.2."""
+    share = {}
+    for n_budgets, decades in ((4, 2), (5, 2), (7, 3), (9, 2.7)):
+        budgets = np.geomspace(1e17, 1e17 * 10**decades, n_budgets)
+        curve = bend / np.log(budgets[-1] / budgets[0])
+        for sigma in (0.006, 0.03):  # 0.2% and 1% of the loss
+            grids = (bent_rows(budgets, curve, sigma, seed=1000 * i) for i in range(200))
+            texts = [bent_text(rows, method, resamples=100) for rows in grids]
+            share[n_budgets, sigma] = float(np.mean([text != "" for text in texts]))
+    if bend:
+        assert min(share[n, 0.006] for n in (4, 5, 7, 9)) > 0.95, share
+        assert np.mean([share[n, 0.03] for n in (4, 5, 7, 9)]) > 0.05, share
+    else:
+        assert max(share.values()) <= 0.03 and np.mean(list(share.values())) < 0.01, share
+
+
 def test_lost_edges_states_the_shift():
     """A missing edge run is flagged with the shift of the exponent."""
     rows = isoflop_rows(PUBLISHED["besiroglu"], BUDGETS, SIZES, 0.005)

@@ -15,6 +15,10 @@ def test_between_profiles_is_excess_variance():
     y = 1 + 0.5 * x + rng.normal(0, 0.1, 400) + rng.normal(0, 0.2, 400)
     assert between_profiles(x, y, np.full(400, 0.01)) == pytest.approx(0.04, rel=0.2)
     assert between_profiles(x, y, np.full(400, 0.2)) == 0.0
+    bent = y + 0.1 * x**2
+    assert between_profiles(x, bent, np.full(400, 0.01)) > 0.2
+    about = between_profiles(x, bent, np.full(400, 0.01), degree=2)
+    assert about == pytest.approx(between_profiles(x, y, np.full(400, 0.01)), rel=0.05)
 
 
 def test_regress_weights_and_needs_three_points():

@@ -1,4 +1,4 @@
-"""Flags of the profiles taken together: lost edges, windows that drift, odd curvature.
+"""Flags of the profiles taken together: lost edges, windows that drift, bends, odd curvature.
 
 A window off its minimum by a constant factor spoils the intercept of N*(C) alone; one whose offset
 drifts with C spoils the exponent (Czech 2026). Shapes: V profiles with a minimum.
@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy import stats
 
-from scaling.fit.data_flags import ENOUGH_BUDGETS, data_flags, wide_interval
+from scaling.fit.data_flags import ENOUGH_BUDGETS, WIDE, data_flags, wide_interval
 from scaling.fit.flags import Flag
 from scaling.fit.isoflop.frontier import ProfileFrontier
 from scaling.fit.isoflop.noise import Noise
 from scaling.fit.isoflop.profiles import Method, Profile
-from scaling.fit.numerics import FEWEST_POINTS, regress
+from scaling.fit.numerics import FEWEST_POINTS, between_profiles, inverse_variances, regress
 from scaling.fit.observations import Observations
 
 # From the lowest to the highest budget the centre may move so far against the minima ...
 _DRIFT = np.log(2.0)
 # ... if it is not chance: so many standard errors of the trend.
 _TREND_ERRORS = 3.0
+_BEND_ERRORS = float(stats.norm.ppf(0.995))  # two-sided, at 99%
 _LOPSIDED = 3.0  # one side of the window so many times as long as the other, in log N
 _CURVATURE = 3.0  # factor from the curvature that the other budgets predict
 
@@ -43,6 +45,7 @@ def law_flags(
     flags += lost_edges(usable, head)
     if method in ("parabola", "parabola_all"):
         flags += drift(usable, head, robust)
+    flags += bend(head)
     if len(usable) < ENOUGH_BUDGETS:
         text = f"{len(usable)} budgets, expected at least {ENOUGH_BUDGETS} for a law to rely on"
         flags.append(Flag("few_budgets", text))
@@ -90,6 +93,33 @@ def drift(
     return [Flag("drifting_centre", text)]
 
 
+def bend(head: ProfileFrontier) -> list[Flag]:
+    """The flag of minima whose log N* is no line in log C: the exponent changes over the budgets.
+
+    A quadratic through the minima, weighted as the line is, with errors from the resamples and from
+    the scatter about it. Hoffmann et al. (2022, Appendix E) saw such a bend.
+    """
+    there = np.isfinite(head.points.log_n)
+    if there.sum() < FEWEST_POINTS + 1:
+        return []
+    x, y = head.points.log_c[there], head.points.log_n[there]
+    noise = _covariance(head.samples.log_n[:, there])
+    scatter = between_profiles(x, y, noise.diagonal(), degree=2)
+    weights = inverse_variances(noise.diagonal() + scatter)
+    design = np.vander(x - x.mean(), 3)
+    fit = np.linalg.solve(design.T @ (weights[:, None] * design), design.T * weights)
+    quadratic, slope, _ = fit @ y
+    variance = fit[0] @ (noise + scatter * np.eye(len(x))) @ fit[0]
+    low, high = (float(slope + 2 * quadratic * (at - x.mean())) for at in (x.min(), x.max()))
+    if not (abs(high - low) >= WIDE and quadratic**2 > _BEND_ERRORS**2 * variance):
+        return []  # nor where too few resamples tell the noise
+    text = (
+        f"log N* bends against log C: a is {low:.2f} at {np.exp(x.min()):.3g} FLOP and {high:.2f} "
+        f"at {np.exp(x.max()):.3g}, so that one exponent serves between the budgets, not beyond"
+    )
+    return [Flag("bent_frontier", text)]
+
+
 def with_flags(usable: Sequence[Profile], noise: Noise) -> list[Profile]:
     """The profiles, flagged where their minimum is far off centre or their curvature is odd."""
     log_bend = np.log([profile.curve[2] for profile in usable])
@@ -113,6 +143,13 @@ def with_flags(usable: Sequence[Profile], noise: Noise) -> list[Profile]:
                 flags.append(Flag("curvature", text))
         found.append(replace(profile, flags=tuple(flags)))
     return found
+
+
+def _covariance(samples: np.ndarray) -> np.ndarray:
+    """Of the minima (R, V), some missing; zero of exact curves that nobody resampled, else nan."""
+    if len(samples) < 2:
+        return np.full((samples.shape[1],) * 2, 0.0 if len(samples) == 0 else np.nan)
+    return np.ma.cov(np.ma.masked_invalid(samples), rowvar=False).filled(np.nan)
 
 
 def _shift(head: ProfileFrontier, index: int) -> str:

@@ -30,16 +30,21 @@ def regress(log_c_RV: np.ndarray, log_y_RV: np.ndarray, weights_V: np.ndarray) -
     return PowerLaw(y_mean - slope * x_mean, slope)
 
 
-def between_profiles(log_c: np.ndarray, log_y: np.ndarray, variance: np.ndarray) -> float:
-    """Variance of the minima about a line beyond their own, by the method of moments."""
+def between_profiles(
+    log_c: np.ndarray, log_y: np.ndarray, variance: np.ndarray, degree: int = 1
+) -> float:
+    """Variance of the minima about a line beyond their own, by the method of moments.
+
+    About a polynomial of another `degree` in log C, where that is asked for.
+    """
     there = np.isfinite(log_y)
     x, y, variance = log_c[there], log_y[there], variance[there]
-    dof = len(x) - 2
+    dof = len(x) - degree - 1
     if dof < 1:
         return 0.0
     known = np.isfinite(variance).all() and variance.max() >= _NO_VARIANCE
     weights = inverse_variances(variance)
-    design = np.stack([np.ones_like(x), x - x.mean()], axis=1)
+    design = np.vander(x - x.mean(), degree + 1)
     gram = design.T @ (weights[:, None] * design)
     residuals = y - design @ np.linalg.solve(gram, design.T @ (weights * y))
     excess = float(weights @ residuals**2) - (dof if known else 0)

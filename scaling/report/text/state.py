@@ -9,8 +9,8 @@ from scaling.report.text import labels
 
 # From what makes every number wrong, over what moves the exponent, to what widens an interval.
 _WEIGHT = (
-    *("no_loss", "units", "mixed_flops", "loss_column", "laws_disagree", "misfit"),
-    *("outliers",),
+    *("no_loss", "units", "mixed_flops", "loss_column", "laws_disagree"),
+    *("bent_frontier", "misfit", "outliers"),
     *("unsettled_schedule", "drifting_centre", "methods_disagree", "edge_valley", "few_budgets"),
     *("collinear_design", "flops_mismatch", "repeated_data", "term_at_bound", "wide_interval"),
     *("profile_disagrees", "floor_unidentified", "repeated_points", "few_steps"),
