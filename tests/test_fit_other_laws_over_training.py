@@ -1,19 +1,16 @@
 """Over-training: Gadre's own coefficients from his runs, exact recovery, coverage, refusals."""
 
-import re
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from scaling.fit.laws import PUBLISHED, Surface
+from scaling.fit.laws import PUBLISHED
 from scaling.fit.observations import observe
 from scaling.fit.other_laws.over_training import OverTraining, fit_over_training
 from scaling.fit.parametric.estimator import fit_parametric
 from scaling.fit.table.inputs import read_inputs
-from tests.support.fit_examples import config, isoflop_rows, observations
+from tests.support.fit_examples import config, observations
+from tests.support.fit_grid import OVER_TRAINED, over_trained
 
-LAW = OverTraining(E=1.84, a_prime=212.0, b_prime=367.0, eta=0.136)
 # E, a, b and k = 2 eta of the authors' code on their five runs of each set.
 GADRE = {
     "c4_original": (1.50826, 113.693, 189.516, 0.242472),
@@ -40,21 +37,6 @@ def small_runs(runs):
     multiplier = runs.columns["chinchilla_multiplier"]
     four = (multiplier == 1) & (runs.params < 5e8)
     return runs.take(four | ((multiplier == 16) & (runs.params < 2e7)))
-
-
-def grid(sigma=0.0, seed=0, ratios=(5, 20, 80, 320)):
-    rng = np.random.default_rng(seed)
-    return observations(
-        [
-            {
-                "params": float(n),
-                "tokens": float(m * n),
-                "loss": float(LAW.predict_loss(6 * m * n**2, m) + sigma * rng.normal()),
-            }
-            for n in np.geomspace(1e7, 4e8, 6)
-            for m in ratios
-        ]
-    )
 
 
 @pytest.mark.needs_reference
@@ -101,19 +83,21 @@ def test_fit_parametric_on_gadres_runs(reference_dir, name):
 
 
 def test_fit_over_training_recovers_the_law():
-    law = fit_over_training(grid(), 60, 0)
+    law = fit_over_training(over_trained(), 60, 0)
     found = OverTraining.of(law)
     assert law.status == "ok"
     for name in ("E", "a_prime", "b_prime", "eta", "best_multiplier"):
-        assert getattr(law, name).value == pytest.approx(getattr(LAW, name), rel=1e-6)
-    assert found.predict_loss(1e22, 640) == pytest.approx(LAW.predict_loss(1e22, 640), rel=1e-9)
+        assert getattr(law, name).value == pytest.approx(getattr(OVER_TRAINED, name), rel=1e-6)
+    assert found.predict_loss(1e22, 640) == pytest.approx(
+        OVER_TRAINED.predict_loss(1e22, 640), rel=1e-9
+    )
 
 
 def test_best_multiplier_has_the_least_loss():
     """The best multiplier has the least loss."""
     ratios = np.geomspace(0.1, 1000, 200_001)
-    best = ratios[np.argmin(LAW.predict_loss(1e20, ratios))]
-    assert best == pytest.approx(LAW.best_multiplier, rel=1e-4)
+    best = ratios[np.argmin(OVER_TRAINED.predict_loss(1e20, ratios))]
+    assert best == pytest.approx(OVER_TRAINED.best_multiplier, rel=1e-4)
 
 
 @pytest.mark.parametrize("rows", [24, 8])
@@ -121,16 +105,16 @@ def test_fit_over_training_interval_covers(rows):
     """The interval of eta covers."""
     hits = 0
     for seed in range(150):
-        runs = grid(0.01, seed)
+        runs = over_trained(0.01, seed)
         law = fit_over_training(runs.take(np.arange(0, 24, 24 // rows)), 150, seed)
         low, high = law.eta.ci90
-        hits += low <= LAW.eta <= high
+        hits += low <= OVER_TRAINED.eta <= high
     assert 0.80 <= hits / 150 <= 0.98
 
 
 def test_fit_over_training_flags_a_narrow_range():
     """A narrow range of ratios is flagged."""
-    law = fit_over_training(grid(ratios=(15, 20, 30)), 60, 0)
+    law = fit_over_training(over_trained(ratios=(15, 20, 30)), 60, 0)
     assert "narrow_range" in {flag.code for flag in law.flags}
 
 
@@ -143,13 +127,13 @@ def test_fit_over_training_flags_a_narrow_range():
 )
 def test_fit_over_training_refuses(ratios, rows, reason):
     """Tables that show no over training are refused."""
-    law = fit_over_training(grid(ratios=ratios).take(np.arange(rows)), 60, 0)
+    law = fit_over_training(over_trained(ratios=ratios).take(np.arange(rows)), 60, 0)
     assert law.status == "refused"
     assert reason in law.reason
 
 
 def test_fit_over_training_refuses_one_size():
-    runs = grid(ratios=(5, 10, 20, 40, 80))
+    runs = over_trained(ratios=(5, 10, 20, 40, 80))
     law = fit_over_training(runs.take(runs.params == runs.params[0]), 60, 0)
     assert law.reason == (
         "1 distinct N: these runs do not determine E, a_prime; they determine eta = 0.136 alone"
@@ -177,47 +161,6 @@ def test_fit_over_training_refuses_one_amount_of_data(jitter, why):
         assert law.reason.endswith("they determine eta = 0.1737 alone")  # k = 2 eta = 0.35
 
 
-UNTIED = Surface(E=1.9, A=8000.0, B=110.0, alpha=0.52, beta=0.22)
-
-
-@pytest.mark.parametrize(
-    ("surface", "rejected"),
-    [
-        (UNTIED, 0.297),
-        (Surface(E=1.9, A=110.0, B=8000.0, alpha=0.22, beta=0.52), 0.703),
-        (PUBLISHED["muennighoff_c4"], None),
-        (PUBLISHED["besiroglu"], None),  # a = 0.513: the best ratio moves by a sixth
-    ],
-)
-def test_fit_over_training_says_where_its_one_exponent_is_rejected(surface, rejected):
-    """The surface beside it denies a = 1/2, and says how the best ratio moves."""
-    rows = isoflop_rows(surface, np.geomspace(1e18, 1e21, 4), np.geomspace(1 / 4, 4, 7), 0.002)
-    law = fit_over_training(observations(rows), 0, 0)
-    told = [flag.text for flag in law.flags if flag.code == "tied_exponents"]
-    assert len(told) == (rejected is not None)
-    if rejected:
-        assert float(re.findall(r"give a = (\S+)", told[0])[0]) == pytest.approx(
-            rejected, abs=0.004
-        )
-        ends = [float(np.divide(*surface.optimal_allocation(c)[::-1])) for c in (1e18, 1e21)]
-        found = [float(v) for v in re.findall(r"goes from (\S+) at .* to (\S+) at", told[0])[0]]
-        assert found == pytest.approx(ends, rel=0.1)
-
-
-def test_tied_exponents_are_not_rejected_by_chance():
-    """Of runs of one exponent the check rejects it in no more than its 5%."""
-    fits = (fit_over_training(grid(0.01, seed), 0, 0) for seed in range(40))
-    assert sum("tied_exponents" in {flag.code for flag in law.flags} for law in fits) <= 4
-
-
-def test_tied_exponents_are_not_rejected_by_a_few_runs_far_off():
-    """Least squares alone would reject them; the robust surface does not."""
-    runs = grid(0.002, ratios=(5, 20, 80, 320))
-    loss = runs.loss.copy()
-    loss[[0, 5]] *= 1.3
-    assert "tied_exponents" not in codes(replace(runs, loss=loss))[0]
-
-
 def codes(runs):
     law = fit_over_training(runs, 60, 0)
     return [flag.code for flag in law.flags], " ".join(flag.text for flag in law.flags)
@@ -228,7 +171,7 @@ def test_fit_over_training_flags_scatter(sigma, flagged):
     """Runs that lie further off than seeds do are flagged."""
     rng = np.random.default_rng(0)
     rows = [
-        {"params": n, "tokens": n * m, "loss": LAW.predict_loss(6 * n * n * m, m)}
+        {"params": n, "tokens": n * m, "loss": OVER_TRAINED.predict_loss(6 * n * n * m, m)}
         for n in (1e7, 3e7, 1e8, 3e8)
         for m in (5, 20, 80, 320, 640)
     ]
@@ -242,7 +185,7 @@ def test_fit_over_training_flags_scatter(sigma, flagged):
 def test_fit_over_training_tells_recipes_from_a_wrong_form():
     """Recipes in one fit are told apart from a wrong form."""
     rows = [
-        {"params": n, "tokens": n * m, "loss": LAW.predict_loss(6 * n * n * m, m) * recipe}
+        {"params": n, "tokens": n * m, "loss": OVER_TRAINED.predict_loss(6 * n * n * m, m) * recipe}
         for n in (1e7, 3e7, 1e8, 3e8)
         for m in (5, 20, 80, 320, 640)
         for recipe in (0.95, 1.05)

@@ -23,6 +23,7 @@ from scaling.fit.dispatch import HeadlineFits, fit_headline, fit_law, fit_other_
 from scaling.fit.envelope import EnvelopeFit, Trace, traces_of
 from scaling.fit.observations import TOGETHER, Observations, admitted, observe
 from scaling.fit.other_laws.answers import further_answers, laws_of_optima, unanswered
+from scaling.fit.other_laws.tied_exponents import against_minima
 from scaling.fit.predict import answers, budgets_to_predict, fitted_laws, over_runs, predictions
 from scaling.fit.registry import HEADLINE
 from scaling.fit.results.document import (
@@ -99,7 +100,7 @@ def fit(config: FitConfig, sources: Sources | None = None) -> Fit:
         if envelope.frontier is not None:
             beside = [over_runs("envelope", envelope.frontier, observations)]
             settled = traces
-    laws |= fit_other_laws(observations, config, tuned, traces)
+    laws = against_minima(laws | fit_other_laws(observations, config, tuned, traces))
     checked = diagnostics(observations, fits, config)
     outliers = outlier_warning(checked.outliers, laws, observations)
     laws = name_outliers(laws, checked.outliers, len(observations))
@@ -223,9 +224,8 @@ def _convention(runs: Table, own: bool, config: FitConfig) -> Convention:
 
 
 def _provenance(config: FitConfig, sources: Sources) -> Provenance:
-    files = zip(config.paths, sources.digests, strict=True)
     return Provenance(
-        runs=tuple(SourceFile(path, digest) for path, digest in files),
+        runs=tuple(map(SourceFile, config.paths, sources.digests)),
         own_sweep=sources.own,
         python=platform.python_version(),
         numpy=np.__version__,

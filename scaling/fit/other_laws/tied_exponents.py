@@ -1,11 +1,14 @@
-"""Whether a law of one exponent for N and D holds: the surface of two beside it, on the same runs.
+"""Whether a law of one exponent for N and D holds: the surface of two, and the IsoFLOP minima.
 
 The law L = E + A N^-k + B D^-k assumes N* ~ C^(1/2). Its exponents untied, by the same least
 squares on the loss, a = beta/(alpha + beta) has a standard error to first order, with the
 residuals as they are and not of one size (MacKinnon & White 1985, HC3). A few runs far off the
 law move least squares and not approach 3: it has to reject a = 1/2 too, and its a is the one told.
+
+Where IsoFLOP curves are fitted, their minima may reject a = 1/2 by themselves.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +20,8 @@ from scaling.fit.laws import Surface
 from scaling.fit.numerics import Rows
 from scaling.fit.observations import Observations
 from scaling.fit.parametric import refit
+from scaling.fit.results.laws import IsoflopLaw, Law, judged
+from scaling.fit.results.other_laws import OverTrainingLaw
 
 _TIED = 0.5  # a of equal exponents
 _MOVED = 1.5  # a factor of the best D/N over the runs' compute that makes a difference
@@ -55,6 +60,31 @@ def tied_exponents(observations: Observations, tied: Surface) -> tuple[Flag, ...
         f"{best[1]:.3g} at {high:.2g}"
     )
     return (Flag("tied_exponents", text),)
+
+
+def against_minima(laws: Mapping[str, Law]) -> dict[str, Law]:
+    """The laws; over-training is flagged where the minima of IsoFLOP curves reject its a = 1/2."""
+    found, tied, minima = dict(laws), laws.get("over_training"), laws.get("isoflop")
+    if not (isinstance(tied, OverTrainingLaw) and isinstance(minima, IsoflopLaw)):
+        return found
+    told = any(flag.code == "tied_exponents" for flag in tied.flags)
+    line = (minima.a.value, minima.b.value, minima.n_coef.value, minima.d_coef.value)
+    known, interval = [value for value in line if value is not None], minima.a.ci95
+    if told or tied.status == "refused" or interval is None or len(known) < len(line):
+        return found
+    a, b, n_coef, d_coef = known
+    budgets = [one.flops for one in minima.valleys if one.n_opt.value is not None]
+    low, high = min(budgets), max(budgets)
+    best = [d_coef / n_coef * c ** (b - a) for c in (low, high)]
+    if interval[0] <= _TIED <= interval[1] or max(best) < _MOVED * min(best):
+        return found
+    text = (
+        f"it assumes a = 1/2, and the minima of IsoFLOP curves give a = {a:.3f} "
+        f"({interval[0]:.3f} to {interval[1]:.3f} at 95%): the best D/N goes from {best[0]:.3g} at "
+        f"{low:.2g} FLOP to {best[1]:.3g} at {high:.2g}"
+    )
+    flags = (Flag("tied_exponents", text), *tied.flags)
+    return {**found, "over_training": replace(tied, **judged(flags))}
 
 
 def _untied(start: np.ndarray, rows: Rows, width: float) -> np.ndarray | None:
