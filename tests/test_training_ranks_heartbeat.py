@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.kill_harness import Child, fork, free_port
+from tests.support.kill_harness import Child
 from tests.support.tiny_training import joined_ranks, prepared_config, tiny_config
 from training import checkpointer, loop
 from training.config import TrainConfig
 from training.evaluate import held_out_loss
 from training.ranks import distributed, failures, heartbeat
-from training.ranks.distributed import Ranks, joined
+from training.ranks.distributed import Ranks
 from training.ranks.heartbeat import Heartbeat, Sign
 from training.state import TrainState
 from training.step import PendingStep, begin_step
@@ -130,7 +130,7 @@ def test_heartbeat_names_the_rank_that_hangs_where_nothing_else_would(
     limited = replace(config, runtime=replace(config.runtime, timeout_s=LIMIT_S))
     statuses = train_two(limited, tmp_path, tmp_path / "out", step)
     seconds = time.time() - float((tmp_path / "fault").read_text())
-    assert seconds < LIMIT_S + 10 and statuses[1 - guilty] == 1 and statuses[guilty] in (1, -9)
+    assert seconds < LIMIT_S + 60 and statuses[1 - guilty] == 1 and statuses[guilty] in (1, -9)
     record = read_record(tmp_path / "out")
     assert record is not None and record.status == "failed"
     assert str(record.reason).startswith(f"rank {guilty} (")
@@ -181,57 +181,12 @@ def test_heartbeat_loses_a_rank_that_gives_no_sign_while_it_prepares(tmp_path, q
     assert f"(limit: runtime.timeout_s=3): rank {guilty}: no sign of life, " in said
 
 
-@pytest.mark.parametrize("guilty", [0, 1])
-@pytest.mark.parametrize("call", ["init_process_group", "new_group"])
-def test_joined_ends_where_a_rank_stops_while_the_ranks_join(tmp_path, monkeypatch, call, guilty):
-    """Who asks a stopped store waits for ever in torch: the process ends by its own limit."""
-    original = getattr(distributed.dist, call)
-
-    def stop_one(*arguments: object, **options: object) -> object:
-        if os.environ["RANK"] == str(guilty):
-            HANGS["stops"]()
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(distributed.dist, call, stop_one)
-    monkeypatch.setattr(distributed, "JOIN_S", 3.0)
-    children = joined_ranks(tiny_config(tmp_path, runtime__timeout_s=1.0), tmp_path, lambda _: None)
-    try:
-        assert children[1 - guilty].wait(300) == 1
-    finally:
-        children[guilty].kill()
-        assert children[guilty].wait() == -9
-    said = children[1 - guilty].log.read_text()
-    assert "Traceback" not in said
-    assert said.count(f"error: rank {1 - guilty} of 2 did not join the others in the group of") == 1
-    assert "(limit: 3 s, of runtime.timeout_s and 3 s the larger): " in said
-
-
-def test_joined_ends_where_a_rank_never_comes(tmp_path, monkeypatch):
-    """One line that says what to look at, and no traceback of torch's."""
-    monkeypatch.setattr(distributed, "JOIN_S", 2.0)
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(free_port()))
-    for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
-        monkeypatch.setenv(name, value)
-    runtime = tiny_config(tmp_path, runtime__timeout_s=1.0).runtime
-    child = fork(lambda: joined(runtime).__enter__(), tmp_path / "log")
-    assert child.wait(300) == 1
-    (said,) = [line for line in child.log.read_text().splitlines() if line.startswith("error: ")]
-    assert said.startswith("error: rank 0 of 2 did not join the others in a rendezvous (limit: 2 s")
-    assert said.endswith("the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT")
-    assert "Traceback" not in child.log.read_text()
-
-
-def test_joined_waits_without_limit_for_agreements_and_with_one_in_steps(tmp_path):
-    """Once joined, ranks that prepare may take hours, and ranks in steps may not."""
-
-    def body(ranks: Ranks) -> None:
-        groups = (torch.distributed.group.WORLD, ranks.channel)
-        limits = [group._get_backend(torch.device("cpu")).options._timeout for group in groups]
-        assert limits == [timedelta(seconds=2), distributed.NO_LIMIT]
-
-    config = tiny_config(tmp_path, runtime__timeout_s=2.0)
-    assert ended(joined_ranks(config, tmp_path, body)) == [0, 0]
+def test_heartbeat_leaves_without_who_does_not_leave(monkeypatch):
+    """Rank 0 waits for `LEAVE_S`, and for no longer, where another goes on."""
+    monkeypatch.setattr(heartbeat, "LEAVE_S", 0.1)
+    store = torch.distributed.HashStore()
+    store.set("sign-of-rank/1", json.dumps(asdict(Sign(1, 3, 0.0, None, "here"))))
+    Heartbeat(store, 0, 2, 10.0).leave()
 
 
 def test_heartbeat_hears_a_stop_while_it_waits(tmp_path):

@@ -282,7 +282,7 @@ def group_timeout(device: torch.device, timeout_s: float) -> timedelta:
 def _leave(heartbeat: Heartbeat, channel: dist.ProcessGroup) -> None:
     # A group's end waits for its thread and holds the interpreter's lock, which that thread may
     # want to let go of its last work. So it ends when the next is left: by then that is done.
-    heartbeat.close()
+    heartbeat.leave()
     _left[:] = [dist.group.WORLD, channel]
     dist.destroy_process_group()
 

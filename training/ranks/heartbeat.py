@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -21,6 +21,7 @@ from configs.schema import build
 
 BEAT_S = 1.0
 FEW = 64  # other ranks, whose signs are read all the time: who keeps the store may be who hangs
+LEAVE_S = 10.0  # who has not left by then is not waited for
 GRACE_S = 4.0  # beyond the limit: what raises an error by itself comes first, and says more
 _ROOT = str(Path(__file__).resolve().parent.parent.parent) + os.sep
 _HERE = str(Path(__file__).resolve().parent) + os.sep
@@ -34,6 +35,7 @@ class Sign:
     stalled_s  since it got on: began a wait, finished a step or a part of an evaluation
     waits_for  what it waits for by itself: other ranks, or the device; None while it works
     place      the line of this project that its main thread is at
+    is_last    whether it leaves the others, and asks their store for nothing more
     """
 
     count: int
@@ -41,6 +43,7 @@ class Sign:
     stalled_s: float
     waits_for: str | None
     place: str
+    is_last: bool = False
 
     @property
     def text(self) -> str:
@@ -78,6 +81,20 @@ class Heartbeat:
         """Say a last sign, outside of all steps, and fall silent."""
         self._over.set()
         self._thread.join(2 * BEAT_S)  # no longer: the store may be gone
+
+    def leave(self) -> None:
+        """Fall silent; rank 0, whose process may keep the store, once the others have.
+
+        torch prints a page of C++ for one that asks a store which is gone.
+        """
+        self.close()
+        until_s = time.monotonic() + LEAVE_S
+        with suppress(RuntimeError):
+            while self.rank == 0 and time.monotonic() < until_s:
+                self._read()
+                if all(sign.is_last for sign, _ in self._signs.values()):
+                    return
+                time.sleep(0.01)
 
     def mark(self) -> None:
         """Say that this rank got on though no step ended."""
@@ -195,19 +212,23 @@ class Heartbeat:
         while True:
             is_over = self._over.is_set()
             with suppress(RuntimeError):  # the store is gone: who asks finds it silent
-                self._say()
-                self._look()  # at once, too: who stops in its first second has been heard of
+                self._say(is_last=is_over)
+                if not is_over:
+                    self._look()  # at once, too: who stops in its first second has been heard of
             if is_over:
                 return
             self._over.wait(min(BEAT_S, self.timeout_s / 10))
 
-    def _say(self) -> None:
+    def _say(self, is_last: bool = False) -> None:
         self._count += 1
-        self._store.set(_key(self.rank), json.dumps(asdict(self.own)))
+        sign = replace(self.own, is_last=is_last)
+        self._store.set(_key(self.rank), json.dumps(asdict(sign)))
 
     def _look(self) -> None:
-        if self._looking_since_s is None and len(self._others) > FEW:
-            return
+        if self._looking_since_s is not None or len(self._others) <= FEW:
+            self._read()
+
+    def _read(self) -> None:
         values = self._store.multi_get([_key(rank) for rank in self._others])
         with self._lock:
             now = self._answered_s = self._now()
