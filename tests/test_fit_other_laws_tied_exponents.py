@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scaling.fit.flags import Flag
 from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.other_laws.over_training import fit_over_training
 from scaling.fit.other_laws.tied_exponents import against_minima
@@ -58,26 +59,25 @@ def test_tied_exponents_are_not_rejected_by_a_few_runs_far_off():
 
 
 def minima_of(a, half_width):
-    """An IsoFLOP law of exponent a +-half_width at 95%, whose N* = D* at 1e18 FLOP."""
-    interval = Estimate(a, ci95=(a - half_width, a + half_width))
-    n_coef, d_coef = 1e18 ** (0.5 - a) / 6**0.5, 1e18 ** (a - 0.5) / 6**0.5
-    valleys = [
-        IsoflopMinimum(c, Estimate(1.0), Estimate(1.0), Estimate(1.0), 7, ())
-        for c in (1e18, 1e19, 1e20)
-    ]
+    """An IsoFLOP law of exponent a +-half_width at 95%, whose N* = D* at 1e18 FLOP, and D* C^0.5.
+
+    The highest of its budgets has no minimum.
+    """
+    found = [IsoflopMinimum(c, *(Estimate(1.0),) * 3, 7, ()) for c in (1e18, 1e19, 1e20)]
+    lost = IsoflopMinimum(1e22, *(Estimate(None),) * 3, 7, ())
     return IsoflopLaw(
         **judged(),
-        a=interval,
-        b=Estimate(1 - a),
-        n_coef=Estimate(n_coef),
-        d_coef=Estimate(d_coef),
-        valleys=tuple(valleys),
+        a=Estimate(a, ci95=(a - half_width, a + half_width)),
+        b=Estimate(0.5),
+        n_coef=Estimate(1e18**-a),
+        d_coef=Estimate(1e18**-0.5),
+        valleys=(*found, lost),
     )
 
 
 @pytest.mark.parametrize(
     ("a", "half_width", "ratio"),
-    [(0.42, 0.03, 100**0.16), (0.6, 0.05, 100**-0.2), (0.42, 0.09, None), (0.47, 0.01, None)],
+    [(0.4, 0.03, 100**0.1), (0.6, 0.05, 100**-0.1), (0.4, 0.11, None), (0.47, 0.01, None)],
 )
 def test_against_minima_flags_exponents_that_they_reject(a, half_width, ratio):
     """Minima whose interval leaves 1/2 out by an amount that moves D/N reject one exponent."""
@@ -94,13 +94,15 @@ def test_against_minima_flags_exponents_that_they_reject(a, half_width, ratio):
 
 
 def test_against_minima_leaves_other_laws_as_they_are():
-    """Nothing is said of a refused law, twice, or without IsoFLOP curves."""
-    tied, minima = fit_over_training(over_trained(0.002), 0, 0), minima_of(0.42, 0.03)
+    """Nothing is said of a refused law, twice, without IsoFLOP curves, or of FLOP not 6 N D."""
+    tied, minima = fit_over_training(over_trained(0.002), 0, 0), minima_of(0.4, 0.03)
+    counted = replace(tied, **judged((Flag("flops_mismatch", "1.1 to 4 times 6 N D"),)))
     refused = replace(tied, **judged(reason="too few"))
     once = against_minima({"over_training": tied, "isoflop": minima})
     for laws in ({"over_training": tied}, {"isoflop": minima}, once):
         assert against_minima(laws) == laws
-    assert against_minima({"over_training": refused, "isoflop": minima})["over_training"] == refused
+    for law in (refused, counted):
+        assert against_minima({"over_training": law, "isoflop": minima})["over_training"] == law
 
 
 def test_a_fit_asks_the_minima_where_the_surface_says_nothing(tmp_path):

@@ -25,6 +25,14 @@ def test_weightiest_takes_the_gravest_flag_wherever_it_stands() -> None:
     assert weightiest(study(worse).document) == "the text of units"
 
 
+def test_weightiest_prefers_what_denies_the_exponent_to_a_misfit_of_the_surface() -> None:
+    def edit(values: dict[str, Any]) -> None:
+        values["laws"]["isoflop"]["flags"] = _flags("edge_valley", "bent_frontier")
+        values["laws"]["parametric"]["flags"] = _flags("misfit")
+
+    assert weightiest(study(edit).document) == "the text of bent_frontier"
+
+
 def test_weightiest_is_never_what_was_asked_for() -> None:
     def edit(values: dict[str, Any]) -> None:
         for law in values["laws"].values():

@@ -8,21 +8,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from scaling.fit.data_flags import ENOUGH_BUDGETS, WIDE, data_flags, wide_interval
 from scaling.fit.flags import Flag
 from scaling.fit.isoflop.frontier import ProfileFrontier
 from scaling.fit.isoflop.noise import Noise
 from scaling.fit.isoflop.profiles import Method, Profile
-from scaling.fit.numerics import FEWEST_POINTS, between_profiles, inverse_variances, regress
+from scaling.fit.numerics import (
+    FEWEST_POINTS,
+    FEWEST_RESAMPLES,
+    between_profiles,
+    inverse_variances,
+    regress,
+)
 from scaling.fit.observations import Observations
 
 # From the lowest to the highest budget the centre may move so far against the minima ...
 _DRIFT = np.log(2.0)
 # ... if it is not chance: so many standard errors of the trend.
 _TREND_ERRORS = 3.0
-_BEND_ERRORS = float(stats.norm.ppf(0.995))  # two-sided, at 99%
+_BEND_CHANCE = 0.995  # two-sided, at 99%
 _LOPSIDED = 3.0  # one side of the window so many times as long as the other, in log N
 _CURVATURE = 3.0  # factor from the curvature that the other budgets predict
 
@@ -96,26 +102,33 @@ def drift(
 def bend(head: ProfileFrontier) -> list[Flag]:
     """The flag of minima whose log N* is no line in log C: the exponent changes over the budgets.
 
-    A quadratic through the minima, weighted as the line is, with errors from the resamples and from
-    the scatter about it. Hoffmann et al. (2022, Appendix E) saw such a bend.
+    A quadratic through the minima, weighted by their variance in the resamples and by the scatter
+    about it. What scatter a few budgets show is uncertain, so its share of the error has V - 3
+    degrees of freedom (Satterthwaite 1946).
     """
-    there = np.isfinite(head.points.log_n)
-    if there.sum() < FEWEST_POINTS + 1:
+    there, draws = np.isfinite(head.points.log_n), np.ma.masked_invalid(head.samples.log_n)
+    log_c, log_n = head.points.log_c[there], head.points.log_n[there]
+    apart = np.unique(log_c.round(3))  # budgets that differ by rounding show no bend
+    if len(apart) < ENOUGH_BUDGETS or len(draws) < FEWEST_RESAMPLES:
         return []
-    x, y = head.points.log_c[there], head.points.log_n[there]
-    noise = _covariance(head.samples.log_n[:, there])
-    scatter = between_profiles(x, y, noise.diagonal(), degree=2)
-    weights = inverse_variances(noise.diagonal() + scatter)
-    design = np.vander(x - x.mean(), 3)
+    noise = np.ma.cov(draws[:, there], rowvar=False).filled(np.nan)
+    own = noise.diagonal()
+    scatter = between_profiles(log_c, log_n, own, degree=2)
+    weights, x = inverse_variances(own + scatter), log_c - log_c.mean()
+    design = np.vander(x, 3)
     fit = np.linalg.solve(design.T @ (weights[:, None] * design), design.T * weights)
-    quadratic, slope, _ = fit @ y
-    variance = fit[0] @ (noise + scatter * np.eye(len(x))) @ fit[0]
-    low, high = (float(slope + 2 * quadratic * (at - x.mean())) for at in (x.min(), x.max()))
-    if not (abs(high - low) >= WIDE and quadratic**2 > _BEND_ERRORS**2 * variance):
-        return []  # nor where too few resamples tell the noise
+    quadratic, slope, _ = fit @ log_n
+    by_scatter = scatter * float(fit[0] @ fit[0])
+    variance = float(fit[0] @ noise @ fit[0]) + by_scatter
+    freedom = (len(x) - 3) * (variance / by_scatter) ** 2 if by_scatter else np.inf
+    reach = float(stdtrit(freedom, _BEND_CHANCE)) * np.sqrt(variance)
+    low, high = (float(slope + 2 * quadratic * end) for end in (x.min(), x.max()))
+    if not (abs(high - low) >= WIDE and abs(quadratic) > reach):
+        return []
     text = (
-        f"log N* bends against log C: a is {low:.2f} at {np.exp(x.min()):.3g} FLOP and {high:.2f} "
-        f"at {np.exp(x.max()):.3g}, so that one exponent serves between the budgets, not beyond"
+        f"log N* bends against log C: a is {low:.2f} at {np.exp(log_c.min()):.3g} FLOP and "
+        f"{high:.2f} at {np.exp(log_c.max()):.3g}, so that one exponent serves between the "
+        "budgets, not beyond"
     )
     return [Flag("bent_frontier", text)]
 
@@ -143,13 +156,6 @@ def with_flags(usable: Sequence[Profile], noise: Noise) -> list[Profile]:
                 flags.append(Flag("curvature", text))
         found.append(replace(profile, flags=tuple(flags)))
     return found
-
-
-def _covariance(samples: np.ndarray) -> np.ndarray:
-    """Of the minima (R, V), some missing; zero of exact curves that nobody resampled, else nan."""
-    if len(samples) < 2:
-        return np.full((samples.shape[1],) * 2, 0.0 if len(samples) == 0 else np.nan)
-    return np.ma.cov(np.ma.masked_invalid(samples), rowvar=False).filled(np.nan)
 
 
 def _shift(head: ProfileFrontier, index: int) -> str:

@@ -67,7 +67,8 @@ def against_minima(laws: Mapping[str, Law]) -> dict[str, Law]:
     found, tied, minima = dict(laws), laws.get("over_training"), laws.get("isoflop")
     if not (isinstance(tied, OverTrainingLaw) and isinstance(minima, IsoflopLaw)):
         return found
-    told = any(flag.code == "tied_exponents" for flag in tied.flags)
+    # Its a = 1/2 is that of C = 6 N D.
+    told = {"tied_exponents", "flops_mismatch"} & {flag.code for flag in tied.flags}
     line = (minima.a.value, minima.b.value, minima.n_coef.value, minima.d_coef.value)
     known, interval = [value for value in line if value is not None], minima.a.ci95
     if told or tied.status == "refused" or interval is None or len(known) < len(line):
