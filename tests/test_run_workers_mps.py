@@ -16,7 +16,7 @@ from scaling.run.workers import mps
 from scaling.run.workers.gpus import Gpu, visible_gpus
 from tests.support.kill_harness import fork
 from tests.support.pretended_gpus import place_mps
-from tests.support.tiny_sweep import alive, eventually
+from tests.support.tiny_sweep import alive, child_pids, eventually
 
 GPUS = (Gpu("0", "GPU-aaaa", 2**30), Gpu("1", "GPU-bbbb", 2**30))
 
@@ -153,10 +153,8 @@ def test_daemon_of_a_worker_killed_with_its_guard_is_ended_by_the_next(notes, sh
     child, pipes = hold(short)
     pid = daemon_pid(pipes)
     os.kill(child.pid, signal.SIGSTOP)
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        fields = path.read_text().rpartition(")")[2].split() if path.exists() else []
-        if fields and int(fields[1]) == child.pid:
-            os.killpg(int(path.parent.name), signal.SIGKILL)
+    for guard in child_pids(child.pid):
+        os.killpg(guard, signal.SIGKILL)
     child.kill(signal.SIGKILL)
     child.wait()
     time.sleep(0.3)
