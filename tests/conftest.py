@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -78,6 +79,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if need in required:
                 pytest.fail(f"REQUIRE names {need}, and there is no {what}", pytrace=False)
             pytest.skip(f"needs {what}")
+
+
+def pytest_runtest_teardown() -> None:
+    """Leave torch its own choice of attention, as in a new process: trials in a test set it."""
+    if torch := sys.modules.get("torch"):
+        for kernel in ("flash", "mem_efficient", "cudnn", "math"):
+            getattr(torch.backends.cuda, f"enable_{kernel}_sdp")(True)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

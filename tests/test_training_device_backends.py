@@ -42,17 +42,6 @@ CPU = torch.device("cpu")
 MODEL = GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=16, vocab_size=256, init_std=0.1)
 
 
-@pytest.fixture(autouse=True)
-def switches():
-    """Torch's, as they were."""
-    cuda = torch.backends.cuda
-    names = ("flash", "mem_efficient", "cudnn", "math")
-    before = {name: getattr(cuda, f"{name}_sdp_enabled")() for name in names}
-    yield
-    for name, value in before.items():
-        getattr(cuda, f"enable_{name}_sdp")(value)
-
-
 def torch_would_take(q_BHTK: torch.Tensor) -> SDPBackend:
     return SDPBackend(torch._fused_sdp_choice(q_BHTK, q_BHTK, q_BHTK, None, 0.0, True))
 
