@@ -178,6 +178,9 @@ def test_an_amount_is_read_as_people_write_it(browser: Browser, typed: str, read
 
 
 def test_a_question_is_one_click_and_a_link_asks_it_again(browser: Browser, page: Path) -> None:
+    browser.call("Page.navigate", url="about:blank")
+    browser.call("Page.navigate", url=page.as_uri())  # without what others have typed
+    browser.wait(DRAWN)
     asked = {}
     for index, expected in enumerate(("by=days", "flops=8e12", "flops=8e13", "n=70B", "d2=140B")):
         browser.evaluate(f"document.querySelectorAll('#explore-questions button')[{index}].click()")
