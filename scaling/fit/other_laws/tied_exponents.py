@@ -8,7 +8,7 @@ law move least squares and not approach 3: it has to reject a = 1/2 too, and its
 Where IsoFLOP curves are fitted, their minima may reject a = 1/2 by themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,14 +52,8 @@ def tied_exponents(observations: Observations, tied: Surface) -> tuple[Flag, ...
     surface = rows.surface(robust)
     low, high = float(observations.flops.min()), float(observations.flops.max())
     best = [float(np.divide(*surface.optimal_allocation(c)[::-1])) for c in (low, high)]
-    if max(best) < _MOVED * min(best):
-        return ()
-    text = (
-        f"it assumes a = 1/2, and with exponents of their own these runs give a = {surface.a:.3f} "
-        f"+-{reach:.3f} (95%): the best D/N goes from {best[0]:.3g} at {low:.2g} FLOP to "
-        f"{best[1]:.3g} at {high:.2g}"
-    )
-    return (Flag("tied_exponents", text),)
+    found = f"with exponents of their own these runs give a = {surface.a:.3f} +-{reach:.3f} (95%)"
+    return _rejected(found, best, (low, high))
 
 
 def against_minima(laws: Mapping[str, Law]) -> dict[str, Law]:
@@ -77,15 +71,23 @@ def against_minima(laws: Mapping[str, Law]) -> dict[str, Law]:
     budgets = [one.flops for one in minima.valleys if one.n_opt.value is not None]
     low, high = min(budgets), max(budgets)
     best = [d_coef / n_coef * c ** (b - a) for c in (low, high)]
-    if interval[0] <= _TIED <= interval[1] or max(best) < _MOVED * min(best):
+    if interval[0] <= _TIED <= interval[1]:
         return found
-    text = (
-        f"it assumes a = 1/2, and the minima of IsoFLOP curves give a = {a:.3f} "
-        f"({interval[0]:.3f} to {interval[1]:.3f} at 95%): the best D/N goes from {best[0]:.3g} at "
-        f"{low:.2g} FLOP to {best[1]:.3g} at {high:.2g}"
-    )
-    flags = (Flag("tied_exponents", text), *tied.flags)
+    ends = f"{interval[0]:.3f} to {interval[1]:.3f} at 95%"
+    given = f"the minima of IsoFLOP curves give a = {a:.3f} ({ends})"
+    flags = (*_rejected(given, best, (low, high)), *tied.flags)
     return {**found, "over_training": replace(tied, **judged(flags))}
+
+
+def _rejected(given: str, best: Sequence[float], budgets: tuple[float, float]) -> tuple[Flag, ...]:
+    """The flag of what gives another a, where the best D/N of both budgets differ enough."""
+    if max(best) < _MOVED * min(best):
+        return ()
+    text = (
+        f"it assumes a = 1/2, and {given}: the best D/N goes from {best[0]:.3g} at "
+        f"{budgets[0]:.2g} FLOP to {best[1]:.3g} at {budgets[1]:.2g}"
+    )
+    return (Flag("tied_exponents", text),)
 
 
 def _untied(start: np.ndarray, rows: Rows, width: float) -> np.ndarray | None:
