@@ -10,7 +10,7 @@ from scaling.fit.isoflop.frontier import Minima, ProfileFrontier
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.observations import Exclusion
 from tests.support.fit_examples import isoflop_rows, observations
-from tests.support.fit_grid import BUDGETS, SIZES, TIED, law
+from tests.support.fit_grid import BUDGETS, SIZES, TIED, bent_rows, law
 
 
 def test_drift_flags_a_moving_grid():
@@ -27,18 +27,6 @@ def test_drift_flags_a_moving_grid():
     assert law(rows).method == "robust" and law(rows).status == "ok"
     steady = law(isoflop_rows(surface, BUDGETS, SIZES))
     assert "drifting_centre" not in {flag.code for flag in steady.flags}
-
-
-def bent_rows(budgets, by, sigma=0.0, seed=0):
-    """An IsoFLOP grid whose N* is exp(by x^2) times a power law, x = log C about its mean."""
-    x = np.log(budgets) - np.log(budgets).mean()
-    rows = []
-    for index, flops in enumerate(budgets):
-        factor = float(np.exp(by * x[index] ** 2))
-        for row in isoflop_rows(TIED, [flops], SIZES, sigma, seed + index):
-            size, data = row["params"] * factor, row["tokens"] / factor
-            rows.append({**row, "params": size, "tokens": data})
-    return rows
 
 
 def bent_text(rows, method, resamples=200):

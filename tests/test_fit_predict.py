@@ -10,9 +10,10 @@ from scaling.fit.dispatch import HeadlineFits, fit_headline
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.observations import Observations
 from scaling.fit.predict import FittedLaw, answers, budgets_to_predict, fitted_laws, predictions
-from scaling.fit.results.document import Answer
+from scaling.fit.results.document import Answer, Prediction
 from scaling.fit.results.json_form import to_json
 from tests.support.fit_examples import config, isoflop_rows, observations
+from tests.support.fit_grid import BUDGETS, bent_rows
 from tests.support.json_schema import problems
 
 SURFACE = PUBLISHED["besiroglu"]
@@ -58,6 +59,18 @@ def test_extrapolation_flag_has_its_factor(
     assert "below" in below.flags[0].text
 
 
+def test_a_bent_frontier_is_said_of_what_lies_beyond_its_budgets() -> None:
+    """By budget, size and data, of the law through the minima alone, and of nothing inside."""
+    points = observations(bent_rows(BUDGETS, 0.02, sigma=0.001))
+    laws = _laws(points, fit_headline(points, config("runs=x"), 200))
+    rows = predictions([1e16, 1e18, 1e20], points, laws)
+    bent = [(row.law, row.flops) for row in rows if "bent_frontier" in _codes(row)]
+    assert bent == [("isoflop", 1e16), ("isoflop", 1e20)]
+    asked = config("runs=x", "predict.params=[1e10]", "predict.tokens=[1e13]").predict
+    said = {row.law: _codes(row) for row in answers(asked, points, laws)}
+    assert said == {"isoflop": ["extrapolation", "bent_frontier"], "parametric": ["extrapolation"]}
+
+
 def test_a_loss_above_a_measured_one_is_marked(
     study: tuple[Observations, HeadlineFits],
 ) -> None:
@@ -98,6 +111,10 @@ def test_predict_config_refuses_impossible_questions(query: str) -> None:
     """Impossible questions are bad input."""
     with pytest.raises(BadInput, match="expected above 0"):
         config("runs=x", f"predict.{query}")
+
+
+def _codes(row: Answer | Prediction) -> list[str]:
+    return [flag.code for flag in row.flags]
 
 
 def _laws(points: Observations, fits: HeadlineFits) -> list[FittedLaw]:

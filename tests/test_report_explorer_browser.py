@@ -10,6 +10,7 @@ import pytest
 
 from scaling.fit.laws import PUBLISHED, Surface
 from scaling.fit.other_laws.published import DataConstrained, budget_of_loss, inference_optimum
+from scaling.fit.predict import BENDS
 from scaling.report.explorer import explorer_values
 from scaling.report.literature import published_laws
 from scaling.report.optimum import optima
@@ -245,6 +246,19 @@ def test_no_fragment_stops_the_page_and_a_link_asks_the_same_in_an_open_one(
         browser.wait(f"byId('explore-{field}').value === '{value}'", 10)
     assert browser.evaluate("byId('explore-device').value") == "H200"
     assert browser.evaluate(STATUS).startswith("1e12 FLOP: ")
+
+
+def test_a_bent_frontier_is_said_beyond_its_budgets(browser: Browser) -> None:
+    def bend(document: dict[str, Any]) -> None:
+        document["laws"]["isoflop"]["flags"] = [{"code": "bent_frontier", "text": "it bends"}]
+
+    (law,) = (one for one in explorer_values(study(bend))["laws"] if one["key"] == "isoflop")
+    low, high = law["range"]
+    said = [
+        browser.evaluate(f"saidOf(allocate({json.dumps(law)}, {{by: 'flops', flops: {flops}}}))")
+        for flops in (low / 3, high, 10 * high)
+    ]
+    assert [BENDS in text for text in said] == [True, False, True]
 
 
 def test_a_loss_in_bits_says_so(browser: Browser) -> None:

@@ -32,6 +32,18 @@ def test_budget_answers_are_those_of_the_first_law() -> None:
     assert day.note == "4e7 times beyond this study"
 
 
+def test_budget_answers_say_where_the_minima_reject_the_one_exponent() -> None:
+    """Beyond the budgets of a bent frontier alone."""
+
+    def bend(values: dict[str, Any]) -> None:
+        values["laws"]["isoflop"]["flags"] = [{"code": "bent_frontier", "text": "it bends"}]
+
+    top, more, day = budget_answers(study(bend))
+    assert top.note == ""
+    assert more.note == "extrapolated, though log N* bends"
+    assert "Besiroglu" in day.answer and "bends" not in day.note
+
+
 def test_budget_answers_have_a_loss_that_no_run_denies(tmp_path: Path) -> None:
     """The surface's, or that of L(C) where the surface misses its runs."""
     rows = isoflop_rows(

@@ -6,7 +6,7 @@ holds what resampling moves; that the form goes on outside the runs is an assump
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ LossLaw = Surface | KaplanLaw | StepsLaw
 _FEW_LOST = 0.05
 _INSIDE = 1.001  # budgets that differ by rounding alone
 NOISE = 1.01  # times a measured loss: no run is as far below what is expected of it
+BENDS = "log N* bends over the budgets measured, so one exponent is no guide beyond them"
 # Budgets predicted where no profile names one.
 _WITHOUT_PROFILES = 7
 
@@ -36,7 +37,8 @@ _WITHOUT_PROFILES = 7
 class FittedLaw:
     """A law of optima with its resamples, and the FLOP between which it was measured.
 
-    `surface` and `surfaces`, of the resamples, are None for a law that predicts no loss.
+    `surface` and `surfaces`, of the resamples, are None for a law that predicts no loss;
+    `bends`: its one exponent is rejected by the minima that it goes through.
     """
 
     name: str
@@ -45,6 +47,7 @@ class FittedLaw:
     high: float
     surface: LossLaw | None = None
     surfaces: LossLaw | None = None
+    bends: bool = field(default=False, kw_only=True)
 
     def loss(self, params: Sampled, tokens: Sampled) -> Estimate:
         """Loss of the law itself, not of one run."""
@@ -55,7 +58,7 @@ class FittedLaw:
         return estimate(float(self.surface.predict_loss(params.value, tokens.value)), losses)
 
     def extrapolation(self, flops: float | None) -> tuple[float | None, list[Flag]]:
-        """How many times outside the compute measured, and the flag that says so; None inside."""
+        """How many times outside the compute measured, and the flags that say so; None inside."""
         if flops is None:
             return None, []
         factor, side = max((flops / self.high, "above"), (self.low / flops, "below"))
@@ -63,7 +66,8 @@ class FittedLaw:
             return None, []
         measured = f"{self.low:.3g} to {self.high:.3g} FLOP"
         text = f"{factor:.3g} times {side} the compute measured, {measured}"
-        return factor, [Flag("extrapolation", text)]
+        bent = [Flag("bent_frontier", BENDS)] if self.bends else []
+        return factor, [Flag("extrapolation", text), *bent]
 
 
 def fitted_laws(
@@ -73,7 +77,8 @@ def fitted_laws(
     found = []
     if isoflop is not None and isoflop.frontier is not None:
         used = [profile.flops for profile in isoflop.profiles if profile.reason is None]
-        found.append(FittedLaw("isoflop", isoflop.frontier, min(used), max(used)))
+        bends = "bent_frontier" in {flag.code for flag in isoflop.law.flags}
+        found.append(FittedLaw("isoflop", isoflop.frontier, min(used), max(used), bends=bends))
     if parametric is not None and parametric.frontier is not None:
         surfaces = parametric.surface, parametric.samples
         found.append(over_runs("parametric", parametric.frontier, observations, *surfaces))

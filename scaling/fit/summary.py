@@ -274,8 +274,8 @@ def _answer(given: str, row: Prediction | Answer, n: Estimate, d: Estimate, c: E
         of = of if c.value else "the losses of its runs"
     values = ", ".join(f"{name} {_cell(e, 4).rstrip()}" for name, e in parts if e.value)
     reach = f"; {row.beyond:.3g} times outside {of}" if row.beyond else ""
-    above = "".join(f"; {flag.text}" for flag in row.flags if flag.code == "above_measured")
-    return f"predict {given} by {row.law}{form}: {values}{above}{reach}"
+    others = "".join(f"; {flag.text}" for flag in row.flags if flag.code != "extrapolation")
+    return f"predict {given} by {row.law}{form}: {values}{others}{reach}"
 
 
 def _cell(estimate: Estimate, digits: int = 0) -> str:

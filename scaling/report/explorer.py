@@ -13,7 +13,7 @@ import numpy as np
 
 from scaling.fit.laws import KaplanLaw, PowerLaw, Surface
 from scaling.fit.other_laws.published import DATA_HALF_LIFE, PARAMS_HALF_LIFE
-from scaling.fit.predict import NOISE
+from scaling.fit.predict import BENDS, NOISE
 from scaling.report import html
 from scaling.report.figures.chart import Chart
 from scaling.report.figures.explorer import explorer_chart
@@ -86,6 +86,7 @@ def _own(key: str, law: Optimum) -> dict[str, object]:
         "note": "",
         "own": True,
         "range": [law.low, law.high],
+        "doubt": BENDS if law.bends else "",
         "spread": {name: ends.tolist() for name, ends in spread.items() if ends.size},
     } | _law(law.n, law.d, law.surface)
 

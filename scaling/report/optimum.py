@@ -25,6 +25,7 @@ class Optimum:
     low, high  the compute measured: the budgets with a minimum, else the runs
     surface    None of a law through minima, which predicts no loss
     stated     its predictions with intervals, ascending in compute
+    bends      whether the minima reject its one exponent, which is then no guide beyond them
     """
 
     name: str
@@ -34,6 +35,7 @@ class Optimum:
     d: PowerLaw
     surface: Surface | None
     stated: tuple[Prediction, ...]
+    bends: bool = False
 
     def at(self, flops: np.ndarray) -> dict[Quantity, np.ndarray]:
         """N*, D* and the loss there, nan where the law has none."""
@@ -90,7 +92,9 @@ def _optima(
             if measured and frontier is not None:
                 low, high = float(min(measured)), float(max(measured))
                 n, d, surface = frontier
-                result[key] = Optimum(law_name(key), low, high, n, d, surface, tuple(stated))
+                bends = "bent_frontier" in {flag.code for flag in law.flags}
+                name, rows = law_name(key), tuple(stated)
+                result[key] = Optimum(name, low, high, n, d, surface, rows, bends)
     return result
 
 

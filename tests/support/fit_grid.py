@@ -1,4 +1,4 @@
-"""Grids whose exponents are equal, IsoFLOP and over-trained, and the law of minima, for tests."""
+"""Grids of one exponent, bent and over-trained ones, and the law of minima, for tests."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import numpy as np
 from scaling.fit.isoflop.estimator import fit_isoflop
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.other_laws.over_training import OverTraining
-from tests.support.fit_examples import observations
+from tests.support.fit_examples import isoflop_rows, observations
 
 TIED = PUBLISHED["muennighoff_c4"]
 BUDGETS = np.geomspace(1e17, 1e19, 5)
@@ -17,6 +17,18 @@ OVER_TRAINED = OverTraining(E=1.84, a_prime=212.0, b_prime=367.0, eta=0.136)
 
 def law(rows, resamples=0, **changes):
     return fit_isoflop(replace(observations(rows), **changes), resamples, 0, 0.2).law
+
+
+def bent_rows(budgets, by, sigma=0.0, seed=0):
+    """An IsoFLOP grid whose N* is exp(by x^2) times a power law, x = log C about its mean."""
+    x = np.log(budgets) - np.log(budgets).mean()
+    rows = []
+    for index, flops in enumerate(budgets):
+        factor = float(np.exp(by * x[index] ** 2))
+        for row in isoflop_rows(TIED, [flops], SIZES, sigma, seed + index):
+            size, data = row["params"] * factor, row["tokens"] / factor
+            rows.append({**row, "params": size, "tokens": data})
+    return rows
 
 
 def over_trained(sigma=0.0, seed=0, ratios=(5, 20, 80, 320)):

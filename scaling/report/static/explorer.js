@@ -154,7 +154,8 @@ function saidOf({ law, flops, beyond, loss }) {
   const reached = values.measured.filter(([c]) => c <= flops * 1.001).at(-1);
   const worse = law.own && reached && loss > values.noise * reached[1];
   const least = worse ? `; two runs of no more compute have ${loss3(reached[1])}` : "";
-  return `${where} the compute measured${least}`;
+  const doubt = beyond > 1.001 && law.doubt ? `; ${law.doubt}` : "";
+  return `${where} the compute measured${least}${doubt}`;
 }
 
 // ---- the question ----

@@ -92,7 +92,8 @@ def _answer(study: Study, law: Optimum, flops: float, name: str, token: str) -> 
         return BudgetAnswer(budget, published, f"{compact(beyond, 1)} times beyond this study")
     at = np.array([flops])
     n, d = (_estimate(law, quantity, at) for quantity in ("n", "d"))
-    note = "" if beyond < 1.001 else "extrapolated"
+    doubt = ", though log N* bends" if law.bends else ""
+    note = "" if beyond < 1.001 else f"extrapolated{doubt}"
     said = f"{_of(n, 'parameters')} on {_of(d, f'{token}s')}"
     if (found := loss_at_best(study, flops, n.value or 0.0, d.value or 0.0)) is not None:
         said += f", loss {found[0]:.3f} by {found[1]}"
