@@ -5,7 +5,7 @@ import pytest
 
 from scaling.fit.config import IsoflopConfig
 from scaling.fit.isoflop.estimator import fit_isoflop
-from scaling.fit.isoflop.flags import bend
+from scaling.fit.isoflop.flags import bend_of
 from scaling.fit.isoflop.frontier import Minima, ProfileFrontier
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.observations import Exclusion
@@ -63,7 +63,7 @@ def test_bend_is_not_seen_in_budgets_that_differ_by_rounding(apart):
     """Two groups of budgets are two points, and have no quadratic."""
     log_c = np.log(1e17 * np.array([1, 1 + apart, 1 + 2 * apart, 100, 100 + 100 * apart]))
     draws = 0.5 * log_c + 0.01 * np.random.default_rng(0).standard_normal((200, 5))
-    assert bend(frontier(log_c, draws[0], draws)) == []
+    assert bend_of(frontier(log_c, draws[0], draws)) == ()
 
 
 def frontier(log_c, log_n, draws):
@@ -87,10 +87,10 @@ def test_bend_weighs_minima_by_the_covariance_of_their_resamples():
     noise[rng.random(noise.shape) < 0.1] = np.nan
     for factor, flagged in ((1.1, True), (-1.1, True), (0.9, False), (-0.9, False)):
         bent = 0.5 * x + factor * least * x**2
-        assert bool(bend(frontier(log_c, bent, bent + noise))) == flagged
+        assert bool(bend_of(frontier(log_c, bent, bent + noise))) == flagged
         lost = np.append(bent, np.nan)
         more = np.append(bent + noise, np.full((20_000, 1), np.nan), axis=1)
-        assert bool(bend(frontier(np.append(log_c, 60.0), lost, more))) == flagged
+        assert bool(bend_of(frontier(np.append(log_c, 60.0), lost, more))) == flagged
 
 
 def test_bend_counts_scatter_beyond_the_noise_of_the_minima():
@@ -104,7 +104,7 @@ def test_bend_counts_scatter_beyond_the_noise_of_the_minima():
     draws = 1e-3 * np.random.default_rng(0).standard_normal((400, 6))
     for errors, flagged in ((6.5, True), (5.2, False)):  # Student's t of three degrees: 5.84
         bent = 0.5 * x + off + errors * error * x**2
-        assert bool(bend(frontier(log_c, bent, bent + draws))) == flagged
+        assert bool(bend_of(frontier(log_c, bent, bent + draws))) == flagged
 
 
 @pytest.mark.parametrize("n_budgets", [5, 7])

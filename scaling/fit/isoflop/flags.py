@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import stdtrit
 
-from scaling.fit.data_flags import ENOUGH_BUDGETS, WIDE, data_flags, wide_interval
+from scaling.fit.bend import bend
+from scaling.fit.data_flags import ENOUGH_BUDGETS, data_flags, wide_interval
 from scaling.fit.flags import Flag
 from scaling.fit.isoflop.frontier import ProfileFrontier
 from scaling.fit.isoflop.noise import Noise
@@ -18,8 +18,6 @@ from scaling.fit.isoflop.profiles import Method, Profile
 from scaling.fit.numerics import (
     FEWEST_POINTS,
     FEWEST_RESAMPLES,
-    between_profiles,
-    inverse_variances,
     regress,
 )
 from scaling.fit.observations import Observations
@@ -28,7 +26,6 @@ from scaling.fit.observations import Observations
 _DRIFT = np.log(2.0)
 # ... if it is not chance: so many standard errors of the trend.
 _TREND_ERRORS = 3.0
-_BEND_CHANCE = 0.995  # two-sided, at 99%
 _LOPSIDED = 3.0  # one side of the window so many times as long as the other, in log N
 _CURVATURE = 3.0  # factor from the curvature that the other budgets predict
 
@@ -51,7 +48,7 @@ def law_flags(
     flags += lost_edges(usable, head)
     if method in ("parabola", "parabola_all"):
         flags += drift(usable, head, robust)
-    flags += bend(head)
+    flags += bend_of(head)
     if len(usable) < ENOUGH_BUDGETS:
         text = f"{len(usable)} budgets, expected at least {ENOUGH_BUDGETS} for a law to rely on"
         flags.append(Flag("few_budgets", text))
@@ -99,38 +96,13 @@ def drift(
     return [Flag("drifting_centre", text)]
 
 
-def bend(head: ProfileFrontier) -> list[Flag]:
-    """The flag of minima whose log N* is no line in log C: the exponent changes over the budgets.
-
-    A quadratic through the minima, weighted by their variance in the resamples and by the scatter
-    about it. What scatter a few budgets show is uncertain, so its share of the error has V - 3
-    degrees of freedom (Satterthwaite 1946).
-    """
+def bend_of(head: ProfileFrontier) -> tuple[Flag, ...]:
+    """The flag of a bend of log N*, where its resamples tell the covariance of the minima."""
     there, draws = np.isfinite(head.points.log_n), np.ma.masked_invalid(head.samples.log_n)
-    log_c, log_n = head.points.log_c[there], head.points.log_n[there]
-    apart = np.unique(log_c.round(3))  # budgets that differ by rounding show no bend
-    if len(apart) < ENOUGH_BUDGETS or len(draws) < FEWEST_RESAMPLES:
-        return []
+    if len(draws) < FEWEST_RESAMPLES or there.sum() < ENOUGH_BUDGETS:
+        return ()
     noise = np.ma.cov(draws[:, there], rowvar=False).filled(np.nan)
-    own = noise.diagonal()
-    scatter = between_profiles(log_c, log_n, own, degree=2)
-    weights, x = inverse_variances(own + scatter), log_c - log_c.mean()
-    design = np.vander(x, 3)
-    fit = np.linalg.solve(design.T @ (weights[:, None] * design), design.T * weights)
-    quadratic, slope, _ = fit @ log_n
-    by_scatter = scatter * float(fit[0] @ fit[0])
-    variance = float(fit[0] @ noise @ fit[0]) + by_scatter
-    freedom = (len(x) - 3) * (variance / by_scatter) ** 2 if by_scatter else np.inf
-    reach = float(stdtrit(freedom, _BEND_CHANCE)) * np.sqrt(variance)
-    low, high = (float(slope + 2 * quadratic * end) for end in (x.min(), x.max()))
-    if not (abs(high - low) >= WIDE and abs(quadratic) > reach):
-        return []
-    text = (
-        f"log N* bends against log C: a is {low:.2f} at {np.exp(log_c.min()):.3g} FLOP and "
-        f"{high:.2f} at {np.exp(log_c.max()):.3g}, so that one exponent serves between the "
-        "budgets, not beyond"
-    )
-    return [Flag("bent_frontier", text)]
+    return bend(head.points.log_c[there], head.points.log_n[there], noise)
 
 
 def with_flags(usable: Sequence[Profile], noise: Noise) -> list[Profile]:

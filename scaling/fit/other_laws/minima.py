@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from common.text import plural
+from scaling.fit.bend import bend
 from scaling.fit.data_flags import unidentified, wide_interval
 from scaling.fit.flags import Flag
 from scaling.fit.numerics import FEWEST_POINTS, estimate, generator, identify, normal_draws
@@ -62,7 +63,8 @@ def fit_minima(observations: Observations, resamples: int, seed: int) -> MinimaL
     why = f"budgets span a factor {float(np.exp(np.ptp(x))):.3g}"
     if lost := unidentified(law.identifiability, observations, {}, why):
         return MinimaLaw(**judged(reason=lost), identifiability=law.identifiability)
-    return replace(law, **judged(_flags(law)))
+    unweighted = np.zeros((len(x), len(x)))
+    return replace(law, **judged((*_flags(law), *bend(x, log_n, unweighted))))
 
 
 def _flags(law: MinimaLaw) -> tuple[Flag, ...]:
