@@ -35,7 +35,7 @@ class GPTConfig:
     family      the architecture: gpt2, llama or lstm (model/families.py)
     n_kv_head   llama: heads of keys and values, a divisor of n_head; null: n_head
     n_inner     llama: hidden width of the MLP; null: that with the weights of GPT-2's
-    tied_head   llama: whether the head is the table of tokens, as in the other families
+    tied_head   llama: whether the head is the token embedding, as in the other families
     parametrization  standard; mup or completep: rates and initial weights are those of the base,
                      and carry over to this width, or to this width and depth
     base_width       of mup and completep: n_embd at which rate and init_std were chosen

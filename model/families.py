@@ -2,7 +2,7 @@
 
 Torch-free, so that planning counts any of them. A network is the class that `network` names;
 model/flops.py makes every convention's count of these three: weights of a layer that multiply,
-those that do not, and what stands outside the layers beside the table of tokens and the head.
+those that do not, and what stands outside the layers beside the token embedding and the head.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Family:
     network   its class, as module:class (model/network.py says what it must do)
     matrices  weights of a layer that multiply: 2 FLOP a token each, forwards
     vectors   weights of a layer that do not: gains and biases
-    ends      weights outside the layers, beside the table of tokens and the head
+    ends      weights outside the layers, beside the token embedding and the head
     kept      bytes of a token's activations that a layer keeps for the backward pass, in bf16
               (compiled) and in float32
     fields    what it has of the shape's fields that not all families have

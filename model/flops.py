@@ -73,7 +73,7 @@ def flops_per_token_nanogpt(config: GPTConfig) -> int:
     """6 P + 12 L d T with P less what is only looked up: what published MFU figures mean.
 
     karpathy/nanoGPT, model.py, `estimate_mfu`, with V unpadded: less the learned positions, and
-    the table of tokens where the head is another one.
+    the token embedding where the head is another one.
     """
     family = config.architecture
     looked_up = config.block_size if family.learns_positions else 0

@@ -13,7 +13,7 @@ from model.network import build_network
 HEAD = "lm_head.weight"
 EMBEDDING = "wte.weight"
 _POSITIONS = "wpe.weight"
-# By family: in words, its table of tokens and what its layers are called.
+# By family: in words, its token embedding and what its layers are called.
 _NAMES = {"gpt2": ("GPT-2", EMBEDDING, "h"), "llama": ("LLaMA", "embed_tokens.weight", "layers")}
 # Causal masks that old checkpoints keep beside the weights.
 _MASKS = (".attn.bias", ".attn.masked_bias")

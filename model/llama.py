@@ -2,7 +2,7 @@
 
 Touvron et al. 2023, arXiv 2302.13971; shared keys and values by Ainslie et al. 2023, arXiv
 2305.13245. Names are those of transformers' LlamaForCausalLM. With n_inner null the MLP has the
-weights of GPT-2's. The head is the table of tokens, unless tied_head is false.
+weights of GPT-2's. The head is the token embedding, unless tied_head is false.
 
 Shape key: B sequences, T positions, N = B T positions of all sequences, E embedding, H heads,
 G heads of keys and values, K head size, F hidden width, V rows of the vocabulary table, padded.
@@ -140,7 +140,7 @@ class Llama(Network):
     def _initialise(self, generator: torch.Generator) -> None:
         """Draw the weights, by GPT-2's rule, so that arms begin alike (see model/gpt.py).
 
-        matrices, table of tokens and head   N(0, init_std)
+        matrices, token embedding and head   N(0, init_std)
         residual output projections          N(0, init_std / sqrt(2 n_layer))
         gains 1; rows beyond the true vocabulary 0
         """

@@ -1,4 +1,4 @@
-"""LSTM: torch.nn.LSTM over the table of tokens, whose rows are its head as well.
+"""LSTM: torch.nn.LSTM over the token embedding, whose rows are its head as well.
 
 Hochreiter and Schmidhuber 1997; beside the transformer in figure 7 of Kaplan et al. 2020
 (2001.08361), which sees no use of late positions in it. Each sequence begins with a state of zeros.
@@ -38,7 +38,7 @@ class LSTM(Network):
     def _initialise(self, generator: torch.Generator) -> None:
         """Draw the weights.
 
-        table of tokens   N(0, init_std); rows beyond the true vocabulary 0
+        token embedding   N(0, init_std); rows beyond the true vocabulary 0
         matrices          uniform within 1/sqrt(n_embd) of 0, as torch.nn.LSTM's
         biases            0, but 1 for the forget gates: what is held is kept at first (Jozefowicz
                           et al. 2015, section 2.2). Torch adds two biases; the first has it

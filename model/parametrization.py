@@ -6,7 +6,7 @@
                of the base width are those of any other
     completep  Dey et al. 2025, arXiv 2505.01618, table 1 with alpha = 1: of any depth as well
 
-Rates, decay and init_std are those of the base width (and depth). The table of tokens may be the
+Rates, decay and init_std are those of the base width (and depth). The token embedding may be the
 head too, as in the second paper's code (EleutherAI/nanoGPT-mup). The decay of hidden matrices grows
 as their rate falls, so that a step decays by the same share at any width: of mup that is MuAdamW's
 of the first paper's code (microsoft/mup), whose tables say nothing of decay, nor of eps.

@@ -130,7 +130,7 @@ def test_flops_reproduce_table_a4_of_chinchilla(
 
 
 def test_flops_of_mfu_omit_a_table_that_is_only_looked_up() -> None:
-    """With a head of its own the table of tokens is no more work than learned positions are."""
+    """With a head of its own the token embedding is no more work than learned positions are."""
     tied = GPTConfig(2, 2, 16, 64, 250, 0.1, family="llama")
     untied = replace(tied, tied_head=False)
     assert flops.params_total(untied) - flops.params_total(tied) == 250 * 16

@@ -33,7 +33,7 @@ def windows(config: GPTConfig, count: int = 4) -> tuple[Tensor, Tensor]:
 
 
 def embedding(network: Network) -> nn.Embedding:
-    """The table of tokens: the first of all, where there is one of positions too."""
+    """The token embedding: the first of all, where there is one of positions too."""
     return next(part for part in network.modules() if isinstance(part, nn.Embedding))
 
 

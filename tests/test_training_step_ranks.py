@@ -9,7 +9,7 @@ from training.dataset import open_data
 from training.environment import decide
 from training.ranks.distributed import Ranks
 from training.state import TrainState, build_state
-from training.step import accumulate_gradients, begin_step, without_exchange
+from training.step import accumulate_gradients, begin_step, no_sync
 
 
 def built(config: TrainConfig, ranks: Ranks) -> TrainState:
@@ -30,7 +30,7 @@ def test_gradients_of_ranks_stay_in_the_buckets_that_are_exchanged(tmp_path: Pat
             begin_step(state).result()
         found = [places(state)]
         tokens_BT, targets_BT = state.batch(state.step)
-        with without_exchange(state.network):
+        with no_sync(state.network):
             state.network(tokens_BT[:2], targets_BT[:2]).backward()
         found.append(places(state))
         accumulate_gradients(state.network, tokens_BT, targets_BT, 2, state.autocast)

@@ -1,4 +1,4 @@
-"""The learning rate of every update: warm-up, then a fall that ends exactly at the token budget."""
+"""The learning rate of every update: warm-up, then a fall to the budget, or to `cosine_tokens`."""
 
 import math
 

@@ -162,7 +162,7 @@ def accumulate_gradients(
     with autocast():
         for index, (part_BT, part_targets_BT) in enumerate(parts):
             is_last = index + 1 == len(parts)
-            with nullcontext() if is_last else without_exchange(network):
+            with nullcontext() if is_last else no_sync(network):
                 loss = network(part_BT, part_targets_BT) * (len(part_BT) / len(tokens_BT))
                 with torch.autocast(tokens_BT.device.type, enabled=False):  # forward passes only
                     loss.backward()
@@ -170,6 +170,6 @@ def accumulate_gradients(
     return mean
 
 
-def without_exchange(network: nn.Module) -> AbstractContextManager[object]:
+def no_sync(network: nn.Module) -> AbstractContextManager[object]:
     """Gradients of this rank only; DDP does not send them round."""
     return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()

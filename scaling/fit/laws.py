@@ -1,6 +1,6 @@
 """The functional forms, and what follows from them in closed form.
 
-N parameters, D training tokens, C FLOP, loss in nats per token; C = 6 N D throughout.
+N parameters, D training tokens, C FLOP, loss in nats per token; C = 6 N D but on Kaplan's frontier.
 
     surface   L(N, D) = E + A N^-alpha + B D^-beta            Hoffmann et al. 2022, eq. 2
     optimum   N* = G (C/6)^a, D* = (C/6)^b / G                the same, eq. 4

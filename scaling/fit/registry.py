@@ -1,7 +1,8 @@
 """The laws that a table may be fitted with, one entry each.
 
-A new law is a file with its fit function, an entry here, and its tests (docs/contributing.md). The
-function and the type of its result are named, not imported, since configs read this list.
+A new law is a file with its fit function, an entry here, its tests, its method and its paper
+(docs/contributing.md). The function and the type of its result are named, not imported, since
+configs read this list.
 """
 
 from collections.abc import Callable, Mapping

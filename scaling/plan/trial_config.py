@@ -51,8 +51,8 @@ def cell_config(
 ) -> TrainConfig | str:
     """The trial of one budget and shape with the seed of `base`, or why it cannot be run.
 
-    Its tokens are D = C / f, C the budget and f the exact training FLOP per token, rounded to whole
-    batches. The factors multiply those of the grid's rules.
+    Its tokens are D = C / f, C the budget and f the exact training FLOP per token; its schedule
+    rounds them to whole batches. The factors multiply those of the grid's rules.
     """
     tokens = round(budget / flops_per_token_exact(shape))
     if tokens < grid.min_steps * shape.block_size:

@@ -74,7 +74,7 @@ def activation_bytes(model: GPTConfig, head: Head = "plain", how: Computation = 
 def weight_bytes(model: GPTConfig, head: Head = "plain", how: Computation = COMPILED) -> int:
     """Bytes beside `state_bytes` that do not grow with tokens.
 
-    In bf16 a copy of each weight; the gradient of the table of tokens, which is made while all
+    In bf16 a copy of each weight; the gradient of the token embedding, which is made while all
     activations are kept, and with the chunked head two in float32 and its chunks.
     """
     width = 2 if how.precision == "bf16" else 4

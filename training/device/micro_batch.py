@@ -12,7 +12,7 @@ from training.device.backends import forget_graphs
 from training.device.memory import parts, state_bytes, too_large
 from training.environment import gpu_memory_bytes
 from training.state import TrainState
-from training.step import without_exchange
+from training.step import no_sync
 
 # Devices whose memory ends with an error. (A CPU's ends with a kill; its rule is a small size.)
 TRIED_ON: tuple[str, ...] = ("cuda",)
@@ -86,7 +86,7 @@ def _fits(state: TrainState, size: int) -> bool:
         later = torch.empty(moments, dtype=torch.uint8, device=device)
         ids_N = torch.arange(size * model.block_size, device=device) % model.vocab_size
         ids_BT = ids_N.view(size, model.block_size)
-        with without_exchange(state.network):
+        with no_sync(state.network):
             with state.autocast():
                 # Not one tensor twice, as no step has: torch would guard its graph by that.
                 loss = state.network(ids_BT, ids_BT.clone())

@@ -67,7 +67,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Claimed:
-    """The trial has an owner; `certain` is False while its life is not yet known either way."""
+    """The trial has another owner; `certain` is False while its life is not known either way."""
 
     owner: str
     certain: bool

@@ -19,7 +19,8 @@ class Rows:
     """The data of a fit: centred log N and log D, each (n,), and the loss, (n,) or (S, n).
 
     Losses of (S, n) are other outcomes of the same runs, one for each member of a batch.
-    residual: "log" takes r = log Lhat - log L (Hoffmann et al., approach 3), "loss" Lhat - L.
+    residual: "log" takes r = log Lhat - log L (Hoffmann et al., eq. 3; a report's are the other
+        way round, observed over fitted), "loss" Lhat - L.
     centre: the two means that were taken away.
     above: what the objective of a run counts whose loss lies above the law, r < 0.
     weight: what each row counts, (n,); None where all count alike.

@@ -176,7 +176,8 @@ def huber_objective(
     """Sum over rows of w Huber_delta(r), (S,), its gradient (S, 5) and its Hessian (S, 5, 5).
 
     Huber_delta(r) is r^2/2 within delta, delta(|r| - delta/2) beyond, of residuals of log loss
-    (Hoffmann et al. 2022, eq. 3). `theta` is (S, 5), `weights` (S, n) or (1, n).
+    (Hoffmann et al. 2022, eq. 3) or of loss, as `rows` says. `theta` is (S, 5), `weights` (S, n)
+    or (1, n).
     """
     x, y = _powers(theta, rows)
     a, b = theta[:, A, None] * x, theta[:, B, None] * y

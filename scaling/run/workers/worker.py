@@ -147,21 +147,21 @@ class Worker:
         while found := self._next_start():
             process, trial = found
             folder = trial_states.trial_folder(self._out, trial)
-            claimed = claim(folder, self._watch)
-            if isinstance(claimed, Claimed):
-                self._elsewhere[trial.id] = trial, claimed
-            elif isinstance(claimed, Attempt):
+            outcome = claim(folder, self._watch)
+            if isinstance(outcome, Claimed):
+                self._elsewhere[trial.id] = trial, outcome
+            elif isinstance(outcome, Attempt):
                 self._idle.remove(process)
-                self._running.append(Running(trial, claimed, process, time.monotonic()))
+                self._running.append(Running(trial, outcome, process, time.monotonic()))
                 shape = self._shape_of(trial.config)
                 if process.compiles:
                     self._last_shape[process] = shape
                 runtime, packing = self._runtime, self._packing
-                runtime = packing.share(claimed, trial.config, runtime) if packing else runtime
+                runtime = packing.share(outcome, trial.config, runtime) if packing else runtime
                 config = replace(trial.config, runtime=self._trunks.kept(trial, runtime))
                 write_config(folder, config)
                 labels = self._out.absolute().name, tags_of(trial)
-                identity = str(folder), claimed.number, as_mapping(config), shape
+                identity = str(folder), outcome.number, as_mapping(config), shape
                 self._start(Task(*identity, *labels, self._data, self._trunks.start(trial)))
                 self._look_ahead(process)
             else:
