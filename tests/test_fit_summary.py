@@ -8,11 +8,13 @@ import pytest
 
 from scaling.fit.laws import PUBLISHED
 from scaling.fit.pipeline import fit
+from scaling.fit.predict import BENDS
 from scaling.fit.results import FitDocument
 from scaling.fit.summary import printed, summary
 from scaling.report.tables.laws import conventions as conventions_table
 from scaling.report.tables.laws import other_laws, parameters
 from tests.support.fit_examples import config, isoflop_rows, tuned_rows, write_csv
+from tests.support.fit_grid import BUDGETS, bent_rows
 from tests.support.fit_runs import QUICK, fitted, table
 
 SURFACE = PUBLISHED["besiroglu"]
@@ -158,6 +160,14 @@ def test_tables_say_the_form_of_each_exponent(tmp_path):
     named = [row[:2] for row in parameters(found).rows if row[1].startswith("α")]
     assert named[0] == ("Kaplan's laws, L_N = E + (N_c/N)^alpha", "α")
     assert {symbol for _, symbol in named} == {"α"}
+
+
+def test_predictions_are_printed_with_their_reach_and_their_flags(tmp_path):
+    rows = bent_rows(BUDGETS, 0.02, sigma=0.001)
+    _, lines = said(tmp_path, rows, "predict.flops=[1e18,1e20]", "laws=[isoflop]")
+    inside, beyond = (line for line in lines if line.startswith("predict "))
+    assert beyond.endswith(f"; 10 times outside the runs' FLOP; {BENDS}")
+    assert "outside" not in inside and BENDS not in inside
 
 
 def test_printed_is_twelve_lines_at_most_and_keeps_the_headline(tmp_path):

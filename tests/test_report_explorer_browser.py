@@ -259,6 +259,16 @@ def test_a_bent_frontier_is_said_beyond_its_budgets(browser: Browser) -> None:
         for flops in (low / 3, high, 10 * high)
     ]
     assert [BENDS in text for text in said] == [True, False, True]
+    assert not any(one["doubt"] for one in explorer_values(study())["laws"] if one["own"])
+
+
+def test_a_law_of_no_loss_is_asked_for_the_budget_of_the_size(browser: Browser) -> None:
+    """Not for that of the model: how far it reaches is said of the answer that it gives."""
+    law = optima(study())["isoflop"]
+    for size_at, trained_at in ((law.high, 100 * law.high), (20 * law.high, law.high)):
+        n = float(law.at(np.array([size_at]))["n"][0])
+        row = _rows(browser, by="model", n=n, d=trained_at / (6 * n), d2=None)["isoflop"]
+        assert row["beyond"] == pytest.approx(size_at / law.high, rel=1e-6)
 
 
 def test_a_loss_in_bits_says_so(browser: Browser) -> None:

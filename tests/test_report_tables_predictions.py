@@ -1,7 +1,22 @@
 """The tables of budgets that the law did not see."""
 
-from scaling.report.tables.predictions import holdout, rolling
+from typing import Any
+
+from scaling.report.tables.predictions import holdout, predictions, rolling
 from tests.support.report_example import study
+
+
+def test_predictions_say_their_reach_and_their_flags() -> None:
+    def bend(values: dict[str, Any]) -> None:
+        flags = [
+            {"code": "extrapolation", "text": "far"},
+            {"code": "bent_frontier", "text": "it bends"},
+        ]
+        values["predictions"][-1] |= {"beyond": 3.75, "flags": flags}
+
+    *inside, beyond = (row[-1] for row in predictions(study(bend).document, "byte").rows)
+    assert beyond == "3.75 times outside; it bends"
+    assert "inside" in inside and not any("bends" in reach for reach in inside)
 
 
 def test_rolling_has_a_row_with_its_errors_for_each_budget_predicted() -> None:

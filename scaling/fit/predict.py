@@ -28,7 +28,7 @@ LossLaw = Surface | KaplanLaw | StepsLaw
 _FEW_LOST = 0.05
 _INSIDE = 1.001  # budgets that differ by rounding alone
 NOISE = 1.01  # times a measured loss: no run is as far below what is expected of it
-BENDS = "log N* bends over the budgets measured, so one exponent is no guide beyond them"
+BENDS = "log N* bends, so one exponent is no guide there"
 # Budgets predicted where no profile names one.
 _WITHOUT_PROFILES = 7
 

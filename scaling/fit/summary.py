@@ -275,7 +275,7 @@ def _answer(given: str, row: Prediction | Answer, n: Estimate, d: Estimate, c: E
     values = ", ".join(f"{name} {_cell(e, 4).rstrip()}" for name, e in parts if e.value)
     reach = f"; {row.beyond:.3g} times outside {of}" if row.beyond else ""
     others = "".join(f"; {flag.text}" for flag in row.flags if flag.code != "extrapolation")
-    return f"predict {given} by {row.law}{form}: {values}{others}{reach}"
+    return f"predict {given} by {row.law}{form}: {values}{reach}{others}"
 
 
 def _cell(estimate: Estimate, digits: int = 0) -> str:

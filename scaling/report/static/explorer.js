@@ -53,8 +53,9 @@ function allocate(law, q) {
 
 // One model by a law: its loss, and the compute it takes over the least that reaches that loss.
 function judgeModel(law, n, d) {
-  const flops = 6 * n * d;
   const loss = predictLoss(law, n, d);
+  // A law of no loss says but at which budget this size is the best.
+  const flops = loss === null ? budgetOf(law.n, n) : 6 * n * d;
   const least = law.surface ? leastFlops(law.surface, reach(law.surface, n, d)) : null;
   const beyond = law.range ? Math.max(flops / law.range[1], law.range[0] / flops) : 0;
   return { law, n, d, flops, loss, beyond, penalty: least === null ? null : flops / least - 1 };

@@ -27,7 +27,8 @@ def predictions(document: FitDocument, token: str) -> Table:
         sizes = (in_counts(row.n_opt), *total, in_counts(row.d_opt))
         ratio, loss = with_interval(row.tokens_per_param, compact), in_loss(row.loss, "none")
         law = labels.law_name(row.law)
-        rows.append((compact(row.flops), law, *sizes, ratio, loss, _beyond(row.beyond)))
+        reach = _beyond(row.beyond, row.flags)
+        rows.append((compact(row.flops), law, *sizes, ratio, loss, reach))
     names = ("N*", *(["N* as all parameters"] if totals else []), "D*")
     columns = ("C (FLOP)", "law", *names, f"{token}s per parameter", "loss", "compute measured")
     return Table(
@@ -108,7 +109,7 @@ def _held(held: HeldOut | Holdout) -> Row:
     return compact(held.flops), law, *losses, *errors, _INSIDE[held.inside90]
 
 
-def _beyond(factor: float | None, flags: Sequence[Flag] = ()) -> str:
+def _beyond(factor: float | None, flags: Sequence[Flag]) -> str:
     """How far a row lies outside the compute measured, in words, and its other flags."""
     others = [flag.text for flag in flags if flag.code != "extrapolation"]
     return "; ".join(["inside" if factor is None else f"{compact(factor)} times outside", *others])
