@@ -72,6 +72,13 @@ def test_fit_minima_seldom_says_so_of_noise_alone():
     assert sum(_bends(points(budgets, 1.0, 0.3, seed)) for seed in range(400)) <= 10
 
 
+def test_fit_minima_takes_a_table_of_any_length():
+    """Of 200,000 rows too, whose covariance no machine holds."""
+    rows = points(np.geomspace(1e18, 1e20, 200_000), 1.0, 0.1)
+    law = fit_minima(observations(rows), 0, 0)
+    assert law.status == "ok" and law.a.value == pytest.approx(SURFACE.a, abs=0.01)
+
+
 def _bends(rows):
     return "bent_frontier" in {flag.code for flag in fit_minima(observations(rows), 0, 0).flags}
 

@@ -5,29 +5,35 @@ from scipy.special import stdtrit
 
 from scaling.fit.data_flags import ENOUGH_BUDGETS, WIDE
 from scaling.fit.flags import Flag
-from scaling.fit.numerics import between_profiles, inverse_variances
+from scaling.fit.numerics import FEWEST_RESAMPLES, between_profiles, inverse_variances
 
 _CHANCE = 0.995  # two-sided, at 99%
 
 
-def bend(log_c: np.ndarray, log_n: np.ndarray, noise: np.ndarray) -> tuple[Flag, ...]:
+def bend(log_c: np.ndarray, log_n: np.ndarray, draws: np.ndarray | None = None) -> tuple[Flag, ...]:
     """The flag of minima (V,) whose log N* is no line in log C: the exponent changes over them.
 
-    The quadratic is weighted by `noise`, the covariance (V, V) of log N*, and by the scatter
-    about it. What scatter a few budgets show is uncertain, so its share of the error has V - 3
-    degrees of freedom (Satterthwaite 1946).
+    The quadratic is weighted by the covariance of log N* in its resamples `draws` (R, V), of which
+    None are known where minima are all that there is, and by the scatter about it. What scatter a
+    few budgets show is uncertain, so its share of the error has V - 3 degrees of freedom
+    (Satterthwaite 1946). nan, in either, is a curve without a minimum.
     """
+    there = np.isfinite(log_n)
+    log_c, log_n = log_c[there], log_n[there]
     apart = np.unique(log_c.round(3))  # budgets that differ by rounding show no bend
-    if len(apart) < ENOUGH_BUDGETS:
+    if len(apart) < ENOUGH_BUDGETS or (draws is not None and len(draws) < FEWEST_RESAMPLES):
         return ()
-    own = noise.diagonal()
+    noise = None
+    if draws is not None:
+        noise = np.ma.cov(np.ma.masked_invalid(draws)[:, there], rowvar=False).filled(np.nan)
+    own = np.zeros_like(log_n) if noise is None else noise.diagonal()
     scatter = between_profiles(log_c, log_n, own, degree=2)
     weights, x = inverse_variances(own + scatter), log_c - log_c.mean()
     design = np.vander(x, 3)
     fit = np.linalg.solve(design.T @ (weights[:, None] * design), design.T * weights)
     quadratic, slope, _ = fit @ log_n
     by_scatter = scatter * float(fit[0] @ fit[0])
-    variance = float(fit[0] @ noise @ fit[0]) + by_scatter
+    variance = (0.0 if noise is None else float(fit[0] @ noise @ fit[0])) + by_scatter
     freedom = (len(x) - 3) * (variance / by_scatter) ** 2 if by_scatter else np.inf
     reach = float(stdtrit(freedom, _CHANCE)) * np.sqrt(variance)
     low, high = (float(slope + 2 * quadratic * end) for end in (x.min(), x.max()))

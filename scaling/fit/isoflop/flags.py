@@ -15,11 +15,7 @@ from scaling.fit.flags import Flag
 from scaling.fit.isoflop.frontier import ProfileFrontier
 from scaling.fit.isoflop.noise import Noise
 from scaling.fit.isoflop.profiles import Method, Profile
-from scaling.fit.numerics import (
-    FEWEST_POINTS,
-    FEWEST_RESAMPLES,
-    regress,
-)
+from scaling.fit.numerics import FEWEST_POINTS, regress
 from scaling.fit.observations import Observations
 
 # From the lowest to the highest budget the centre may move so far against the minima ...
@@ -48,7 +44,7 @@ def law_flags(
     flags += lost_edges(usable, head)
     if method in ("parabola", "parabola_all"):
         flags += drift(usable, head, robust)
-    flags += bend_of(head)
+    flags += bend(head.points.log_c, head.points.log_n, head.samples.log_n)
     if len(usable) < ENOUGH_BUDGETS:
         text = f"{len(usable)} budgets, expected at least {ENOUGH_BUDGETS} for a law to rely on"
         flags.append(Flag("few_budgets", text))
@@ -94,15 +90,6 @@ def drift(
             f"{float(robust.line.n.slope - head.line.n.slope):+.4f}"
         )
     return [Flag("drifting_centre", text)]
-
-
-def bend_of(head: ProfileFrontier) -> tuple[Flag, ...]:
-    """The flag of a bend of log N*, where its resamples tell the covariance of the minima."""
-    there, draws = np.isfinite(head.points.log_n), np.ma.masked_invalid(head.samples.log_n)
-    if len(draws) < FEWEST_RESAMPLES or there.sum() < ENOUGH_BUDGETS:
-        return ()
-    noise = np.ma.cov(draws[:, there], rowvar=False).filled(np.nan)
-    return bend(head.points.log_c[there], head.points.log_n[there], noise)
 
 
 def with_flags(usable: Sequence[Profile], noise: Noise) -> list[Profile]:

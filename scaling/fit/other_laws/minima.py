@@ -63,8 +63,7 @@ def fit_minima(observations: Observations, resamples: int, seed: int) -> MinimaL
     why = f"budgets span a factor {float(np.exp(np.ptp(x))):.3g}"
     if lost := unidentified(law.identifiability, observations, {}, why):
         return MinimaLaw(**judged(reason=lost), identifiability=law.identifiability)
-    unweighted = np.zeros((len(x), len(x)))
-    return replace(law, **judged((*_flags(law), *bend(x, log_n, unweighted))))
+    return replace(law, **judged((*_flags(law), *bend(x, log_n))))
 
 
 def _flags(law: MinimaLaw) -> tuple[Flag, ...]:
