@@ -25,10 +25,13 @@ function spent(q, c) {
   return { hours: deviceHours / q.count, cost: deviceHours * q.price };
 }
 
+// How many times outside the compute that a law was measured at; up to 1 inside, 0 if unknown.
+const beyondOf = ({ range }, c) => (range ? Math.max(c / range[1], range[0] / c) : 0);
+
 // The optimum of a law at the budget of a question.
 function allocate(law, q) {
   const flops = budget(q, law);
-  const beyond = law.range ? Math.max(flops / law.range[1], law.range[0] / flops) : 0;
+  const beyond = beyondOf(law, flops);
   if (beyond > values.farthest) return { law, flops, beyond };
   const n = q.by === "n" ? q.n : at(law.n, flops);
   const d = q.by === "d" ? q.d : at(law.d, flops);
@@ -57,7 +60,7 @@ function judgeModel(law, n, d) {
   // A law of no loss says but at which budget this size is the best.
   const flops = loss === null ? budgetOf(law.n, n) : 6 * n * d;
   const least = law.surface ? leastFlops(law.surface, reach(law.surface, n, d)) : null;
-  const beyond = law.range ? Math.max(flops / law.range[1], law.range[0] / flops) : 0;
+  const beyond = beyondOf(law, flops);
   return { law, n, d, flops, loss, beyond, penalty: least === null ? null : flops / least - 1 };
 }
 
